@@ -1,0 +1,43 @@
+"""Contrastive learning for Keras: train an encoder on images without labels, then serve it."""
+
+import importlib.util
+
+if importlib.util.find_spec("tensorflow") is None:
+    raise ImportError(
+        "cl_keras needs TensorFlow, which three packages provide; install one of them:\n"
+        '  pip install "cl-keras[cpu]"         a CPU and nothing else, the smallest\n'
+        '  pip install "cl-keras[gpu]"         NVIDIA GPUs, with the CUDA libraries\n'
+        '  pip install "cl-keras[tensorflow]"  the plain package of your platform'
+    )
+
+from cl_keras import (
+    data,
+    encoders,
+    evaluation,
+    export,
+    heads,
+    losses,
+    methods,
+    negatives,
+    optimizers,
+    report,
+    views,
+)
+from cl_keras.methods import SimCLR
+from cl_keras.version import __version__
+
+__all__ = [
+    "SimCLR",
+    "__version__",
+    "data",
+    "encoders",
+    "evaluation",
+    "export",
+    "heads",
+    "losses",
+    "methods",
+    "negatives",
+    "optimizers",
+    "report",
+    "views",
+]

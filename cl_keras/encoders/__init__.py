@@ -1,0 +1,17 @@
+"""Encoders: from a view to its representation."""
+
+from cl_keras.encoders.any_model import as_encoder, image_size
+from cl_keras.encoders.batch_norm import BatchNormalization
+from cl_keras.encoders.preprocessing import Preprocessing
+from cl_keras.encoders.resnet import resnet18, resnet34, resnet50, small_resnet
+
+__all__ = [
+    "BatchNormalization",
+    "Preprocessing",
+    "as_encoder",
+    "image_size",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "small_resnet",
+]

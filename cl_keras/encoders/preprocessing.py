@@ -1,0 +1,55 @@
+"""From the bytes of an image to what a network likes, inside the encoder that is served."""
+
+import keras
+import tensorflow as tf
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Per channel on ImageNet, for values in 0..255 (torchvision's figures times 255)."""
+
+GREY_MEAN = (127.5,)
+GREY_STD = (64.0,)
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class Preprocessing(keras.layers.Layer):
+    """Images, uint8 or float in 0..255, to normalised floats: `(x - mean) / std` per channel.
+
+    Args:
+        mean: one number for each channel, in 0..255.
+        std: one number for each channel.
+        image_size: side in pixels that the encoder is meant for, or None. Nothing is resized
+            here; `export.saved_model` reads it.
+    """
+
+    def __init__(self, mean, std, *, image_size=None, **kwargs):
+        # Autocasting would round fractions of 0..255 to half precision before they are centred.
+        super().__init__(autocast=False, **kwargs)
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.image_size = image_size
+        self.built = True
+
+    def call(self, images):
+        wide = tf.float64 if self.compute_dtype == "float64" else tf.float32
+        images = (tf.cast(images, wide) - tf.constant(self.mean, wide)) / tf.constant(self.std, wide)
+        return tf.cast(images, self.compute_dtype)
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        config = {"mean": self.mean, "std": self.std, "image_size": self.image_size}
+        return {**super().get_config(), **config}
+
+
+def preprocessing(channels, image_size=None):
+    """`Preprocessing` for colour images (3 channels, ImageNet's statistics) or grey ones (1).
+
+    Raises:
+        ValueError: for another number of channels.
+    """
+    if channels == 3:
+        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, image_size=image_size, name="preprocessing")
+    if channels == 1:
+        return Preprocessing(GREY_MEAN, GREY_STD, image_size=image_size, name="preprocessing")
+    raise ValueError(f"Images have 1 channel (grey) or 3 (RGB); received channels={channels!r}.")

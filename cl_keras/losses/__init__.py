@@ -1,0 +1,6 @@
+"""Contrastive losses: pure functions of vectors, or of scores and targets."""
+
+from cl_keras.losses.info_nce import info_nce, nce, nt_xent, softmax_over_candidates
+from cl_keras.similarity import cosine
+
+__all__ = ["cosine", "info_nce", "nce", "nt_xent", "softmax_over_candidates"]

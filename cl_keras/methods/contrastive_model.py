@@ -1,0 +1,315 @@
+"""What every contrastive method shares: the step, the loop, and what `fit` accepts."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cl_keras import distribute, losses
+from cl_keras.data import Batches, Source, load
+from cl_keras.encoders import as_encoder
+from cl_keras.losses.info_nce import check_temperature
+from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
+
+DEFAULT_BATCH_SIZE = 256
+
+
+class ContrastiveModel(keras.Model):
+    """A pretext task on views of images, trained with `fit`.
+
+    A subclass writes `contrast`: from the views of a batch to `(targets, scores)`, for each query
+    which candidate is right, and how similar every candidate is. This class makes the views, takes
+    the gradient of the loss, applies it, and counts the steps, on one device and under a strategy.
+
+    `fit` and `evaluate` take images: a uint8 array, what `data.load` gives or its `.batches(...)`,
+    or a `tf.data.Dataset` of `{"image"[, "index"]}` or of images; a dataset of
+    `{"views"[, "index"]}` has its views made already. `predict` and calling the model give the
+    representations of images, `[B, D]`.
+
+    The views of a step are a pure function of (seed, step, row of the global batch), and the steps
+    are counted in `self.step`, which is saved with the weights; so a run can be resumed exactly.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors, or to a map that can be pooled.
+        views: a callable `(images, seed, step, first_row) -> views` with `image_size`.
+        temperature: τ of the loss, above 0.
+        seed: of the views.
+
+    Raises:
+        ValueError: for a temperature not above 0, or an encoder that gives no vector.
+    """
+
+    def __init__(self, encoder, *, views, temperature, seed=0, **kwargs):
+        # Autocasting would round images of 0..255 to half precision.
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = as_encoder(encoder)
+        self.views = views
+        self.temperature = check_temperature(temperature)
+        self.seed = int(seed)
+        self.step = self.add_weight(
+            name="step",
+            shape=[],
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        self.loss_metric = keras.metrics.Mean("loss")
+        self.accuracy_metric = keras.metrics.Mean("contrastive_accuracy")
+        self.built = True
+
+    # What a subclass writes.
+
+    def contrast(self, views, index, training):
+        """The pretext task.
+
+        Args:
+            views: what `self.views` made of the images of this replica.
+            index: int64 `[b]`, place of each image in its data set, or None.
+            training: whether this is a training step.
+
+        Returns:
+            targets: int `[n]`, the right candidate of each query.
+            scores: `[n, m]` cosines; `-inf` leaves a candidate out.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it contrasts.")
+
+    def advance(self):
+        """What moves after a step, where something does: a queue, a bank, prototypes."""
+
+    # What a subclass may use.
+
+    def build_head(self, head, presets):
+        """A head by name from `presets`, made for this encoder's width, or a model, checked."""
+        width = self.encoder.output_shape[-1]
+        if isinstance(head, str) and head in presets:
+            return presets[head](width)
+        if isinstance(head, keras.Model) and head.built:
+            if head.input_shape[-1] == width:
+                return head
+            raise ValueError(
+                f"The head must take the {width} features of the encoder {self.encoder.name!r}; "
+                f"it takes {head.input_shape[-1]}."
+            )
+        raise ValueError(f"head must be one of {list(presets)} or a built keras.Model; received {head!r}.")
+
+    def encode_views(self, views, training):
+        """The projection of each view, `[b, d]`.
+
+        The views pass the encoder as one batch, so that its batch normalisation sees all of them.
+        """
+        count = len(views)
+        representation = self.encoder(tf.concat(views, axis=0), training=training)
+        return tf.split(self.head(representation, training=training), count, axis=0)
+
+    # The step.
+
+    def call(self, images, training=False):
+        return self.encoder(images, training=training)
+
+    def train_step(self, data):
+        views, index = self._views_of(data, self.seed, self.step.value)
+        with tf.GradientTape() as tape:
+            targets, scores = self.contrast(views, index, training=True)
+            losses_ = self._query_losses(targets, scores)
+            # Gradients are summed over replicas: each adds its share of the global mean.
+            loss = tf.reduce_mean(losses_) + self._regularisation(losses_.dtype)
+            share = loss / distribute.num_replicas()
+            share = self.optimizer.scale_loss(share)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(share, variables), variables)
+        self.advance()
+        self.step.assign_add(1)
+        return self._update_metrics(loss, targets, scores)
+
+    def test_step(self, data):
+        # Another seed than in training, and one step: the same views at every evaluation.
+        views, index = self._views_of(data, self.seed + 1, 0)
+        targets, scores = self.contrast(views, index, training=False)
+        losses_ = self._query_losses(targets, scores)
+        return self._update_metrics(tf.reduce_mean(losses_), targets, scores)
+
+    def predict_step(self, data):
+        data = data[0] if isinstance(data, tuple) else data
+        return self(data["image"] if isinstance(data, dict) else data, training=False)
+
+    def _views_of(self, data, seed, step):
+        data = data[0] if isinstance(data, tuple) else data
+        data = data if isinstance(data, dict) else {"image": data}
+        index = data.get("index")
+        if "views" in data:
+            return tuple(data["views"]), index
+        images = data["image"]
+        first_row = distribute.first_row(tf.shape(images)[0])
+        return self.views(images, seed=seed, step=step, first_row=first_row), index
+
+    def _query_losses(self, targets, scores):
+        return losses.softmax_over_candidates(targets, scores, self.temperature)
+
+    def _regularisation(self, dtype):
+        return tf.cast(tf.add_n(self.losses), dtype) if self.losses else 0.0
+
+    def _update_metrics(self, loss, targets, scores):
+        best = tf.argmax(scores, axis=1, output_type=targets.dtype)
+        self.loss_metric.update_state(loss)
+        self.accuracy_metric.update_state(tf.cast(best == targets, tf.float32))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    @property
+    def metrics(self):
+        return [self.loss_metric, self.accuracy_metric]
+
+    # The loop.
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self._check_compiled()
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+            self.train_function = step_loop(self, self.train_step)
+        return self.train_function
+
+    def _check_compiled(self):
+        if self.loss is not None:
+            raise ValueError(
+                f"{type(self).__name__} brings its own loss; call compile(optimizer) without one "
+                f"(received loss={self.loss!r})."
+            )
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = step_loop(self, self.test_step)
+        return self.test_function
+
+    def fit(
+        self,
+        x=None,
+        *,
+        batch_size=None,
+        epochs=1,
+        initial_epoch=0,
+        callbacks=None,
+        validation_data=None,
+        steps_per_epoch=None,
+        **kwargs,
+    ):
+        """Train on images; as `keras.Model.fit`, without labels.
+
+        The order of the images and their views depend on the seeds and the epoch alone: a run that
+        is taken up at `initial_epoch` with restored weights goes on as if never interrupted.
+
+        Args:
+            x: images, in one of the forms named above.
+            batch_size: global batch size for an array or a source; default 256.
+            epochs: number of the last epoch.
+            initial_epoch: epochs that are done.
+            callbacks: list of `keras.callbacks.Callback`.
+            validation_data: images for `evaluate` after each epoch.
+            steps_per_epoch: where `x` is a dataset without end.
+            **kwargs: as for `keras.Model.fit`.
+
+        Returns:
+            The `keras.callbacks.History`.
+
+        Raises:
+            ValueError: for images in another form, a batch of one image, or a batch that the
+                replicas do not divide.
+            FloatingPointError: when the loss is not finite, with the place.
+        """
+        dataset, steps = self._training_data(x, batch_size, initial_epoch)
+        if validation_data is not None:
+            validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
+        return super().fit(
+            dataset,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch or steps,
+            callbacks=[StopOnNonFiniteLoss(), *(callbacks or [])],
+            validation_data=validation_data,
+            shuffle=False,  # the data set has its order already
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, *, batch_size=None, **kwargs):
+        """The loss and the contrastive accuracy on held-out images; no state moves."""
+        if x is not None:
+            x = self._image_batches(x, batch_size, shuffle=False)
+        return super().evaluate(x, **kwargs)
+
+    def _training_data(self, x, batch_size, initial_epoch):
+        x = self._image_batches(x, batch_size, shuffle=True)
+        if isinstance(x, Batches):
+            return x.from_epoch(initial_epoch), x.steps_per_epoch
+        return x, None
+
+    def _image_batches(self, x, batch_size, *, shuffle):
+        """Any form of images as a dataset of batches, checked."""
+        if isinstance(x, np.ndarray) or tf.is_tensor(x):
+            x = load(np.asarray(x))
+        if isinstance(x, Source):
+            size = batch_size or min(DEFAULT_BATCH_SIZE, len(x))
+            x = x.batches(size, seed=self.seed, shuffle=shuffle, drop_remainder=True)
+        elif batch_size is not None:
+            raise ValueError(
+                "batch_size is for arrays and sources; a dataset brings its own batches."
+            )
+        if not isinstance(x, tf.data.Dataset):
+            raise ValueError(
+                "images must be a uint8 array, a source of data.load, its .batches(...), or a "
+                f"tf.data.Dataset; received {type(x).__name__}."
+            )
+        self._check_batches(x)
+        return x
+
+    def _check_batches(self, dataset):
+        spec = dataset.element_spec
+        spec = spec[0] if isinstance(spec, tuple) else spec
+        if isinstance(spec, dict) and not {"image", "views"} & set(spec):
+            raise ValueError(
+                'Elements must be images, {"image"[, "index"]} or {"views"[, "index"]}; '
+                f"received a dictionary of {sorted(spec)}."
+            )
+        first = spec.get("image", spec.get("views")) if isinstance(spec, dict) else spec
+        images = tf.nest.flatten(first)[0].shape
+        if images.rank != 4:
+            raise ValueError(
+                f"Images must come in batches [B, H, W, C]; received elements of shape {images}. "
+                "Call .batch(...) on the dataset."
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        rows = images[0]
+        if rows == 1:
+            raise ValueError("A batch of 1 image has no negatives; use a batch size of at least 2.")
+        if replicas > 1 and (rows is None or rows % replicas):
+            raise ValueError(
+                f"The global batch must divide by the {replicas} replicas; received "
+                f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a multiple "
+                f"of {replicas}."
+            )
+        channels = self.encoder.input_shape[-1]
+        if images[-1] is not None and channels is not None and images[-1] != channels:
+            raise ValueError(
+                f"The encoder {self.encoder.name!r} takes images of {channels} channels; the data "
+                f"has {images[-1]}. Load it with data.load(..., channels={channels})."
+            )
+
+    # Files.
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "dtype": serialize(self.dtype_policy),
+            "encoder": serialize(self.encoder),
+            "views": serialize(self.views),
+            "temperature": self.temperature,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        deserialize = keras.saving.deserialize_keras_object
+        built = {
+            key: deserialize(value, custom_objects) if isinstance(value, dict) else value
+            for key, value in config.items()
+        }
+        return cls(**built)

@@ -1,0 +1,43 @@
+"""SimCLR: every other view in the batch is a negative."""
+
+import keras
+
+from cl_keras import heads
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives import in_batch
+
+HEADS = {"v1": heads.simclr_v1, "v2": heads.simclr_v2}
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class SimCLR(ContrastiveModel):
+    """A Simple Framework for Contrastive Learning of Visual Representations (Chen et al. 2020).
+
+    Two views `x̃_2k-1, x̃_2k` of each image are encoded, `h = f(x̃)`, and projected, `z = g(h)`. For
+    a positive pair (i, j) among the 2B views of the global batch,
+
+        ℓ(i,j) = -log( exp(cos(z_i, z_j)/τ) / Σ_{k≠i} exp(cos(z_i, z_k)/τ) )
+
+    and the loss is its mean over all 2B. "Big Self-Supervised Models are Strong Semi-Supervised
+    Learners" (Chen et al. 2020, v2) has a deeper head.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
+        head: `"v1"` (two layers), `"v2"` (three), or a `keras.Model` from the representation to
+            the projection.
+        views: what makes two views of a batch of images, such as `views.simclr(96)`.
+        temperature: τ; 0.1 for ImageNet, 0.2 to 0.5 for small images.
+        seed: of the views.
+    """
+
+    def __init__(self, encoder, *, views, head="v1", temperature=0.1, seed=0, **kwargs):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        self.head = self.build_head(head, HEADS)
+
+    def contrast(self, views, index, training):
+        view0, view1 = self.encode_views(views, training)
+        return in_batch(view0, view1)
+
+    def get_config(self):
+        head = keras.saving.serialize_keras_object(self.head)
+        return {**super().get_config(), "head": head}

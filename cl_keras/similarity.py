@@ -1,0 +1,30 @@
+"""Cosine similarity: the scores of the whole library."""
+
+import tensorflow as tf
+
+EPSILON = 1e-12
+"""Floor of a squared norm: a zero vector stays zero, and so does its gradient."""
+
+
+def at_least_float32(x):
+    """`x` in float32, or in float64 if it came so: what norms and losses are computed in."""
+    x = tf.convert_to_tensor(x)
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+
+
+def normalise(x):
+    """Vectors of unit length along the last axis, in float32 or float64."""
+    return tf.math.l2_normalize(at_least_float32(x), axis=-1, epsilon=EPSILON)
+
+
+def cosine(a, b):
+    """Cosine of every vector of `a` with every vector of `b`.
+
+    Args:
+        a: `[..., n, d]`.
+        b: `[..., m, d]`; leading axes broadcast.
+
+    Returns:
+        `[..., n, m]`, in float32 or float64.
+    """
+    return tf.matmul(normalise(a), normalise(b), transpose_b=True)

@@ -1,0 +1,3 @@
+"""The version of cl_keras, in one place."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,50 @@
+"""What the tests share: two logical devices, one strategy, float64, tiny models and images."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def mirrored():
+    """MirroredStrategy on two logical devices. A second one in the process would clash with it."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def float64():
+    """Keras in double precision, where two ways to one number can be told apart."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def policy(request):
+    """A mixed-precision policy, named by the test's parameter."""
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def images(random):
+    """uint8 [32, 12, 12, 1]: smooth blobs, no two alike."""
+    coarse = random.integers(0, 256, [32, 4, 4, 1]).astype("float32")
+    return tf.image.resize(coarse, [12, 12]).numpy().astype("uint8")

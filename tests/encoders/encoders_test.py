@@ -1,0 +1,165 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import encoders
+
+# torchvision's published totals less their classifier (features · 1000 + 1000).
+TORCHVISION = {"resnet18": (11_176_512, 512), "resnet34": (21_284_672, 512), "resnet50": (23_508_032, 2048)}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_a_resnet_has_the_published_number_of_parameters(name):
+    encoder = getattr(encoders, name)()
+    trainable = sum(int(np.prod(v.shape)) for v in encoder.trainable_variables)
+    assert (trainable, encoder.output_shape[-1]) == TORCHVISION[name]
+    assert encoders.image_size(encoder) == 224
+
+
+def test_the_small_resnet_is_small():
+    encoder = encoders.small_resnet()
+    assert 0.29e6 < encoder.count_params() < 0.32e6
+    assert encoder.output_shape == (None, 128)
+
+
+@pytest.mark.parametrize("size", [17, 32, 40])
+def test_any_size_and_both_kinds_of_pixels(random, size):
+    encoder = encoders.small_resnet(channels=3, width=0.25)
+    pixels = random.integers(0, 256, [2, size, size, 3]).astype("uint8")
+    as_bytes, as_floats = encoder(pixels), encoder(pixels.astype("float32"))
+    assert as_bytes.shape == (2, 32)
+    np.testing.assert_allclose(as_bytes, as_floats, atol=1e-6)
+
+
+@pytest.mark.parametrize("size, stem_maps", [(32, 32), (96, 24)])
+def test_the_stem_follows_the_image_size(size, stem_maps):
+    encoder = encoders.resnet18(image_size=size, width=0.125)
+    maps = keras.Model(encoder.input, encoder.get_layer("stage0_block0_relu").output)
+    assert maps(np.zeros([1, size, size, 3], "uint8")).shape[1] == stem_maps
+
+
+def test_an_unknown_stem_is_refused():
+    with pytest.raises(ValueError, match="received 'large'"):
+        encoders.resnet18(stem="large")
+
+
+def test_strided_convolutions_pad_as_the_published_networks_do(random):
+    """By hand: kernel 3, stride 2, one pixel of padding on every side."""
+    encoder = encoders.small_resnet(width=0.0625)
+    conv = encoder.get_layer("stem_conv")
+    x = random.integers(0, 256, [1, 6, 6, 1]).astype("float32")
+    maps = keras.Model(encoder.input, conv.output)(x).numpy()
+    normal = np.pad((x[0, :, :, 0] - 127.5) / 64.0, 1)
+    kernel = conv.kernel.numpy()[:, :, 0, :]
+    for i in range(3):
+        for j in range(3):
+            patch = normal[2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+            np.testing.assert_allclose(
+                maps[0, i, j], np.einsum("hw,hwo->o", patch, kernel), atol=1e-4
+            )
+
+
+def test_zero_init_starts_blocks_as_the_identity(random):
+    encoder = encoders.resnet18(image_size=32, width=0.125, zero_init_residual=True)
+    before = encoder.get_layer("stem_relu").output
+    after = encoder.get_layer("stage0_block1_relu").output
+    pixels = random.integers(0, 256, [2, 32, 32, 3]).astype("uint8")
+    before, after = keras.Model(encoder.input, [before, after])(pixels)
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_normalisation_is_keras_own(random, training):
+    x = tf.constant(random.normal(2.0, 3.0, [4, 5, 5, 6]).astype("float32"))
+    ours = encoders.BatchNormalization()
+    plain = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
+    results = []
+    for layer in (ours, plain):
+        layer.build(x.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 6))
+        layer.moving_mean.assign(np.linspace(-1, 1, 6))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=training)
+            loss = tf.reduce_sum(tf.sin(y))
+        slopes = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        results.append([y, *slopes, layer.moving_mean, layer.moving_variance])
+    for received, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_frozen_normalisation_does_not_move(random):
+    layer = encoders.BatchNormalization()
+    layer.build([None, 4, 4, 2])
+    layer.trainable = False
+    x = random.normal(5.0, 1.0, [3, 4, 4, 2]).astype("float32")
+    np.testing.assert_allclose(layer(x, training=True), x / np.sqrt(1 + 1e-5), atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, [0, 0])
+
+
+def test_preprocessing_is_exact_in_half_precision(random):
+    """Fractions of 0..255 must be centred before they are rounded to a half."""
+    layer = encoders.Preprocessing([127.5], [64.0], dtype="mixed_bfloat16")
+    pixels = random.uniform(120, 135, [1, 8, 8, 1]).astype("float32")
+    wanted = tf.cast((pixels - 127.5) / 64.0, tf.bfloat16)
+    np.testing.assert_array_equal(layer(pixels), wanted)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "ResNet50"])
+def test_models_of_keras_applications_are_pooled(name):
+    backbone = getattr(keras.applications, name)(
+        weights=None, include_top=False, input_shape=[64, 64, 3]
+    )
+    encoder = encoders.as_encoder(backbone)
+    assert encoder.output_shape == (None, backbone.output_shape[-1])
+    assert encoder(np.zeros([1, 64, 64, 3], "uint8")).shape == encoder.output_shape[:0] + (
+        1,
+        backbone.output_shape[-1],
+    )
+    assert encoders.as_encoder(encoder) is encoder
+    assert encoders.image_size(encoder) == 64
+
+
+def outputs_a_map_of_text():
+    x = keras.Input([8, 8, 3])
+    return keras.Model(x, keras.layers.Reshape([8, 24])(x))
+
+
+def outputs_two_vectors():
+    x = keras.Input([8, 8, 3])
+    y = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(x, [y, y])
+
+
+def takes_vectors():
+    x = keras.Input([8])
+    return keras.Model(x, keras.layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (outputs_a_map_of_text, r"must give one vector .* gives \[\(None, 8, 24\)\]"),
+        (outputs_two_vectors, r"gives \[\(None, 3\), \(None, 3\)\]"),
+        (takes_vectors, r"must take one batch of images .* input shape \(None, 8\)"),
+        (lambda: keras.Sequential([keras.layers.Flatten()]), "and be built"),
+    ],
+)
+def test_a_model_that_is_no_encoder_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        encoders.as_encoder(model())
+
+
+def test_something_else_is_refused():
+    with pytest.raises(TypeError, match="received str"):
+        encoders.as_encoder("resnet18")
+
+
+def test_encoders_survive_their_file(tmp_path, random):
+    encoder = encoders.small_resnet(width=0.25)
+    encoder.save(tmp_path / "encoder.keras")
+    again = keras.models.load_model(tmp_path / "encoder.keras")
+    pixels = random.integers(0, 256, [3, 28, 28, 1]).astype("uint8")
+    np.testing.assert_array_equal(encoder(pixels), again(pixels))
+    assert encoders.image_size(again) == 28

@@ -1,0 +1,173 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import data, views
+from cl_keras.methods import ContrastiveModel, SimCLR
+from tests.tiny import VIEWS, tiny_encoder, tiny_simclr
+
+
+def weights_after(model, *args, **kwargs):
+    model.fit(*args, verbose=0, **kwargs)
+    return [v.numpy() for v in model.trainable_variables]
+
+
+def assert_same(received, expected, atol=0.0):
+    for a, b in zip(received, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def test_fit_takes_an_array_a_source_its_batches_and_a_dataset_alike(images):
+    source = data.load(images)
+    expected = weights_after(tiny_simclr(), images, batch_size=16, epochs=2)
+    assert_same(weights_after(tiny_simclr(), source, batch_size=16, epochs=2), expected)
+    assert_same(weights_after(tiny_simclr(), source.batches(16, seed=0), epochs=2), expected)
+    endless = source.batches(16, seed=0).from_epoch(0)
+    assert_same(weights_after(tiny_simclr(), endless, epochs=2, steps_per_epoch=2), expected)
+    bare = endless.map(lambda element: element["image"])
+    assert_same(weights_after(tiny_simclr(), bare, epochs=2, steps_per_epoch=2), expected)
+
+
+def test_views_made_by_the_user_are_taken_as_they_are(images):
+    model = tiny_simclr()
+    made = model.views(images[:16], seed=0, step=0)
+    ready = tf.data.Dataset.from_tensors({"views": made})
+    same = tf.data.Dataset.from_tensors({"image": images[:16]})
+    assert_same(weights_after(model, ready), weights_after(tiny_simclr(), same))
+
+
+def test_a_run_taken_up_again_equals_one_that_was_not_stopped(images, tmp_path):
+    source = data.load(images)
+    whole = tiny_simclr()
+    expected = weights_after(whole, source.batches(8, seed=3), epochs=4)
+    half = tiny_simclr()
+    half.fit(source.batches(8, seed=3), epochs=2, verbose=0)
+    half.save_weights(tmp_path / "half.weights.h5")
+    again = tiny_simclr()
+    again.make_train_function()
+    again.load_weights(tmp_path / "half.weights.h5")
+    received = weights_after(again, source.batches(8, seed=3), epochs=4, initial_epoch=2)
+    assert_same(received, expected)
+    assert int(again.step) == int(whole.step) == 16
+
+
+def test_evaluate_moves_nothing_and_repeats_itself(images):
+    model = tiny_simclr()
+    model.fit(images, batch_size=16, verbose=0)
+    before = [v.numpy() for v in model.encoder.variables]
+    first = model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
+    assert first == model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
+    assert set(first) == {"loss", "contrastive_accuracy"}
+    assert_same([v.numpy() for v in model.encoder.variables], before)
+    assert int(model.step) == 2
+
+
+def test_an_untrained_model_costs_about_the_logarithm_of_its_candidates(images):
+    constant = keras.Input([12, 12, 1])
+    same = keras.layers.Flatten()(keras.layers.Rescaling(0.0, offset=1.0)(constant))
+    head_in = keras.Input([144])
+    head = keras.Model(head_in, keras.layers.Dense(4, kernel_initializer="ones")(head_in))
+    model = SimCLR(keras.Model(constant, same), head=head, views=VIEWS)
+    model.compile("sgd")
+    loss, _ = model.evaluate(images[:16], batch_size=16, verbose=0)
+    assert loss == pytest.approx(np.log(2 * 16 - 1), abs=1e-5)
+
+
+def test_predict_gives_representations(images):
+    model = tiny_simclr()
+    expected = model.encoder(images, training=False)
+    batches = data.load(images).batches(10, shuffle=False)
+    np.testing.assert_allclose(model.predict(batches, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model(images), expected, atol=1e-5)
+
+
+def test_validation_is_reported(images):
+    history = tiny_simclr().fit(
+        images, batch_size=16, epochs=2, validation_data=images[:16], verbose=0
+    )
+    keys = {"loss", "contrastive_accuracy", "val_loss", "val_contrastive_accuracy"}
+    assert keys == set(history.history)
+
+
+def test_it_survives_its_file_with_all_its_state(images, tmp_path):
+    model = tiny_simclr(seed=5, head="v2")
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
+    assert_same([v.numpy() for v in again.variables], [v.numpy() for v in model.variables])
+    assert_same(
+        [v.numpy() for v in again.optimizer.variables],
+        [v.numpy() for v in model.optimizer.variables],
+    )
+    expected = weights_after(model, images, batch_size=16, epochs=2, initial_epoch=1)
+    assert_same(weights_after(again, images, batch_size=16, epochs=2, initial_epoch=1), expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_mixed_precision_learns(images, policy):
+    model = tiny_simclr(keras.optimizers.Adam(0.01))
+    loss = model.fit(images, batch_size=16, epochs=20, verbose=0).history["loss"]
+    assert np.mean(loss[-5:]) < np.mean(loss[:5]) - 0.3
+    assert model.loss_metric.result().dtype == tf.float32
+
+
+def test_several_steps_an_execution_change_nothing(images, float64, mirrored):
+    source = data.load(images)
+    expected = weights_after(tiny_simclr(), source.batches(8), epochs=2)
+    model = tiny_simclr()
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), steps_per_execution=2)
+    assert_same(weights_after(model, source.batches(8), epochs=2), expected)
+    with mirrored.scope():
+        model = tiny_simclr()
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9), steps_per_execution=2)
+    assert_same(weights_after(model, source.batches(8), epochs=2), expected, atol=1e-9)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(images):
+    model = tiny_simclr()
+    model.compile(keras.optimizers.SGD(float("nan")))
+    with pytest.raises(FloatingPointError, match=r"became nan in epoch 1, batch 2 \(step 2"):
+        model.fit(images, batch_size=8, epochs=3, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda x: x.astype("float32") / 255, "uint8"),
+        (lambda x: list(x), "received list"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x), "must come in batches"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(1, True), "has no negatives"),
+        (lambda x: tf.data.Dataset.from_tensors({"picture": x}), r"dictionary of \['picture'\]"),
+        (lambda x: np.repeat(x, 3, axis=-1), "takes images of 1 channels; the data has 3"),
+        (lambda x: x[:1], "has no negatives"),
+    ],
+)
+def test_images_in_another_form_are_refused_before_training(images, make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        tiny_simclr().fit(make(images), verbose=0)
+
+
+def test_a_batch_that_the_replicas_do_not_divide_is_refused(images, mirrored):
+    with mirrored.scope():
+        model = tiny_simclr()
+    with pytest.raises(ValueError, match="must divide by the 2 replicas; received 5"):
+        model.fit(images, batch_size=5, verbose=0)
+
+
+def test_more_misuse_gets_a_clear_word(images):
+    with pytest.raises(ValueError, match="temperature must be a number above 0; received 0"):
+        tiny_simclr(temperature=0)
+    model = tiny_simclr()
+    with pytest.raises(ValueError, match="brings its own batches"):
+        model.fit(data.load(images).batches(8), batch_size=8)
+    model.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="brings its own loss"):
+        model.fit(images, batch_size=8, verbose=0)
+    base = ContrastiveModel(tiny_encoder(), views=None, temperature=1.0)
+    with pytest.raises(NotImplementedError, match="does not say what it contrasts"):
+        base.contrast(None, None, True)
