@@ -1,0 +1,168 @@
+"""Trains an encoder on images without labels, and writes a run folder.
+
+  cl-keras pretrain --data=folder:photos --image_size=96 --run=runs/photos
+
+The run folder holds the configuration, the versions, metrics.csv, TensorBoard's logs,
+checkpoints, the files that could not be read, and at the end encoder.keras. The same command
+takes a stopped run up where its last checkpoint is, and ends with the same weights as if it had
+not been stopped. Another configuration on an existing run is refused.
+"""
+
+import json
+
+import keras
+from absl import flags as absl_flags
+
+from cl_keras import data
+from cl_keras.cli import recipe
+from cl_keras.evaluation import KNNMonitor
+from cl_keras.runs import Run
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def define_flags(flags):
+    """Declares the flags of the command."""
+    own = {"flag_values": flags}
+    absl_flags.DEFINE_string("run", None, "Required. Folder of the run.", **own)
+    absl_flags.DEFINE_string(
+        "data",
+        None,
+        'Required. The images: "folder:PATH", "tfds:NAME/SPLIT", or "fashion_mnist_mini".',
+        **own,
+    )
+    absl_flags.DEFINE_string(
+        "test_data", None, "Labelled images: their k-NN accuracy is logged as it grows.", **own
+    )
+    absl_flags.DEFINE_integer(
+        "image_size", None, "Side in pixels; needed where images differ in size.", **own
+    )
+    absl_flags.DEFINE_enum("channels", None, ["1", "3"], "Grey or RGB; default: as it is.", **own)
+    absl_flags.DEFINE_float(
+        "max_bad_share", 0.05, "Share of unreadable files above which to stop.", **own
+    )
+    absl_flags.DEFINE_enum("method", "simclr", list(recipe.METHODS), "The method.", **own)
+    absl_flags.DEFINE_enum("encoder", "resnet18", list(recipe.ENCODERS), "The encoder.", **own)
+    absl_flags.DEFINE_enum("head", "v1", ["v1", "v2"], "Projection head of two layers or three.", **own)
+    absl_flags.DEFINE_string(
+        "views",
+        "{}",
+        "Changes to the preset of the views, as JSON: "
+        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of views.TwoViews.',
+        **own,
+    )
+    absl_flags.DEFINE_float("temperature", 0.2, "Temperature of the loss.", **own)
+    absl_flags.DEFINE_integer("batch_size", 256, "Images a step.", lower_bound=2, **own)
+    absl_flags.DEFINE_integer("epochs", 100, "Passes over the images.", lower_bound=1, **own)
+    absl_flags.DEFINE_enum("optimizer", "lars", recipe.OPTIMIZERS, "The optimizer.", **own)
+    absl_flags.DEFINE_float(
+        "learning_rate",
+        None,
+        "Peak of the learning rate; default: 0.3·batch/256 (lars), 0.03·batch/256 (sgd), else 0.001.",
+        **own,
+    )
+    absl_flags.DEFINE_float("weight_decay", 1e-6, "Weight decay.", lower_bound=0.0, **own)
+    absl_flags.DEFINE_float(
+        "warmup_epochs", None, "Epochs of rising learning rate; default: 10, at most a tenth.", **own
+    )
+    absl_flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.", **own)
+    absl_flags.DEFINE_integer("seed", 0, "Of the weights, the order and the views.", **own)
+    absl_flags.DEFINE_integer(
+        "knn_every", 1, "Epochs between measures on --test_data.", lower_bound=1, **own
+    )
+    for name in ("run", "data"):
+        absl_flags.mark_flag_as_required(name, flag_values=flags)
+
+
+def main(flags):
+    """Trains, or goes on training."""
+    config = config_of(flags)
+    source = recipe.load_data(config["data"], config)
+    config["images"] = len(source)
+    with Run(flags.run, config).locked() as run:
+        train(run, source, knn_every=flags.knn_every)
+
+
+def config_of(flags):
+    """Everything that decides the result, as plain values."""
+    config = {
+        name: getattr(flags, name)
+        for name in (
+            "data",
+            "test_data",
+            "image_size",
+            "max_bad_share",
+            "method",
+            "encoder",
+            "head",
+            "temperature",
+            "batch_size",
+            "epochs",
+            "optimizer",
+            "weight_decay",
+            "precision",
+            "seed",
+        )
+    }
+    rate, warmup = flags.learning_rate, flags.warmup_epochs
+    default_rate = recipe.default_learning_rate(flags.optimizer, flags.batch_size)
+    return config | {
+        "channels": int(flags.channels) if flags.channels else None,
+        "views": _views_changes(flags.views),
+        "learning_rate": default_rate if rate is None else rate,
+        "warmup_epochs": recipe.default_warmup(flags.epochs) if warmup is None else warmup,
+    }
+
+
+def train(run, source, *, knn_every=1):
+    """Trains the model of a run's configuration to its end, from its last checkpoint.
+
+    Args:
+        run: a `Run` that this process has locked.
+        source: the images.
+        knn_every: epochs between measures on the labelled test images.
+    """
+    config = run.config
+    keras.config.set_dtype_policy(config["precision"])
+    batches = source.batches(config["batch_size"], seed=config["seed"])
+    model = recipe.make_model(config, source.image_shape, batches.steps_per_epoch)
+    done = run.checkpoints.restore(model)
+    if done:
+        print(f"{run.folder}: {done} of {config['epochs']} epochs are done; going on from there.")
+    if done < config["epochs"]:
+        callbacks = run.callbacks(batches.steps_per_epoch * config["batch_size"])
+        model.fit(
+            batches,
+            epochs=config["epochs"],
+            initial_epoch=done,
+            callbacks=[*_monitors(config, source, knn_every), *callbacks],
+        )
+    if source.skipped:
+        path = run.folder / "skipped.txt"
+        data.write_skipped(source, path)
+        print(f"{len(source.skipped)} files could not be read; {path} lists them.")
+    run.save_encoder(model.encoder)
+    print(f"The encoder is in {run.encoder_path}.")
+
+
+def _monitors(config, source, every):
+    if config["test_data"] is None:
+        return []
+    test = recipe.load_data(config["test_data"], config)
+    for part in (source, test):
+        if not part.has_labels:
+            raise ValueError(
+                f"--test_data needs labels in it and in --data, to measure k-NN; {part.name} has "
+                "none. Leave --test_data out, or give class folders."
+            )
+    return [KNNMonitor(source, test, every=every)]
+
+
+def _views_changes(text):
+    try:
+        changes = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--views must be JSON; received {text!r} ({error}).") from None
+    if not isinstance(changes, dict):
+        raise ValueError(f"--views must be a JSON object of names and values; received {text!r}.")
+    return changes

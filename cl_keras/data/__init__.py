@@ -1,0 +1,7 @@
+"""Where images come from: folders, arrays, TensorFlow Datasets, and the bundled set."""
+
+from cl_keras.data.batches import Batches
+from cl_keras.data.loading import load
+from cl_keras.data.source import Source, write_skipped
+
+__all__ = ["Batches", "Source", "load", "write_skipped"]

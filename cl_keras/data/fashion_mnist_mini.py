@@ -1,0 +1,69 @@
+"""The bundled data set: a balanced part of Fashion-MNIST.
+
+The first 1,000 images of each class of the training set (10,000), and the first 200 of each class
+of the test set (2,000), each in their original order; 28×28 grey. Xiao, Rasul and Vollgraf 2017,
+arXiv:1708.07747; MIT, © 2017 Zalando SE (see `bundled/LICENSE-fashion-mnist`).
+"""
+
+from importlib import resources
+
+import numpy as np
+
+from cl_keras.data.arrays import ArraySource
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def arrays(split):
+    """The raw arrays of one split.
+
+    Args:
+        split: "train" or "test".
+
+    Returns:
+        (images, labels): uint8 [N, 28, 28] and uint8 [N]; N is 10,000 or 2,000.
+    """
+    file = resources.files("cl_keras.data").joinpath("bundled", "fashion_mnist_mini.npz")
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as members:
+        return members[f"{split}_images"], members[f"{split}_labels"]
+
+
+def fashion_mnist_mini(split="train", *, image_size=None, channels=None, labels="auto"):
+    """The data set as a source.
+
+    Args:
+        split: "train" or "test". Default: "train".
+        image_size: int. Default: None, 28.
+        channels: 1 or 3. Default: None, 1.
+        labels: "auto" or None. Default: "auto", with labels.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        ValueError: another split.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(
+            f"fashion_mnist_mini has the splits 'train' and 'test', received {split!r}."
+        )
+    images, numbers = arrays(split)
+    return ArraySource(
+        images,
+        name=f"fashion_mnist_mini/{split}",
+        image_size=image_size,
+        channels=channels,
+        labels=numbers if labels is not None else None,
+        class_names=list(CLASS_NAMES) if labels is not None else None,
+    )

@@ -1,0 +1,234 @@
+"""Images from TensorFlow Datasets."""
+
+import difflib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from cl_keras.data.order import epoch_key, order
+from cl_keras.data.pixels import fit_tensor
+from cl_keras.data.source import Source
+
+BLOCK = 4096  # examples shuffled together, still encoded
+THREADS = min(32, os.cpu_count() or 1)  # that decode
+READERS = 4  # files read at the same time
+
+
+class TFDSSource(Source):
+    """One split of a data set of TensorFlow Datasets, which is prepared if it is not yet.
+
+    Examples are read in their stored order, which gives them their indices, and decoded in the
+    pipeline. Shuffling is by blocks of 4,096 encoded examples: within a block the order is uniform,
+    and the blocks begin elsewhere in each epoch. A set of up to 4,096 examples is shuffled whole.
+
+    `images` and the first use of `labels` read through the set; `batches` is the quick way.
+
+    Args:
+        name: str, data set as TFDS has it: "cifar10", "name:1.0.0", "name/config:1.0.0".
+        split: str, "train", or anything TFDS understands, as "train[:10%]". Default: "train".
+        image_size: int. Default: None; then the data set must declare one size.
+        channels: 1 or 3. Default: None, what the data set has.
+        labels: "auto" or None. Default: "auto", from an integer feature named "label".
+        data_dir: path of the prepared data sets. Default: None, the default of TFDS.
+        progress: bool, show the progress bars of the preparation. Default: True.
+
+    Raises:
+        ImportError: tensorflow_datasets cannot be imported.
+        ValueError: no such data set, split, or image feature.
+    """
+
+    def __init__(
+        self,
+        name,
+        split="train",
+        *,
+        image_size=None,
+        channels=None,
+        labels="auto",
+        data_dir=None,
+        progress=True,
+    ):
+        tfds = import_tfds()
+        builder = _prepared(tfds, name, data_dir, progress)
+        self._key, self._feature = _image_feature(tfds, name, builder.info.features)
+        found = self._feature.shape[-1] or 3
+        self._image_size = image_size
+        self._channels = channels or (1 if found == 1 else 3)
+        label = None if labels is None else _label_feature(builder.info.features)
+        self._has_labels = label is not None
+        self._examples = _encoded(tfds, builder, split, self._key, self._has_labels)
+        super().__init__(
+            f"tfds:{name}/{split}",
+            _num_examples(builder, split),
+            (*_size(name, self._feature, image_size), self._channels),
+            class_names=getattr(label, "names", None),
+        )
+
+    @property
+    def has_labels(self):
+        """bool: whether elements carry a label. Costs no pass over the data."""
+        return self._has_labels
+
+    @property
+    def labels(self):
+        """int64 array [N], or None; the first use reads through the data set."""
+        if self._has_labels and self._labels is None:
+            numbers = self._examples.map(lambda example: example["label"]).batch(BLOCK)
+            self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
+        return self._labels
+
+    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder):
+        """One epoch as a dataset; see `Source.epoch`."""
+        examples = self._numbered()
+        if shuffle:
+            examples = self._shuffle(examples, seed, epoch)
+        return examples.map(self._decode, num_parallel_calls=THREADS, deterministic=True).batch(
+            batch_size, drop_remainder=drop_remainder
+        )
+
+    def _shuffle(self, examples, seed, epoch):
+        first = tf.constant(BLOCK, tf.int64)  # the length of the first block
+        if self.num_images > BLOCK:
+            first = tf.random.stateless_uniform(
+                [], epoch_key(seed, epoch), 1, BLOCK + 1, tf.int64, alg="philox"
+            )
+        head, rest = examples.take(first).batch(BLOCK), examples.skip(first).batch(BLOCK)
+
+        @tf.autograph.experimental.do_not_convert
+        def mixed(number, block):
+            places = order(seed, epoch, tf.shape(block["index"])[0], part=number)
+            return tf.data.Dataset.from_tensor_slices(places).map(
+                lambda place: {key: value[place] for key, value in block.items()}
+            )
+
+        return head.concatenate(rest).prefetch(1).enumerate().flat_map(mixed)
+
+    def _numbered(self):
+        return self._examples.enumerate().map(lambda index, example: {**example, "index": index})
+
+    @tf.autograph.experimental.do_not_convert
+    def _decode(self, example):
+        image = self._feature.decode_example(example["image"])
+        image = fit_tensor(image, image_size=self._image_size, channels=self._channels)
+        image.set_shape(self.image_shape)
+        return {**example, "image": image}
+
+    def _read(self, indices):
+        wanted = np.zeros(self.num_images, bool)
+        wanted[indices] = True
+        chosen = (
+            self._numbered()
+            .take(int(indices.max()) + 1)
+            .filter(lambda example: tf.constant(wanted)[example["index"]])
+            .map(self._decode, num_parallel_calls=THREADS, deterministic=True)
+        )
+        images = {int(e["index"]): e["image"] for e in chosen.as_numpy_iterator()}
+        return np.stack([images[index] for index in indices.tolist()]), indices
+
+
+def import_tfds():
+    """The module tensorflow_datasets, imported when it is first needed: that takes seconds.
+
+    Raises:
+        ImportError: with the command that installs what is missing.
+    """
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            f"tensorflow_datasets cannot be imported ({error}). It is needed for 'tfds:…', and "
+            "needs importlib_resources without saying so: "
+            "pip install tensorflow-datasets importlib_resources"
+        ) from error
+    return tensorflow_datasets
+
+
+def _prepared(tfds, name, data_dir, progress):
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(name.partition("/")[0], tfds.list_builders(), n=3)
+        hint = f" Did you mean {', '.join(repr(other) for other in near)}?" if near else ""
+        raise ValueError(f"TensorFlow Datasets has no data set {name!r}.{hint}") from error
+    tfds.display_progress_bar(progress)
+    try:
+        builder.download_and_prepare()
+    finally:
+        tfds.enable_progress_bar()
+    return builder
+
+
+def _image_feature(tfds, name, features):
+    """(key, feature) of "image", or of the only image that the data set has."""
+    images = {
+        key: feature
+        for key, feature in features.items()
+        if isinstance(feature, tfds.features.Image) and feature.np_dtype == np.uint8
+    }
+    key = "image" if "image" in images else next(iter(images), None)
+    if key is None or (key != "image" and len(images) > 1):
+        raise ValueError(
+            f"tfds:{name} must have one uint8 image feature, or one named 'image'; "
+            f"it has {', '.join(f'{k} ({type(f).__name__})' for k, f in features.items())}."
+        )
+    return key, images[key]
+
+
+def _label_feature(features):
+    """The feature "label" where it is one integer an image; else None."""
+    label = features["label"] if "label" in features.keys() else None
+    usable = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
+    return label if usable else None
+
+
+def _num_examples(builder, split):
+    try:
+        count = builder.info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"tfds:{builder.info.full_name} has no split {split!r}; it has "
+            f"{', '.join(builder.info.splits)}. (What stands after the last slash is the split: "
+            "a configuration is followed by one, as in tfds:name/config/train.)"
+        ) from error
+    if count == 0:
+        raise ValueError(f"the split {split!r} of tfds:{builder.info.full_name} is empty.")
+    return count
+
+
+def _size(name, feature, image_size):
+    if image_size is not None:
+        return (image_size, image_size)
+    if None in feature.shape[:2]:
+        raise ValueError(
+            f"the images of tfds:{name} have different sizes. Give the size they should get, "
+            f"for example load('tfds:{name}/…', image_size=224)."
+        )
+    return feature.shape[:2]
+
+
+def _encoded(tfds, builder, split, key, with_labels):
+    """Dataset of {"image": encoded bytes[, "label": int64]} in stored order."""
+    _num_examples(builder, split)  # a wrong split gets its message here
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders={key: tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(
+            try_autocache=False,
+            skip_prefetch=True,
+            interleave_cycle_length=16,  # these two decide the order, hence the indices
+            interleave_block_length=16,
+            num_parallel_calls_for_interleave_files=READERS,
+            num_parallel_calls_for_decode=READERS,
+        ),
+    )
+
+    @tf.autograph.experimental.do_not_convert
+    def keep(example):
+        kept = {"image": example[key]}
+        if with_labels:
+            kept["label"] = tf.cast(example["label"], tf.int64)
+        return kept
+
+    return dataset.map(keep)

@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+
+
+def sha256(path):
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path, data):
+    """Writes a file whole, or leaves what was there.
+
+    Args:
+        path: of the file; its folder must exist. A file that is there is replaced.
+        data: bytes, or a str that is written as UTF-8.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Hands out a temporary path beside `path`; what the block wrote there then takes its place.
+
+    The content is on the disk before the name is, so a power cut leaves the old file or the new.
+    If the block fails, the temporary file is removed and `path` is as it was. The temporary name
+    keeps all endings of `path`, which some writers look at.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        _to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _to_disk(path.parent)
+
+
+def _to_disk(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,167 @@
+"""The commands as a user runs them, on a small folder of images."""
+
+import json
+import os
+import random as random_module
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pyarrow.parquet
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from cl_keras.cli import demo, main
+
+FLAGS = ["--encoder=small_resnet", "--batch_size=8", "--epochs=4", "--optimizer=adamw", "--seed=3"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes of 16 grey PNGs of 16 pixels, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    pixels = np.random.default_rng(0).integers(0, 256, [2, 16, 4, 4]).astype("uint8")
+    for label, name in enumerate(["cats", "dogs"]):
+        (folder / name).mkdir()
+        for i in range(16):
+            image = Image.fromarray(pixels[label, i]).resize([16, 16], Image.Resampling.BICUBIC)
+            image.save(folder / name / f"ü{i:02}.png")
+    (folder / "cats" / "broken.png").write_bytes(b"")
+    return folder
+
+
+def pretrain_arguments(photos, run, *more):
+    data = f"folder:{photos}"
+    own = ["--channels=1", f"--data={data}", f"--test_data={data}", f"--run={run}"]
+    return ["pretrain", *own, *FLAGS, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "photos"
+    assert main.main(pretrain_arguments(photos, run)) == 0
+    return run
+
+
+def test_pretrain_leaves_all_that_it_promises(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "config.json",
+        "versions.json",
+        "metrics.csv",
+        "tensorboard",
+        "checkpoints",
+        "skipped.txt",
+        "encoder.keras",
+    }
+    assert "broken.png" in (finished / "skipped.txt").read_text()
+    rows = (finished / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 5 and "knn" in rows[0]
+    config = json.loads((finished / "config.json").read_text())
+    assert config["images"] == 32 and config["warmup_epochs"] == 0.4
+
+
+def test_a_finished_run_is_left_as_it_is(finished, photos, capsys):
+    before = (finished / "metrics.csv").read_bytes()
+    assert main.main(pretrain_arguments(photos, finished)) == 0
+    assert "4 of 4 epochs are done" in capsys.readouterr().out
+    assert (finished / "metrics.csv").read_bytes() == before
+
+
+def test_another_configuration_is_refused(finished, photos, capsys):
+    before = (finished / "config.json").read_bytes()
+    assert main.main(pretrain_arguments(photos, finished, "--temperature=0.4")) == main.FAILURE
+    assert "temperature: 0.2 in the run, 0.4 now" in capsys.readouterr().err
+    assert (finished / "config.json").read_bytes() == before
+
+
+def test_evaluate_writes_numbers_and_a_page(finished, capsys):
+    assert main.main(["evaluate", f"--run={finished}"]) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((finished / "evaluation.json").read_text())
+    assert [row["name"] for row in result["rows"]] == [
+        "raw pixels",
+        "PCA-128, whitened",
+        "untrained encoder",
+        "learned encoder",
+    ]
+    for row in result["rows"]:
+        assert row["name"] in printed and 0 <= row["linear_10_percent"] <= 1
+    page = (finished / "report.html").read_text()
+    assert "learned encoder" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_embed_writes_names_and_vectors(finished, photos, tmp_path, capsys):
+    encoder = keras.models.load_model(finished / "encoder.keras")
+    path = photos / "dogs" / "ü03.png"
+    expected = encoder(np.asarray(Image.open(path))[None, :, :, None], training=False)
+    for name in ("a.npz", "a.parquet"):
+        out = tmp_path / name
+        arguments = ["embed", f"--run={finished}", f"--data=folder:{photos}", f"--out={out}"]
+        assert main.main(arguments) == 0
+        assert "broken.png" in capsys.readouterr().out
+        if name.endswith(".npz"):
+            found = dict(np.load(out, allow_pickle=False))
+        else:
+            table = pyarrow.parquet.read_table(out)
+            found = {column: table[column].to_numpy() for column in ("name", "label")}
+            found["embedding"] = np.array(table["embedding"].to_pylist())
+        assert found["embedding"].shape == (32, 128)
+        row = list(found["name"]).index("dogs/ü03.png")
+        np.testing.assert_allclose(found["embedding"][row], expected[0], atol=1e-5)
+        assert found["label"][row] == 1
+        assert main.main(arguments) == main.FAILURE
+        assert "is left as it is" in capsys.readouterr().err
+
+
+def test_export_serves_and_classifies(finished, photos, tmp_path):
+    arguments = ["export", f"--run={finished}", f"--out={tmp_path / 'export'}"]
+    assert main.main(arguments) == 0
+    assert main.main([*arguments, f"--classify_data=folder:{photos}"]) == 0
+    served = tf.saved_model.load(str(tmp_path / "export" / "2")).signatures
+    pixels = np.asarray(Image.open(photos / "cats" / "ü00.png"))[None, :, :, None]
+    encoder = keras.models.load_model(finished / "encoder.keras")
+    received = served["serving_default"](images=tf.constant(pixels))["embedding"]
+    np.testing.assert_allclose(received, encoder(pixels, training=False), atol=1e-5)
+    answer = served["classify"](images=tf.constant(pixels))["classes"].numpy()[0]
+    assert answer in (b"cats", b"dogs")
+
+
+def final_weights(run):
+    return [v.numpy() for v in keras.models.load_model(run / "encoder.keras").variables]
+
+
+def test_a_killed_run_ends_as_one_that_was_not(photos, tmp_path):
+    """SIGKILL at a random moment after the first checkpoint; then the same command again."""
+    command = [sys.executable, "-m", "cl_keras.cli.main"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+    def start(run):
+        arguments = pretrain_arguments(photos, run, "--epochs=40", "--knn_every=40")
+        return subprocess.Popen([*command, *arguments], env=environment, stdout=subprocess.DEVNULL)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait() == 0
+    process = start(killed)
+    while not (killed / "checkpoints" / "manifest.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(random_module.Random().uniform(0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = json.loads((killed / "checkpoints" / "manifest.json").read_text())[-1]["epoch"]
+    assert done < 40
+    assert start(killed).wait() == 0
+    for received, expected in zip(final_weights(killed), final_weights(whole), strict=True):
+        np.testing.assert_array_equal(received, expected)
+    assert len((killed / "metrics.csv").read_text().splitlines()) == 41
+
+
+def test_the_demo_is_a_configuration_of_pretrain():
+    config = demo.demo_config(seed=5)
+    assert config["data"] == "fashion_mnist_mini" and config["seed"] == 5
+    assert config["channels"] is None and config["views"] == {}

@@ -1,0 +1,74 @@
+import pytest
+
+from cl_keras.cli import main
+from cl_keras.version import __version__
+
+
+def test_help_names_every_command(capsys):
+    assert main.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for command in main.COMMANDS:
+        assert f"  {command} " in printed
+    assert main.main([]) == main.USAGE
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(__version__ + "\n")
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_every_command_describes_its_flags(command, capsys):
+    assert main.main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert f"usage: cl-keras {command}" in printed and "\nFlags:\n  --" in printed
+    assert all(len(line) <= 100 for line in printed.splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["pretain"], "Did you mean 'pretrain'"),
+        (["pretrain", "--run=a"], "--data"),
+        (["pretrain", "--rum=a", "--data=b"], "Unknown command line flag 'rum'"),
+        (["pretrain", "--run=a", "--data=b", "--batch_size=1"], "batch_size"),
+        (["pretrain", "--run=a", "--data=b", "--method=magic"], "should be one of"),
+        (["pretrain", "photos", "--run=a", "--data=b"], "received 'photos'"),
+    ],
+)
+def test_a_wrong_command_line_is_told_apart(arguments, message, capsys):
+    assert main.main(arguments) == main.USAGE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["pretrain", "--data=folder:nowhere"], "nowhere"),
+        (["pretrain", "--data=fashion_mnist_mini", "--views=[1]"], "must be a JSON object"),
+        (["pretrain", "--data=fashion_mnist_mini", "--views={"], "must be JSON"),
+        (["pretrain", "--data=fashion_mnist_mini", "--temperature=0"], "above 0; received 0.0"),
+        (["pretrain", "--data=fashion_mnist_mini", "--batch_size=20000"], "fewer than one batch"),
+        (["evaluate"], "holds no run"),
+        (["export", "--out=b"], "holds no run"),
+        (["embed", "--data=fashion_mnist_mini", "--out=b.txt"], "must end in .npz or .parquet"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(arguments, message, capsys, tmp_path):
+    assert main.main([*arguments, f"--run={tmp_path / 'run'}"]) == main.FAILURE
+    assert message in capsys.readouterr().err
+
+
+def test_one_encoder_must_be_named(capsys, tmp_path):
+    assert main.main(["export", f"--out={tmp_path}"]) == main.FAILURE
+    assert "either --run=FOLDER or --encoder=FILE" in capsys.readouterr().err
+    assert main.main(["export", f"--out={tmp_path}", "--encoder=a.h5"]) == main.FAILURE
+    assert "must be a .keras file that exists" in capsys.readouterr().err
+
+
+def test_stopping_has_its_own_code(monkeypatch, capsys):
+    from cl_keras.cli import export
+
+    def stopped(flags):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "main", stopped)
+    assert main.main(["export", "--out=a"]) == main.INTERRUPTED
+    assert "takes the work up again" in capsys.readouterr().err

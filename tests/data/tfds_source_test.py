@@ -1,0 +1,172 @@
+"""Images from TensorFlow Datasets, with small data sets written here."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras.data import load, tfds_source
+from cl_keras.data.order import order
+from cl_keras.data.tfds_source import import_tfds
+
+tfds = import_tfds()
+
+
+def write(folder, name, images, labels=None, shape=(6, 6, 3), version="1.0.0", config=None):
+    """Writes images (train: all but five, test: five) as a TFDS data set called `name`."""
+    features = {"image": tfds.features.Image(shape=shape, encoding_format="png")}
+    if labels is not None:
+        features["label"] = tfds.features.ClassLabel(names=["even", "odd"])
+    examples = [{"image": image} for image in images]
+    for number, example in enumerate(examples if labels is not None else []):
+        example["label"] = int(labels[number])
+    builder = tfds.dataset_builders.TfDataBuilder(
+        name=name,
+        config=config,
+        version=version,
+        data_dir=folder,
+        split_datasets={
+            "train": tf.data.Dataset.from_generator(lambda: examples[:-5], **signature(features)),
+            "test": tf.data.Dataset.from_generator(lambda: examples[-5:], **signature(features)),
+        },
+        features=tfds.features.FeaturesDict(features),
+        file_format="tfrecord",
+    )
+    tfds.disable_progress_bar()
+    builder.download_and_prepare()
+
+
+def signature(features):
+    spec = {"image": tf.TensorSpec([None, None, None], tf.uint8)}
+    if "label" in features:
+        spec["label"] = tf.TensorSpec([], tf.int64)
+    return {"output_signature": spec}
+
+
+def numbered(count):
+    """Image i of 6×6 pixels shows i in red, and its square in green."""
+    images = np.zeros([count, 6, 6, 3], np.uint8)
+    images[..., 0] = np.arange(count).reshape(-1, 1, 1) % 256
+    images[..., 1] = (np.arange(count).reshape(-1, 1, 1) ** 2) % 251
+    return images
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data_dir with four data sets."""
+    path = str(tmp_path_factory.mktemp("tfds"))
+    write(path, "numbered", numbered(45), np.arange(45) % 2)
+    write(path, "configured", numbered(15), np.arange(15) % 2, config="red")
+    sizes = [np.full([4 + i, 9, 3], 10 * i, np.uint8) for i in range(12)]
+    write(path, "sizes", sizes, shape=(None, None, 3))
+    write(path, "grey", numbered(9)[..., :1], shape=(6, 6, 1))
+    return path
+
+
+@pytest.fixture
+def source(folder):
+    return load("tfds:numbered/train", data_dir=folder, progress=False)
+
+
+def indices(dataset):
+    return [element["index"].numpy().tolist() for element in dataset]
+
+
+def test_describes_the_data_set(source):
+    assert len(source) == 40 and source.image_shape == (6, 6, 3)
+    assert source.name == "tfds:numbered/train" and source.names is None
+    assert source.class_names == ["even", "odd"] and source.has_labels
+    assert np.bincount(source.labels).tolist() == [20, 20]
+
+
+def test_indices_are_stable_and_dense(source, folder):
+    elements = list(source.batches(16, shuffle=False))
+    assert sum([e["index"].numpy().tolist() for e in elements], []) == list(range(40))
+    images = np.concatenate([element["image"] for element in elements])
+    labels = np.concatenate([element["label"] for element in elements])
+    assert sorted(images[:, 0, 0, 0]) == list(range(40)), "every image of the split, once"
+    np.testing.assert_array_equal(images, numbered(40)[images[:, 0, 0, 0]])
+    np.testing.assert_array_equal(labels, images[:, 0, 0, 0] % 2)
+    np.testing.assert_array_equal(labels, source.labels)
+    again = load("tfds:numbered", data_dir=folder, progress=False)
+    np.testing.assert_array_equal(again.images([39, 0, 0, 7]), images[[39, 0, 0, 7]])
+
+
+def test_shuffled_elements_stay_together(source):
+    by_index = source.images(range(40))
+    for element in source.batches(8, seed=4):
+        np.testing.assert_array_equal(element["image"], by_index[element["index"].numpy()])
+        np.testing.assert_array_equal(element["label"], source.labels[element["index"].numpy()])
+
+
+def test_a_small_set_is_shuffled_whole(source):
+    expected = order(4, 1, 40, part=0).numpy().reshape(5, 8).tolist()
+    assert indices(source.batches(8, seed=4).from_epoch(1).take(5)) == expected
+
+
+def test_a_large_set_is_shuffled_in_blocks_that_move(source, monkeypatch):
+    monkeypatch.setattr(tfds_source, "BLOCK", 16)
+    epochs = [sum(indices(source.batches(8, seed=4).from_epoch(e).take(5)), []) for e in range(6)]
+    starts = set()
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(40))
+        # after the first block of 1 to 16, blocks of 16: where the sorted prefix is complete
+        complete = [n for n in range(1, 41) if sorted(epoch[:n]) == list(range(n))]
+        first = next(n for n in range(1, 17) if {n, n + 16} <= set(complete))
+        starts.add(first)
+    assert len(starts) > 1 and len({tuple(epoch) for epoch in epochs}) == 6
+
+
+def test_taking_up_an_epoch_is_the_same_as_running_to_it(source, monkeypatch):
+    monkeypatch.setattr(tfds_source, "BLOCK", 16)
+    for how in ({}, {"drop_remainder": False}, {"shuffle": False}):
+        batches = source.batches(12, seed=2, **how)
+        steps = batches.steps_per_epoch
+        whole = indices(batches.from_epoch(0).take(3 * steps))
+        assert indices(batches.from_epoch(2).take(steps)) == whole[2 * steps :]
+        assert indices(batches) == whole[:steps] and len(batches) == steps
+
+
+def test_works_under_a_strategy(source, mirrored):
+    batches = source.batches(8, seed=1)
+    distributed = iter(mirrored.experimental_distribute_dataset(batches.from_epoch(0)))
+    for expected in indices(batches):
+        parts = mirrored.experimental_local_results(next(distributed)["index"])
+        assert [part.numpy().tolist() for part in parts] == [expected[:4], expected[4:]]
+
+
+def test_sizes_and_channels_are_converted(folder):
+    how = {"data_dir": folder, "progress": False}
+    with pytest.raises(ValueError, match="tfds:sizes have different sizes.*image_size=224"):
+        load("tfds:sizes/train", **how)
+    sizes = load("tfds:sizes/train", image_size=5, **how)
+    assert sizes.image_shape == (5, 5, 3) and not sizes.has_labels and sizes.labels is None
+    values = sizes.images(range(7))[:, 2, 2, 0]
+    assert sorted(values) == [0, 10, 20, 30, 40, 50, 60]
+    assert load("tfds:grey", **how).image_shape == (6, 6, 1)
+    colour = load("tfds:grey", channels=3, **how).images([0])
+    assert colour.shape == (1, 6, 6, 3) and (colour[..., 0] == colour[..., 2]).all()
+    unlabelled = load("tfds:numbered", labels=None, **how)
+    assert unlabelled.labels is None and "label" not in unlabelled.batches(4).element_spec
+
+
+def test_what_stands_after_the_last_slash_is_the_split(folder):
+    how = {"data_dir": folder, "progress": False}
+    assert len(load("tfds:numbered/train[:25%]+test", **how)) == 15
+    assert len(load("tfds:numbered:1.0.0/test", **how)) == 5
+    assert len(load("tfds:configured/red:1.0.0/train", **how)) == 10
+    assert len(load("tfds:configured/red/test", **how)) == 5
+    with pytest.raises(ValueError, match="no split 'red'; it has .*train.*name/config/train"):
+        load("tfds:configured/red", **how)
+
+
+def test_an_unknown_data_set_is_named_with_its_neighbours(folder):
+    with pytest.raises(ValueError, match="no data set 'cifar11'. Did you mean 'cifar1"):
+        load("tfds:cifar11/train", data_dir=folder, progress=False)
+
+
+def test_a_missing_dependency_comes_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match="pip install tensorflow-datasets importlib_resources"):
+        import_tfds()
