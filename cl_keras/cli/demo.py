@@ -36,7 +36,9 @@ FLAGS = [
 def define_flags(flags):
     """Declares the flags of the command."""
     absl_flags.DEFINE_string("run", "runs/demo", "Folder of the run.", flag_values=flags)
-    absl_flags.DEFINE_integer("seed", 0, "Of the weights, the order and the views.", flag_values=flags)
+    absl_flags.DEFINE_integer(
+        "seed", 0, "Of the weights, the order and the views.", flag_values=flags
+    )
 
 
 def main(flags):
@@ -46,7 +48,7 @@ def main(flags):
     config = demo_config(flags.seed) | {"images": len(train_source)}
     print(f"Training on {len(train_source)} images of clothes, without their labels.")
     with Run(flags.run, config).locked() as run:
-        pretrain.train(run, train_source, knn_every=2)
+        pretrain.train(run, train_source)
         print("\nMeasuring, the baselines beside it.")
         evaluate(run, train_source, test_source)
         _export_and_serve(run, train_source, test_source)

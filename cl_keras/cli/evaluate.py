@@ -22,6 +22,9 @@ from cl_keras.views import view_grid
 QUERIES, NEIGHBOURS, VIEWED, MAPPED = 8, 8, 8, 2000
 """Images in the report: queries and neighbours of each, images with views, points of the map."""
 
+UNPLOTTED = {"step", "seconds"}
+"""Columns of metrics.csv that make no curve."""
+
 MEASURES = {
     "knn": "k-NN",
     "disturbed_knn": "k-NN, disturbed",
@@ -73,9 +76,6 @@ def evaluate(run, train_source, test_source):
         "learned encoder": learned,
     }
     result = evaluation.table(encoders, train_source, test_source)
-    if train_source.has_labels and test_source.has_labels:
-        for row in result["rows"]:
-            row |= _linear_measures(encoders[row["name"]], train_source, test_source)
     write_atomically(run.folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
     print("\n" + as_text(result["rows"]) + "\n")
     path = _write_report(run, result["rows"], learned, train_source, test_source)
@@ -98,18 +98,6 @@ def _width(title):
     return max(len(title), 6)
 
 
-def _linear_measures(encoder, train_source, test_source):
-    train, test = (
-        evaluation.features(encoder, source, progress=False) for source in (train_source, test_source)
-    )
-    parts = (train.vectors, train.labels, test.vectors, test.labels)
-    return {
-        "linear": evaluation.linear_probe(*parts)["top1"],
-        "linear_10_percent": evaluation.few_labels(*parts, share=0.1)["top1"],
-        "linear_1_percent": evaluation.few_labels(*parts, share=0.01)["top1"],
-    }
-
-
 def _write_report(run, rows, encoder, train_source, test_source):
     viewed = train_source.images(_spread(len(train_source), VIEWED))
     views = recipe.make_views(run.config, train_source.image_shape)
@@ -123,7 +111,7 @@ def _write_report(run, rows, encoder, train_source, test_source):
         run.folder / "report.html",
         title=f"{run.config['method']} on {train_source.name}",
         config=run.config,
-        history=run.metrics(),
+        history={key: column for key, column in run.metrics().items() if key not in UNPLOTTED},
         table=table,
         views=view_grid(viewed, views, draws=3)[:, 1:],
         originals=viewed,

@@ -102,18 +102,26 @@ def _overview():
             "",
             "`cl-keras COMMAND --help` describes a command and its flags.",
             "Flags can be read from a file: --flagfile=recipe.flags, one --flag=value a line.",
-            "Exit codes: 0 done, 1 failed (the message says why), 2 wrong command line, 130 stopped.",
+            "Exit codes: 0 done, 1 failed (the message says why), 2 wrong flags, 130 stopped.",
         ]
     )
 
 
 def _help(name, command, flags):
     columns = min(shutil.get_terminal_size().columns, 100)
-    lines = [f"usage: cl-keras {name} [--flag=value ...]", "", command.__doc__.strip(), "", "Flags:"]
+    lines = [
+        f"usage: cl-keras {name} [--flag=value ...]",
+        "",
+        command.__doc__.strip(),
+        "",
+        "Flags:",
+    ]
     for flag in sorted(flags.get_flags_for_module(command.__name__), key=_required_first):
         value = "" if flag.default is None else f"={flag.default_as_str.strip(chr(39))}"
         lines.append(f"  --{flag.name}{value}")
-        lines += textwrap.wrap(flag.help, columns - 8, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines += textwrap.wrap(
+            flag.help, columns - 8, initial_indent=" " * 8, subsequent_indent=" " * 8
+        )
     return "\n".join(lines)
 
 

@@ -43,7 +43,9 @@ def define_flags(flags):
     )
     absl_flags.DEFINE_enum("method", "simclr", list(recipe.METHODS), "The method.", **own)
     absl_flags.DEFINE_enum("encoder", "resnet18", list(recipe.ENCODERS), "The encoder.", **own)
-    absl_flags.DEFINE_enum("head", "v1", ["v1", "v2"], "Projection head of two layers or three.", **own)
+    absl_flags.DEFINE_enum(
+        "head", "v1", ["v1", "v2"], "Projection head of two layers or three.", **own
+    )
     absl_flags.DEFINE_string(
         "views",
         "{}",
@@ -58,12 +60,15 @@ def define_flags(flags):
     absl_flags.DEFINE_float(
         "learning_rate",
         None,
-        "Peak of the learning rate; default: 0.3·batch/256 (lars), 0.03·batch/256 (sgd), else 0.001.",
+        "Its peak; default: 0.3·batch/256 (lars), 0.03·batch/256 (sgd), else 0.001.",
         **own,
     )
     absl_flags.DEFINE_float("weight_decay", 1e-6, "Weight decay.", lower_bound=0.0, **own)
     absl_flags.DEFINE_float(
-        "warmup_epochs", None, "Epochs of rising learning rate; default: 10, at most a tenth.", **own
+        "warmup_epochs",
+        None,
+        "Epochs of rising learning rate; default: 10, at most a tenth.",
+        **own,
     )
     absl_flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.", **own)
     absl_flags.DEFINE_integer("seed", 0, "Of the weights, the order and the views.", **own)

@@ -14,7 +14,10 @@ def define_flags(flags):
     """Declares --run and --encoder, of which one is needed."""
     absl_flags.DEFINE_string("run", None, "Folder of a finished run.", flag_values=flags)
     absl_flags.DEFINE_string(
-        "encoder", None, "Instead of --run: a .keras file of an encoder or model.", flag_values=flags
+        "encoder",
+        None,
+        "Instead of --run: a .keras file of an encoder or model.",
+        flag_values=flags,
     )
 
 

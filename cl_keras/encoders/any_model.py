@@ -41,7 +41,8 @@ def as_encoder(model):
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"encoder must be a keras.Model from images to vectors; received {type(model).__name__}."
+            "encoder must be a keras.Model from images to vectors; received "
+            f"{type(model).__name__}."
         )
     image_shape = _image_shape(model)
     if _first_layer(model, (Preprocessing, ToFloat)) and len(model.output_shape) == 2:
@@ -81,8 +82,8 @@ def _image_shape(model):
         return shape
     raise ValueError(
         "encoder must take one batch of images [B, H, W, C], and be built: "
-        f"{model.name!r} has input shape {shape}. Give it a keras.Input([height, width, channels]), "
-        "or call model.build([None, height, width, channels])."
+        f"{model.name!r} has input shape {shape}. Give it a keras.Input([height, width, "
+        "channels]), or call model.build([None, height, width, channels])."
     )
 
 

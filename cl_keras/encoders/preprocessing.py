@@ -31,7 +31,9 @@ class Preprocessing(keras.layers.Layer):
 
     def call(self, images):
         wide = tf.float64 if self.compute_dtype == "float64" else tf.float32
-        images = (tf.cast(images, wide) - tf.constant(self.mean, wide)) / tf.constant(self.std, wide)
+        images = (tf.cast(images, wide) - tf.constant(self.mean, wide)) / tf.constant(
+            self.std, wide
+        )
         return tf.cast(images, self.compute_dtype)
 
     def compute_output_spec(self, images):
@@ -49,7 +51,9 @@ def preprocessing(channels, image_size=None):
         ValueError: for another number of channels.
     """
     if channels == 3:
-        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, image_size=image_size, name="preprocessing")
+        return Preprocessing(
+            IMAGENET_MEAN, IMAGENET_STD, image_size=image_size, name="preprocessing"
+        )
     if channels == 1:
         return Preprocessing(GREY_MEAN, GREY_STD, image_size=image_size, name="preprocessing")
     raise ValueError(f"Images have 1 channel (grey) or 3 (RGB); received channels={channels!r}.")

@@ -30,7 +30,9 @@ def resnet50(**options):
     return resnet([3, 4, 6, 3], bottleneck_block, name=options.pop("name", "resnet50"), **options)
 
 
-def small_resnet(*, image_size=28, channels=1, width=1.0, zero_init_residual=False, name="small_resnet"):
+def small_resnet(
+    *, image_size=28, channels=1, width=1.0, zero_init_residual=False, name="small_resnet"
+):
     """A ResNet for CPUs and images of 28 to 64 pixels: 0.3 M parameters, 128 features.
 
     A 3×3 stem of stride 2 and three basic blocks of widths 32, 64 and 128.

@@ -90,7 +90,9 @@ class ContrastiveModel(keras.Model):
                 f"The head must take the {width} features of the encoder {self.encoder.name!r}; "
                 f"it takes {head.input_shape[-1]}."
             )
-        raise ValueError(f"head must be one of {list(presets)} or a built keras.Model; received {head!r}.")
+        raise ValueError(
+            f"head must be one of {list(presets)} or a built keras.Model; received {head!r}."
+        )
 
     def encode_views(self, views, training):
         """The projection of each view, `[b, d]`.
@@ -282,8 +284,8 @@ class ContrastiveModel(keras.Model):
         if replicas > 1 and (rows is None or rows % replicas):
             raise ValueError(
                 f"The global batch must divide by the {replicas} replicas; received "
-                f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a multiple "
-                f"of {replicas}."
+                f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
+                f"multiple of {replicas}."
             )
         channels = self.encoder.input_shape[-1]
         if images[-1] is not None and channels is not None and images[-1] != channels:

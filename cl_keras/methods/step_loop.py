@@ -52,7 +52,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             return
         raise FloatingPointError(
             f"The loss became {float(loss)} in epoch {self._epoch + 1}, batch {batch + 1} "
-            f"(step {int(self.model.step.numpy())} of the model). The weights are lost from here on; the "
-            "last checkpoint is not. Usual causes: a learning rate that is too high or has no "
-            "warm-up, a temperature that is too low, or images that are not in 0..255."
+            f"(step {int(self.model.step.numpy())} of the model). The weights are lost from here "
+            "on; the last checkpoint is not. Usual causes: a learning rate that is too high or has "
+            "no warm-up, a temperature that is too low, or images that are not in 0..255."
         )

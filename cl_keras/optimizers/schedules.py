@@ -4,7 +4,7 @@ import keras
 
 
 def warmup_cosine(peak, *, warmup_steps, steps, final=0.0):
-    """A linear rise from 0 to `peak`, then half a cosine down to `final` (Loshchilov & Hutter 2017).
+    """A linear rise from 0 to `peak`, then half a cosine to `final` (Loshchilov & Hutter 2017).
 
     Args:
         peak: highest learning rate, reached after `warmup_steps`.

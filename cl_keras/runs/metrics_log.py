@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 
 import keras
@@ -57,7 +58,7 @@ class MetricsLog(keras.callbacks.Callback):
             "step": int(self.model.step.numpy()),
             "seconds": round(seconds, 3),
             "images_per_second": round(self._images / seconds, 1),
-            **{key: float(value) for key, value in logs.items()},
+            **{key: float(value) for key, value in logs.items() if not math.isnan(value)},
         }
         earlier = [other for other in self._rows if other["epoch"] <= epoch]
         self._rows = [*earlier, row]

@@ -61,7 +61,9 @@ def blur_matrix(sigma, size):
     place = tf.range(size, dtype=tf.float32)
     offset = place[:, None] - place
     sigma = tf.maximum(sigma, 1e-3)[:, None, None]
-    weights = tf.exp(-0.5 * tf.square(offset / sigma)) * tf.cast(tf.abs(offset) <= radius, tf.float32)
+    weights = tf.exp(-0.5 * tf.square(offset / sigma)) * tf.cast(
+        tf.abs(offset) <= radius, tf.float32
+    )
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
@@ -79,7 +81,9 @@ def colour_matrix(brightness, contrast, saturation, hue, grey):
         matrix: `[B, 3, 3]`, for row vectors (R, G, B) on its left.
         tint: `[B, 3]`, what the contrast's offset becomes; multiply by the grey mean of the image.
     """
-    to_grey = tf.constant(np.outer(GREY, np.ones(3, np.float32)))  # rgb @ to_grey = (grey, grey, grey)
+    to_grey = tf.constant(
+        np.outer(GREY, np.ones(3, np.float32))
+    )  # rgb @ to_grey = (grey, grey, grey)
     identity = tf.eye(3)
     saturate = _mix(identity, to_grey, saturation)
     after = saturate @ _rotation(hue)

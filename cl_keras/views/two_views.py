@@ -134,7 +134,9 @@ class TwoViews:
 
     def _check(self):
         if not isinstance(self.image_size, int) or self.image_size < 1:
-            raise ValueError(f"image_size must be a number of pixels; received {self.image_size!r}.")
+            raise ValueError(
+                f"image_size must be a number of pixels; received {self.image_size!r}."
+            )
         if not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             raise ValueError(
                 f"crop_area must be (least, most) shares in (0, 1]; received {self.crop_area}."

@@ -6,7 +6,11 @@ import tensorflow as tf
 from cl_keras import encoders
 
 # torchvision's published totals less their classifier (features · 1000 + 1000).
-TORCHVISION = {"resnet18": (11_176_512, 512), "resnet34": (21_284_672, 512), "resnet50": (23_508_032, 2048)}
+TORCHVISION = {
+    "resnet18": (11_176_512, 512),
+    "resnet34": (21_284_672, 512),
+    "resnet50": (23_508_032, 2048),
+}
 
 
 @pytest.mark.parametrize("name", TORCHVISION)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import data, views
+from cl_keras import data
 from cl_keras.methods import ContrastiveModel, SimCLR
 from tests.tiny import VIEWS, tiny_encoder, tiny_simclr
 

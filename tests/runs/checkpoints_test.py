@@ -104,7 +104,9 @@ def test_an_unwritable_folder_ends_the_run_with_a_word(images, tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     model = tiny_simclr()
     callback = CheckpointCallback(Checkpoints(tmp_path / "checkpoints"))
-    with pytest.raises(OSError, match="Could not write the checkpoint of epoch 1 .*make the folder"):
+    with pytest.raises(
+        OSError, match="Could not write the checkpoint of epoch 1 .*make the folder"
+    ):
         model.fit(images, batch_size=16, verbose=0, callbacks=[callback])
 
 

@@ -69,7 +69,9 @@ def test_a_run_leaves_its_metrics_and_tensorboard_logs(images, tmp_path):
         images, batch_size=16, epochs=3, verbose=0, callbacks=run.callbacks(32)
     ).history
     metrics = run.metrics()
-    assert list(metrics)[:5] == ["epoch", "step", "seconds", "images_per_second"] + ["contrastive_accuracy"]
+    assert list(metrics)[:5] == ["epoch", "step", "seconds", "images_per_second"] + [
+        "contrastive_accuracy"
+    ]
     np.testing.assert_allclose(metrics["loss"], history["loss"])
     assert metrics["epoch"] == [1, 2, 3] and metrics["step"] == [2, 4, 6]
     np.testing.assert_allclose(metrics["learning_rate"], [0.05] * 3, rtol=1e-6)

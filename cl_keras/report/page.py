@@ -1,0 +1,117 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+import pathlib
+
+from cl_keras.files import write_atomically
+from cl_keras.report import sections
+from cl_keras.report.stylesheet import CSS
+from cl_keras.version import __version__
+
+_MARK = '<meta name="generator" content="cl_keras'  # by this a report knows its kind
+
+
+def write(
+    path,
+    *,
+    title,
+    config=None,
+    history=None,
+    table=None,
+    views=None,
+    originals=None,
+    neighbours=None,
+    embeddings=None,
+    notes=None,
+):
+    """Writes the report of a run as one self-contained HTML page; parts not given are left out.
+
+    The page loads nothing from anywhere (pictures and styles are inside, there is no script),
+    follows the reader's light or dark mode, and can be printed.
+
+    Args:
+        path: the file; its folder is made if need be. It is written whole or not at all. An
+            earlier report is replaced, any other file is not.
+        title: heading of the page.
+        config: {setting: value}, nested dictionaries allowed.
+        history: {measure: list of numbers}, such as loss, contrastive_accuracy, learning_rate,
+            knn, and "epoch" for the horizontal axis.
+        table: list of rows {"name": str, measure: share from 0 to 1, …}, baselines among them.
+        views: [n, v, H, W, C] in 0..255, v views of n images.
+        originals: [n, H, W, C] in 0..255, the images that the views were made of.
+        neighbours: {"queries": [q, H, W, C], "neighbours": [q, k, H, W, C]} and where known
+            "query_labels" [q], "neighbour_labels" [q, k], "similarities" [q, k], "class_names".
+        embeddings: {"vectors": [n, D]} and where known "labels" [n], "class_names".
+        notes: list of str, what a reader of the numbers should know.
+
+    Returns:
+        The `pathlib.Path` written.
+
+    Raises:
+        ValueError: data of another form.
+        FileExistsError: `path` is a folder, or a file that is no report.
+        OSError: `path` cannot be written.
+    """
+    path = pathlib.Path(path)
+    _check_replaceable(path)
+    parts = [
+        ("measures", "Measures", table and sections.table(table)),
+        ("notes", "Notes", notes and sections.notes(notes)),
+        ("curves", "Training", history and sections.curves(history)),
+        ("views", "Views", _given(views) and sections.views(views, originals)),
+        ("neighbours", "Nearest neighbours", neighbours and sections.neighbours(neighbours)),
+        ("map", "Map of the embeddings", embeddings and sections.embedding_map(embeddings)),
+        ("configuration", "Configuration", config and sections.configuration(config)),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _page(title, [part for part in parts if part[2]]))
+    return path
+
+
+def _given(images):
+    return images is not None and len(images) > 0
+
+
+def _page(title, parts):
+    """The HTML of (anchor, heading, content) parts."""
+    title = sections.escape(title)
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in parts)
+    body = "\n".join(
+        f'<section id="{anchor}">\n<h2>{name}</h2>\n{content}\n</section>'
+        for anchor, name, content in parts
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+{_MARK} {__version__}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+{f"<nav>{links}</nav>" if len(parts) > 1 else ""}
+</header>
+<main>
+{body}
+</main>
+<footer>Written by cl_keras {__version__}.</footer>
+</body>
+</html>
+"""
+
+
+def _check_replaceable(path):
+    """Raises FileExistsError for anything at `path` but an earlier report."""
+    if path.is_dir():
+        raise FileExistsError(f"Expected the name of a file; {path} is a folder. Add report.html.")
+    if path.exists():
+        with path.open("rb") as file:
+            if _MARK.encode() not in file.read(1024):
+                raise FileExistsError(
+                    f"{path} exists and is no report of cl_keras; it is left as it is. Choose "
+                    "another name, or move the file away."
+                )

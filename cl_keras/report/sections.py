@@ -1,0 +1,217 @@
+"""The parts of the page, each from plain data to HTML; every text is escaped here."""
+
+import html
+import numbers
+
+import numpy as np
+
+from cl_keras.report import pictures, plots
+
+_HEADINGS = {
+    "name": "features",
+    "knn": "k-NN",
+    "disturbed_knn": "disturbed k-NN",
+    "find_original": "find the original",
+    "linear_probe": "linear probe",
+    "contrastive_accuracy": "contrastive accuracy",
+    "learning_rate": "learning rate",
+}
+_GLYPHS = dict(zip("o^sDvPX<>", "●▲■◆▼✚✖◀▶", strict=True))
+_PLAIN_GLYPH = "\ufe0e"  # asks for the text form, not the emoji
+
+
+def escape(value):
+    """Any value as text that is safe between tags and inside quotes."""
+    return html.escape(str(value))
+
+
+def heading(key):
+    """A key of the logs or the table in words: knn_200 → "k-NN (k 200)"."""
+    if key in _HEADINGS:
+        return _HEADINGS[key]
+    base, _, k = key.rpartition("_")
+    if base in ("knn", "disturbed_knn") and k.isdigit():
+        return f"{_HEADINGS[base]} (k {k})"
+    return key.replace("_", " ")
+
+
+def table(rows):
+    """The measures of several encoders, the best of each column of shares marked.
+
+    A column whose numbers all lie in 0..1 holds shares: it is shown in per cent, more is better.
+    Other numbers are shown as they are, none marked.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(f'<th scope="col">{escape(heading(c))}</th>' for c in columns)
+    cells = {c: _cells([row.get(c) for row in rows]) for c in columns}
+    body = []
+    for i, row in enumerate(rows):
+        first = f'<th scope="row">{escape(row.get(columns[0], ""))}</th>'
+        body.append(f"<tr>{first}{''.join(cells[c][i] for c in columns[1:])}</tr>")
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+        '<p class="soft">Shares in per cent, more is better; the best of each column is marked.</p>'
+    )
+
+
+def _cells(values):
+    """The cells of one column."""
+    known = [v for v in values if _is_number(v) and np.isfinite(v)]
+    shares = bool(known) and all(0 <= v <= 1 for v in known)
+    texts = [_text(v, shares) for v in values]
+    best = _text(max(known), shares) if shares and len(known) > 1 else None
+    return [
+        f'<td class="best">{text}</td>' if text == best else f"<td>{text}</td>" for text in texts
+    ]
+
+
+def _text(value, share):
+    if value is None or (_is_number(value) and not np.isfinite(value)):
+        return "–"
+    if not _is_number(value):
+        return escape(value)
+    if share:
+        return f"{100 * value:.1f}"
+    return str(value) if isinstance(value, numbers.Integral) else f"{value:.4g}"
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def notes(texts):
+    """Remarks that belong to the numbers."""
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def curves(history):
+    """A curve for each measure, with its last value; "" where there is nothing to draw."""
+    figures, last = [], plots.series(history)
+    for i, (key, figure) in enumerate(plots.curve_figures(history).items()):
+        name = heading(key)
+        shown = key in last and key != "learning_rate"  # which ends near nothing
+        value = f" <span>{last[key][1][-1]:.3g} at the end</span>" if shown else ""
+        svg = plots.inline_svg(figure, f"curve{i}", f"{name} by epoch")
+        figures.append(f"<figure><figcaption>{escape(name)}{value}</figcaption>{svg}</figure>")
+    return f'<div class="curves">{"".join(figures)}</div>' if figures else ""
+
+
+def views(images, originals=None):
+    """A grid of views, a row for each image; the image itself first, where it is given."""
+    images = pictures.to_uint8(images)
+    text = "Each row holds random views of one image."
+    if originals is not None:
+        text = "Each row holds an image and random views of it, as the encoder is shown them."
+        originals = _same_size(pictures.to_uint8(originals), images)
+        images = np.concatenate([originals[:, None], images], axis=1)
+    grid = pictures.image_grid(images, background=(128, 128, 128))
+    return f'<p class="soft">{text}</p>{image(grid, "views of images, a row for each")}'
+
+
+def _same_size(originals, images):
+    """The originals [n, H, W, C] at the size of the views [n, v, h, w, C]."""
+    if originals.ndim != 4 or len(originals) != len(images):
+        raise ValueError(
+            f"Expected one original [H, W, C] for each of {len(images)} rows of views; received "
+            f"shape {originals.shape}."
+        )
+    height, width = images.shape[2:4]
+    if originals.shape[1:3] == (height, width):
+        return originals
+    return np.stack([pictures.resize(o, height, width) for o in originals])
+
+
+def image(picture, description):
+    """A `PIL.Image.Image` inside the page."""
+    width, height = picture.size
+    return (
+        f'<img src="{pictures.data_uri(picture)}" width="{width}" height="{height}" '
+        f'alt="{escape(description)}">'
+    )
+
+
+def neighbours(found):
+    """Query images, each with its nearest neighbours.
+
+    Args:
+        found: {"queries": [q, H, W, C], "neighbours": [q, k, H, W, C], and where known
+            "query_labels": [q], "neighbour_labels": [q, k], "similarities": [q, k],
+            "class_names": list}.
+    """
+    queries = pictures.to_uint8(found["queries"])
+    near = pictures.to_uint8(found["neighbours"])
+    if queries.ndim != 4 or near.ndim != 5 or len(near) != len(queries):
+        raise ValueError(
+            "Expected queries [q, H, W, C] and neighbours [q, k, H, W, C]; received "
+            f"{queries.shape} and {near.shape}."
+        )
+    names, own = found.get("class_names"), found.get("query_labels")
+    labels, similarities = found.get("neighbour_labels"), found.get("similarities")
+    rows = []
+    for q, query in enumerate(queries):
+        name = "" if own is None else plots.class_name(own[q], names)
+        row = [_neighbour(query, [name], "")]
+        for n, neighbour in enumerate(near[q]):
+            mark, words = "", []
+            if labels is not None:
+                words.append(plots.class_name(labels[q][n], names))
+            if labels is not None and own is not None:
+                right = int(labels[q][n]) == int(own[q])
+                mark, words[0] = ("right", f"✓ {words[0]}") if right else ("wrong", f"✗ {words[0]}")
+            if similarities is not None:
+                words.append(f"{float(similarities[q][n]):.2f}")
+            row.append(_neighbour(neighbour, words, mark))
+        rows.append(f'<div class="row">{"".join(row)}</div>')
+    text = "Left the query, then its nearest images"
+    text += ", with the cosine." if similarities is not None else "."
+    if labels is not None and own is not None:
+        text += " ✓ the same class, ✗ another (the encoder has seen no class)."
+    grid = f'<div class="wide"><div class="near">{"".join(rows)}</div></div>'
+    return f'<p class="soft">{text}</p>{grid}'
+
+
+def _neighbour(pixels, words, mark):
+    """One image with its caption, a line for each word."""
+    lines = "<br>".join(escape(w) for w in words if w)
+    caption = f"<figcaption>{lines}</figcaption>" if lines else ""
+    alt = " ".join(w for w in words if w) or "image"
+    return f'<figure class="{mark}">{image(pictures.tile(pixels), alt)}{caption}</figure>'
+
+
+def embedding_map(embeddings):
+    """The map of {"vectors": [n, D], and where known "labels": [n], "class_names": list}."""
+    labels, names = embeddings.get("labels"), embeddings.get("class_names")
+    figure = plots.map_figure(embeddings["vectors"], labels, names, legend=False)
+    svg = plots.inline_svg(figure, "map", "map of the embeddings")
+    legend = ""
+    if labels is not None:
+        entries = "".join(
+            f'<li><span style="color:{colour}">{_GLYPHS[marker]}{_PLAIN_GLYPH}</span>'
+            f"{escape(name)}</li>"
+            for name, _, colour, marker in plots.class_looks(labels, names)
+        )
+        legend = f'<ul class="legend">{entries}</ul>'
+    text = (
+        f"The first two principal components of {len(embeddings['vectors']):,} embeddings, "
+        "L2-normalised. A linear view: classes that overlap here may be apart in the directions "
+        "that it leaves out, and no cluster is made by the drawing."
+    )
+    return f'<p class="soft">{text}</p><div class="map"><figure>{svg}</figure>{legend}</div>'
+
+
+def configuration(config):
+    """Settings, nested ones by dotted names."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
+        for key, value in _flat(config)
+    )
+    return f'<table class="settings"><tbody>{rows}</tbody></table>'
+
+
+def _flat(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,187 @@
+"""The linear probe, against scikit-learn and closed forms."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from cl_keras.evaluation import few_labels, fit_linear_head, linear_probe
+from cl_keras.evaluation.few_labels import draw
+from cl_keras.evaluation.lbfgs import minimise
+
+
+def _digits():
+    images, labels = load_digits(return_X_y=True)
+    return images[:1200], labels[:1200], images[1200:], labels[1200:]
+
+
+def _loss(x, y, kernel, bias, l2):
+    """Penalised cross-entropy, by loops over rows; the kernel is of standardised features."""
+    total = l2 / 2 * np.sum(kernel**2)
+    for row, label in zip(x @ kernel + bias, y, strict=True):
+        total += np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[label]
+    return total / len(x)
+
+
+def test_minimise_finds_the_minimum_of_a_bent_valley():
+    def rosenbrock(p):
+        x, y = p
+        gradient = [-2 * (1 - x) - 400 * x * (y - x**2), 200 * (y - x**2)]
+        return (1 - x) ** 2 + 100 * (y - x**2) ** 2, np.array(gradient)
+
+    found = minimise(rosenbrock, np.array([-1.2, 1.0]), evaluations=300, tolerance=1e-8)
+    assert found.converged
+    np.testing.assert_allclose(found.point, [1, 1], atol=1e-7)
+
+
+def test_minimise_solves_a_quadratic():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(20, 20))
+    matrix, target = root @ root.T + np.eye(20), rng.normal(size=20)
+    found = minimise(
+        lambda p: (p @ matrix @ p / 2 - target @ p, matrix @ p - target),
+        np.zeros(20),
+        evaluations=500,
+        tolerance=1e-9,
+    )
+    np.testing.assert_allclose(found.point, np.linalg.solve(matrix, target), atol=1e-8)
+
+
+def test_minimise_keeps_to_its_budget():
+    calls = []
+
+    def slope(p):
+        calls.append(p)
+        return float(np.sum(p)), np.ones_like(p)  # falls for ever
+
+    found = minimise(slope, np.zeros(3), evaluations=7)
+    assert len(calls) == found.evaluations == 7
+    assert not found.converged
+
+
+@pytest.mark.parametrize("l2", [1.0, 30.0])
+def test_probe_equals_scikit_learn(l2):
+    x, y, test_x, test_y = _digits()
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=1 / l2, max_iter=2000, tol=1e-6).fit(scaler.transform(x), y)
+    kernel, bias = fit_linear_head(x, y, l2=l2)
+
+    logits = test_x @ kernel + bias
+    expected = model.decision_function(scaler.transform(test_x))
+    ours, theirs = (np.exp(s - s.max(1, keepdims=True)) for s in (logits, expected))
+    ours, theirs = (p / p.sum(1, keepdims=True) for p in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    score = linear_probe(x, y, test_x, test_y, l2=l2)["top1"]
+    assert abs(score - model.score(scaler.transform(test_x), test_y)) <= 0.005
+
+    z = scaler.transform(x)
+    standard = kernel * scaler.scale_[:, None], bias + scaler.mean_ @ kernel
+    least = _loss(z, y, model.coef_.T, model.intercept_, l2)
+    assert _loss(z, y, *standard, l2) <= least * 1.001 + 1e-6
+
+
+def test_probe_of_two_points_has_a_closed_form():
+    # One feature, ±1 after standardisation, W = (-w, w)/2:
+    # 2·log(1 + e^{-w}) + l2/2·(w²/2) is least where 2·σ(-w) = l2·w/2.
+    kernel, bias = fit_linear_head([[3.0], [5.0]], [0, 1], l2=1.0)
+    w = kernel[0, 1] - kernel[0, 0]  # the deviation of (3, 5) is 1
+    np.testing.assert_allclose(2 / (1 + np.exp(w)), w / 2, rtol=1e-3)
+    np.testing.assert_allclose(np.float32([[4.0]]) @ kernel + bias, [[0, 0]], atol=1e-3)
+
+
+def test_standardisation_is_folded_in_and_makes_units_irrelevant():
+    x, y, test_x, _ = _digits()
+    kernel, bias = fit_linear_head(x, y, l2=30)
+    scale, shift = np.linspace(0.01, 90, 64), np.linspace(-5, 7, 64)
+    other_kernel, other_bias = fit_linear_head(x * scale + shift, y, l2=30)
+    logits = (test_x * scale + shift) @ other_kernel + other_bias
+    np.testing.assert_allclose(logits, test_x @ kernel + bias, atol=0.05)
+
+
+def test_still_dimensions_are_ignored():
+    x, y, test_x, test_y = _digits()
+    still = [np.full((len(a), 1), 1e4) for a in (x, test_x)]
+    expected = linear_probe(x, y, test_x, test_y)["top1"]
+    with_still = linear_probe(np.hstack([x, still[0]]), y, np.hstack([test_x, still[1]]), test_y)
+    assert with_still["top1"] == pytest.approx(expected, abs=0.003)
+    kernel, _ = fit_linear_head(np.hstack([x, still[0]]), y)
+    np.testing.assert_array_equal(kernel[-1], 0)
+
+
+def test_two_fits_are_equal_and_the_protocol_is_plain():
+    x, y, test_x, test_y = _digits()
+    first, second = fit_linear_head(x, y), fit_linear_head(x, y)
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    score = linear_probe(x, y, test_x, test_y)
+    assert json.loads(json.dumps(score)) == score
+    assert score["protocol"]["converged"]
+    assert 1 < score["protocol"]["epochs"] < 1000
+
+
+def test_head_has_a_column_for_every_class():
+    kernel, bias = fit_linear_head(np.eye(3), [0, 2, 1], 5)
+    assert (kernel.shape, bias.shape) == ((3, 5), (5,))
+    assert (kernel.dtype, bias.dtype) == (np.float32, np.float32)
+    assert fit_linear_head(np.eye(3), [0, 6, 1])[1].shape == (7,)
+
+
+def test_label_outside_the_classes_is_an_error():
+    with pytest.raises(ValueError, match="below num_classes = 2; received 2"):
+        fit_linear_head(np.eye(3), [0, 1, 2], 2)
+    with pytest.raises(ValueError, match="l2 must be a number of at least 0; received -1"):
+        fit_linear_head(np.eye(3), [0, 1, 2], l2=-1)
+
+
+def test_draw_is_stratified():
+    labels = np.repeat([0, 1, 4], [50, 20, 30])
+    rows = draw(labels, {0: 5, 1: 2, 4: 3}, np.random.default_rng(0))
+    assert len(set(rows)) == 10
+    np.testing.assert_array_equal(labels[rows], np.repeat([0, 1, 4], [5, 2, 3]))
+
+
+def test_few_labels_averages_probes_of_its_draws():
+    x, y, test_x, test_y = _digits()
+    score = few_labels(x, y, test_x, test_y, per_class=3, trials=2, seed=4)
+    expected = []
+    for trial in range(2):
+        rows = draw(y, {c: 3 for c in range(10)}, np.random.default_rng([4, trial]))
+        expected.append(linear_probe(x[rows], y[rows], test_x, test_y)["top1"])
+    assert score["trials"] == expected
+    assert expected[0] != expected[1]  # two draws, not one
+    assert score["top1"] == pytest.approx(sum(expected) / 2)
+    assert score["std"] == pytest.approx(abs(expected[0] - expected[1]) / np.sqrt(2))
+    assert score["protocol"]["labels"] == 30
+    assert json.loads(json.dumps(score)) == score
+
+
+def test_all_labels_are_the_linear_probe():
+    x, y, test_x, test_y = _digits()
+    score = few_labels(x, y, test_x, test_y, share=1, trials=1)
+    assert score["top1"] == linear_probe(x, y, test_x, test_y)["top1"]
+    assert score["std"] == 0
+
+
+def test_share_keeps_at_least_one_row_of_each_class():
+    x, y, test_x, test_y = _digits()
+    assert few_labels(x, y, test_x, test_y, share=1e-6, trials=1)["protocol"]["labels"] == 10
+    tenth = few_labels(x, y, test_x, test_y, share=0.1, trials=1)["protocol"]["labels"]
+    assert tenth == sum(round(0.1 * n) for n in np.bincount(y))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"share": 0.1, "per_class": 3}, "received both"),
+        ({"share": 0}, "above 0 and at most 1; received 0"),
+        ({"share": 2}, "received 2"),
+        ({"per_class": 3}, "received 3, and class 1 has 2 rows"),
+        ({"trials": 0}, "trials must be an integer of at least 1"),
+    ],
+)
+def test_wrong_draws_are_explained(change, message):
+    with pytest.raises(ValueError, match=message):
+        few_labels(np.eye(5), [0, 0, 0, 1, 1], np.eye(5), [0, 0, 0, 1, 1], **change)

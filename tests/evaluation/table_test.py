@@ -1,0 +1,180 @@
+"""Baselines, disturbances, and the table that sets encoders side by side."""
+
+import json
+import operator
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from cl_keras.evaluation import (
+    disturb,
+    features,
+    few_labels,
+    find_original,
+    knn,
+    linear_probe,
+    pca_whitened,
+    raw_pixels,
+    table,
+)
+from cl_keras.evaluation.table import Disturbed
+
+
+def _images(rows, size=8, channels=1, seed=0):
+    """Smooth random pictures, so that crops resemble what they were cut from."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (rows, 2, 2, channels))
+    return np.kron(coarse, np.ones((1, size // 2, size // 2, 1))).astype(np.uint8)
+
+
+def _batches(images, labels=None, size=4):
+    """What a labelled source streams, as a list."""
+    parts = []
+    for i in range(0, len(images), size):
+        rows = np.arange(i, min(i + size, len(images)))
+        parts.append({"image": images[rows], "index": rows})
+        if labels is not None:
+            parts[-1]["label"] = np.asarray(labels)[rows]
+    return parts
+
+
+def test_raw_pixels_are_flattened_pixels():
+    images = _images(3, channels=3)
+    np.testing.assert_allclose(raw_pixels(images), images.reshape(3, -1) / 255, atol=1e-7)
+
+
+def test_raw_pixels_of_large_images_are_area_means():
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1), np.uint8)
+    means = image.reshape(1, 32, 2, 32, 2, 1).mean(axis=(2, 4)) / 255
+    np.testing.assert_allclose(raw_pixels(image), means.reshape(1, -1), atol=1e-6)
+
+
+def test_whitened_pca_equals_scikit_learn():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (200, 5, 5, 1), np.uint8)
+    images[:, :, 1:] = images[:, :, 1:] // 4 + images[:, :, :1] // 2  # correlated columns
+    encode = pca_whitened(_batches(images, size=64), dims=10, progress=False)
+    ours = encode(images)
+    theirs = PCA(10, whiten=True, svd_solver="full").fit_transform(images.reshape(200, -1) / 255)
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=2e-3)  # a sign is free
+    np.testing.assert_allclose(np.cov(ours.T), np.eye(10), atol=1e-3)
+
+
+def test_pca_keeps_no_direction_without_variance():
+    images = np.repeat(_images(50), 2, axis=0)  # four free cells of 8×8 pixels
+    assert pca_whitened(images, dims=30, progress=False)(images).shape == (100, 4)
+
+
+def test_wrong_pca_input_is_explained():
+    with pytest.raises(ValueError, match="at least 2 images; received 1"):
+        pca_whitened(_images(1), progress=False)
+    with pytest.raises(ValueError, match="images all alike"):
+        pca_whitened(np.zeros((9, 8, 8, 1), np.uint8), progress=False)
+    with pytest.raises(ValueError, match="flatten to 64 pixels.*received 16"):
+        pca_whitened(_images(9), progress=False)(_images(9, size=4))
+
+
+def test_disturbance_is_a_pure_function_of_seed_and_row():
+    images = _images(10)
+    whole = disturb(images, seed=3)
+    assert (whole.dtype, whole.shape) == (np.uint8, images.shape)
+    np.testing.assert_array_equal(disturb(images, seed=3, chunk=4), whole)
+    np.testing.assert_array_equal(disturb(images[6:], seed=3, first_row=6), whole[6:])
+    assert (disturb(images, seed=4) != whole).any(axis=(1, 2, 3)).mean() > 0.5
+
+
+def test_disturbance_of_an_even_picture_is_its_brightness():
+    grey = np.full((400, 8, 8, 1), 120, np.uint8)
+    levels = disturb(grey)
+    np.testing.assert_array_equal(levels, np.broadcast_to(levels[:, :1, :1], levels.shape))
+    factors = levels[:, 0, 0, 0] / 120
+    assert 0.69 < factors.min() < 0.73 and 1.27 < factors.max() < 1.31  # ±30 %, evenly
+    assert abs(factors.mean() - 1) < 0.03
+
+
+def test_disturbance_flips_about_half():
+    ramp = np.broadcast_to(np.linspace(40, 200, 16), (400, 16, 16))[..., None].astype(np.uint8)
+    rising = np.diff(disturb(ramp)[:, 8, :, 0].astype(int), axis=1).sum(axis=1) > 0
+    assert 0.42 < rising.mean() < 0.58
+
+
+def test_disturb_wants_square_uint8():
+    with pytest.raises(ValueError, match=r"square images.*float32 \(2, 8, 8, 1\)"):
+        disturb(_images(2).astype(np.float32))
+    with pytest.raises(ValueError, match=r"received uint8 \(2, 4, 8, 1\)"):
+        disturb(_images(2)[:, :4])
+
+
+def test_disturbed_batches_stream_what_disturb_gives():
+    images = _images(10)
+    stream = Disturbed(_batches(images, range(10)), seed=3)
+    for _ in range(2):  # again at every pass
+        parts = list(stream)
+        found = np.concatenate([p["image"] for p in parts])
+        np.testing.assert_array_equal(found, disturb(images, seed=3))
+        np.testing.assert_array_equal(np.concatenate([p["label"] for p in parts]), range(10))
+    assert operator.length_hint(stream) == 3
+
+
+def test_find_original_counts_rows_nearest_to_their_own():
+    originals = np.eye(4)
+    disturbed = np.float32([[5, 1, 0, 0], [0, 2, 1, 0], [1, 0, 0, 0], [0, 0, 1, 9]])
+    found = find_original(originals, disturbed)
+    assert found["top1"] == 0.75
+    assert found["protocol"]["chance"] == 0.25
+
+
+def test_find_original_of_a_collapsed_encoder_is_chance():
+    assert find_original(np.ones((50, 3)), np.ones((50, 3)))["top1"] == 1 / 50
+
+
+def test_find_original_wants_pairs():
+    with pytest.raises(ValueError, match="one disturbed row per original; received 2 and 3"):
+        find_original(np.eye(3), np.eye(3)[:2])
+
+
+def test_table_is_made_of_its_parts():
+    train, test = _images(60, seed=1), _images(20, seed=2)
+    train_labels, test_labels = np.arange(60) % 3, np.arange(20) % 3
+    encoders = {"raw": raw_pixels, "PCA": pca_whitened(train, dims=3, progress=False)}
+    made = table(
+        encoders,
+        _batches(train, train_labels),
+        _batches(test, test_labels),
+        k=5,
+        also_k=9,
+        gallery=15,
+        seed=6,
+        progress=False,
+    )
+    bank, clean, moved = (
+        features(encoders["PCA"], x, progress=False).vectors
+        for x in (train, test, disturb(test, seed=6))
+    )
+    rows = np.sort(np.random.default_rng(6).permutation(20)[:15])
+    parts = (bank, train_labels, clean, test_labels)
+    assert [row["name"] for row in made["rows"]] == ["raw", "PCA"]
+    assert made["rows"][1] == {
+        "name": "PCA",
+        "knn": knn(bank, train_labels, clean, test_labels, k=5)["top1"],
+        "disturbed_knn": knn(bank, train_labels, moved, test_labels, k=5)["top1"],
+        "find_original": find_original(clean[rows], moved[rows])["top1"],
+        "knn_9": knn(bank, train_labels, clean, test_labels, k=9)["top1"],
+        "disturbed_knn_9": knn(bank, train_labels, moved, test_labels, k=9)["top1"],
+        "linear": linear_probe(*parts)["top1"],
+        "linear_10_percent": few_labels(*parts, share=0.1, seed=6)["top1"],
+        "linear_1_percent": few_labels(*parts, share=0.01, seed=6)["top1"],
+    }
+    assert made["protocol"]["gallery"] == 15
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_table_without_labels_only_finds_originals():
+    images = _images(20)
+    made = table({"raw": raw_pixels}, images, _batches(images, np.zeros(20, int)), progress=False)
+    assert list(made["rows"][0]) == ["name", "find_original"]
+
+
+def test_table_wants_an_encoder():
+    with pytest.raises(ValueError, match="at least one encoder"):
+        table({}, _images(4), _images(4))

@@ -1,0 +1,229 @@
+"""The page holds what it was given, safely, and nothing from elsewhere."""
+
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from cl_keras import report
+
+EVIL = "<script>alert('x')</script>\"&"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page; keeps its tags, ids, text, and whether every element was closed in order."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.ids, self.links, self.text, self.open = [], [], [], "", []
+        self.styles = ""
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value)
+            if key in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+                self.links.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "style":
+            self.styles += data
+        else:
+            self.text += data
+
+    def count(self, tag):
+        return sum(name == tag for name, _ in self.tags)
+
+
+def _everything(text="class"):
+    """Every argument of `write`, small; `text` is in every place that a user can name."""
+    rng = np.random.default_rng(0)
+
+    def images(*shape):
+        return rng.integers(0, 256, shape, np.uint8)
+
+    names = [f"{text} zero", f"{text} one"]
+    return {
+        "title": f"{text} title",
+        "config": {f"{text} key": f"{text} value", "nested": {"deep": {"er": 17}}},
+        "history": {"epoch": [1, 2], "loss": [2.5, 1.25], f"{text} own": [1, 2]},
+        "table": [
+            {"name": f"{text} raw", "knn": 0.8041, "find_original": 0.149},
+            {"name": "SimCLR", "knn": 0.75, "find_original": 0.695},
+        ],
+        "views": images(3, 2, 8, 8, 1),
+        "originals": images(3, 10, 10, 1),
+        "neighbours": {
+            "queries": images(2, 8, 8, 1),
+            "neighbours": images(2, 3, 8, 8, 1),
+            "query_labels": [0, 1],
+            "neighbour_labels": [[0, 0, 1], [1, 1, 1]],
+            "similarities": [[0.91, 0.82, 0.73], [0.64, 0.55, 0.46]],
+            "class_names": names,
+        },
+        "embeddings": {
+            "vectors": rng.normal(size=(30, 4)),
+            "labels": np.arange(30) % 2,
+            "class_names": names,
+        },
+        "notes": [f"{text} note"],
+    }
+
+
+SECTIONS = {
+    "table": "measures",
+    "notes": "notes",
+    "history": "curves",
+    "views": "views",
+    "neighbours": "neighbours",
+    "embeddings": "map",
+    "config": "configuration",
+}
+
+
+def test_page_holds_every_part(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything()))
+    assert page.open == []
+    assert set(SECTIONS.values()) <= set(page.ids)
+    assert page.count("img") == 1 + 2 * (1 + 3)  # the grid of views, queries and neighbours
+    assert page.count("svg") == 2 + 1  # two curves and the map
+    for text in ("class title", "class note", "nested.deep.er", "17", "class own"):
+        assert text in page.text
+    for text in ("✓ class zero", "✗ class one", "0.91", "0.46", "80.4", "69.5", "class raw"):
+        assert text in page.text
+    assert page.text.count("✗") - 1 == 1  # one neighbour of another class; one in the key
+
+
+@pytest.mark.parametrize("part", SECTIONS)
+def test_a_part_alone_makes_one_section(tmp_path, part):
+    given = {"title": "t", part: _everything()[part]}
+    page = Page(report.write(tmp_path / "report.html", **given))
+    assert page.open == []
+    assert [i for i in page.ids if i in SECTIONS.values()] == [SECTIONS[part]]
+    assert page.count("section") == 1
+
+
+@pytest.mark.parametrize("empty", [None, {}, []])
+def test_absent_parts_leave_nothing(tmp_path, empty):
+    page = Page(report.write(tmp_path / "r.html", title="t", **dict.fromkeys(SECTIONS, empty)))
+    assert page.count("section") == page.count("nav") == page.count("img") == page.count("svg") == 0
+
+
+def test_history_without_a_number_leaves_no_section(tmp_path):
+    page = Page(report.write(tmp_path / "r.html", title="t", history={"knn": [np.nan]}))
+    assert page.count("section") == 0
+
+
+def test_every_text_is_escaped(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything(EVIL)))
+    assert page.open == []
+    assert page.count("script") == 0
+    assert page.text.count(EVIL) >= 10
+    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
+
+
+def test_nothing_is_loaded_from_elsewhere(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything()))
+    assert len(page.links) > 10
+    for link in page.links:
+        assert link.startswith(("data:image/png;base64,", "#")), link[:80]
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    assert anchors <= set(page.ids)
+    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
+    policy = [a["content"] for t, a in page.tags if a.get("http-equiv")]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_no_id_is_used_twice(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything()))
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_best_of_each_column_is_marked_and_only_shares_are(tmp_path):
+    rows = [
+        {"name": "a", "knn": 0.804, "rank": 5.5, "images": 20, "missing": None},
+        {"name": "b", "knn": 0.8578, "rank": 9.25, "images": 2000, "missing": 0.5},
+        {"name": "c", "knn": float("nan"), "rank": 1.0, "images": 3, "missing": 0.25},
+    ]
+    page = Page(report.write(tmp_path / "report.html", title="t", table=rows))
+    cells = re.findall(r'<td( class="best")?>(.*?)</td>', page.source)
+    texts = [(text, bool(best)) for best, text in cells]
+    assert texts == [
+        *[("80.4", False), ("5.5", False), ("20", False), ("–", False)],
+        *[("85.8", True), ("9.25", False), ("2000", False), ("50.0", True)],
+        *[("–", False), ("1", False), ("3", False), ("25.0", False)],
+    ]
+
+
+def test_headings_are_words(tmp_path):
+    rows = [{"name": "a", "disturbed_knn_200": 0.5, "my_score": 0.5}]
+    page = Page(report.write(tmp_path / "report.html", title="t", table=rows))
+    heads = re.findall(r'<th scope="col">(.*?)</th>', page.source)
+    assert heads == ["features", "disturbed k-NN (k 200)", "my score"]
+
+
+def test_page_follows_light_dark_print_and_phone(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything()))
+    for rule in ("prefers-color-scheme: dark", "@media print", "max-width: 40rem"):
+        assert rule in page.styles
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [
+        attrs for tag, attrs in page.tags if tag == "meta"
+    ]
+
+
+def test_an_earlier_report_is_replaced_and_nothing_else_is(tmp_path):
+    path = tmp_path / "new" / "folder" / "report.html"
+    assert report.write(path, title="first") == path
+    report.write(path, title="second")
+    assert "second" in path.read_text("utf-8")
+    assert list(path.parent.iterdir()) == [path]  # no temporary file is left
+
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>my own page</p>")
+    with pytest.raises(FileExistsError, match="is no report of cl_keras; it is left as it is"):
+        report.write(mine, title="t")
+    assert mine.read_text() == "<p>my own page</p>"
+    with pytest.raises(FileExistsError, match="is a folder"):
+        report.write(tmp_path, title="t")
+
+
+def test_a_failed_write_leaves_the_earlier_report(tmp_path, monkeypatch):
+    path = report.write(tmp_path / "report.html", title="first")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        report.write(path, title="second")
+    assert "first" in path.read_text("utf-8")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wrong_pictures_are_explained(tmp_path):
+    given = _everything()
+    given["originals"] = given["originals"][:2]
+    with pytest.raises(ValueError, match="one original .* for each of 3 rows of views"):
+        report.write(tmp_path / "r.html", **given)
+    given = _everything()
+    given["neighbours"]["neighbours"] = given["neighbours"]["neighbours"][0]
+    with pytest.raises(ValueError, match=r"received \(2, 8, 8, 1\) and \(3, 8, 8, 1\)"):
+        report.write(tmp_path / "r.html", **given)
+    assert list(tmp_path.iterdir()) == []
