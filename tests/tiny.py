@@ -2,7 +2,7 @@
 
 import keras
 
-from cl_keras import encoders, views
+from cl_keras import views
 from cl_keras.encoders.preprocessing import preprocessing
 from cl_keras.encoders.resnet import basic_block, conv_norm
 from cl_keras.methods import SimCLR

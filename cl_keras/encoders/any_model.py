@@ -45,13 +45,13 @@ def as_encoder(model):
             f"{type(model).__name__}."
         )
     image_shape = _image_shape(model)
-    if _first_layer(model, (Preprocessing, ToFloat)) and len(model.output_shape) == 2:
+    if _first_layer(model, (Preprocessing, ToFloat)) and _is_vector(model.outputs):
         return model
     inputs = keras.Input(image_shape[1:], name="images")
     x = model(ToFloat(name="to_float")(inputs))
     if isinstance(x, keras.KerasTensor) and len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    if not isinstance(x, keras.KerasTensor) or len(x.shape) != 2 or x.shape[-1] is None:
+    if not _is_vector(keras.tree.flatten(x)):
         raise ValueError(
             "encoder must give one vector [B, D], or one map [B, H, W, D] that can be pooled; "
             f"{model.name!r} gives {_shapes(x)}. Cut it before its head, or wrap it in a "
@@ -67,6 +67,11 @@ def image_size(encoder):
         return layer.image_size
     height, width = encoder.input_shape[1:3]
     return height if height == width else None
+
+
+def _is_vector(outputs):
+    """Whether there is one output, of shape [B, D] with a known D."""
+    return len(outputs) == 1 and len(outputs[0].shape) == 2 and outputs[0].shape[1] is not None
 
 
 def _first_layer(model, kinds):

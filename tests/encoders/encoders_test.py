@@ -136,6 +136,11 @@ def outputs_two_vectors():
     return keras.Model(x, [y, y])
 
 
+def preprocesses_and_outputs_two_vectors():
+    encoder = encoders.small_resnet(width=0.0625)
+    return keras.Model(encoder.input, [encoder.output, encoder.output])
+
+
 def takes_vectors():
     x = keras.Input([8])
     return keras.Model(x, keras.layers.Dense(2)(x))
@@ -146,6 +151,7 @@ def takes_vectors():
     [
         (outputs_a_map_of_text, r"must give one vector .* gives \[\(None, 8, 24\)\]"),
         (outputs_two_vectors, r"gives \[\(None, 3\), \(None, 3\)\]"),
+        (preprocesses_and_outputs_two_vectors, r"gives \[\(None, 8\), \(None, 8\)\]"),
         (takes_vectors, r"must take one batch of images .* input shape \(None, 8\)"),
         (lambda: keras.Sequential([keras.layers.Flatten()]), "and be built"),
     ],

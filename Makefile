@@ -1,0 +1,37 @@
+# Every command makes its own environment, .venv, at its first call. Two settings for that call:
+#   PYTHON=python3.12   a Python; default: the newest of 3.11 to 3.13 that is found
+#   TENSORFLOW=gpu      cpu, gpu or tensorflow (an extra of setup.py); default: cpu
+
+PYTHON ?=
+TENSORFLOW ?=
+BIN := .venv/bin
+
+.PHONY: help demo test lint environment clean distclean
+
+help:
+	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
+	@echo "make test       lint, layering, unit tests, wheel: under 10 minutes"
+	@echo "make lint       lint alone"
+	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
+
+demo: environment
+	@$(BIN)/cl-keras demo
+
+test: lint
+	$(BIN)/python -m pytest -q tests/layering_test.py
+	$(BIN)/python -m pytest -q --ignore=tests/layering_test.py
+	$(BIN)/python tools/check_wheel.py
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+environment:
+	@PYTHON="$(PYTHON)" TENSORFLOW="$(TENSORFLOW)" sh tools/environment.sh .venv
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find cl_keras tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

@@ -1,0 +1,5 @@
+"""A trained encoder for use elsewhere."""
+
+from cl_keras.export.saved_model import saved_model
+
+__all__ = ["saved_model"]

@@ -1,0 +1,77 @@
+"""A head on the embedding, as the signature `classify` serves it."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Classifier:
+    """From embeddings to the probabilities and the names of classes.
+
+    Args:
+        head: (kernel `[width, classes]`, bias `[classes]`), or a built Keras layer or model that
+            gives logits.
+        width: of the embedding.
+        class_names: a name for each class; default: its index.
+
+    Raises:
+        ValueError: if the head does not fit the width, gives no logits, or the names do not fit.
+    """
+
+    def __init__(self, head, width, class_names=None):
+        self.layer = head if isinstance(head, keras.layers.Layer) else _dense(head, width)
+        classes = _count_classes(self.layer, width)
+        names = range(classes) if class_names is None else class_names
+        self.names = [str(name) for name in names]
+        if len(self.names) != classes:
+            raise ValueError(
+                f"class_names must name the {classes} classes of the head; "
+                f"received {len(self.names)} names."
+            )
+
+    def __call__(self, embedding):
+        """The outputs of the signature for embeddings `[B, width]`."""
+        logits = tf.cast(self.layer(embedding, training=False), tf.float32)
+        best = tf.argmax(logits, axis=1)
+        return {
+            "probabilities": tf.nn.softmax(logits),
+            "class_ids": best,
+            "classes": tf.gather(tf.constant(self.names), best),
+        }
+
+
+def _count_classes(layer, width):
+    last = layer.layers[-1] if isinstance(layer, keras.Model) else layer
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if softmax or isinstance(last, keras.layers.Softmax):
+        raise ValueError("head must give logits; its last layer applies softmax. Leave that out.")
+    if not layer.built:
+        raise ValueError(f"head must be built; call it on vectors [B, {width}] first.")
+    try:
+        shape = layer(tf.zeros([1, width]), training=False).shape
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(
+            f"head must take embeddings of width {width}; {layer.name!r} does not: {error}"
+        ) from error
+    if len(shape) != 2:
+        raise ValueError(f"head must give logits [B, classes]; it gives {tuple(shape)}.")
+    return shape[1]
+
+
+def _dense(head, width):
+    try:
+        kernel, bias = (np.asarray(part, "float32") for part in head)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "head must be (kernel [D, classes], bias [classes]) or a built Keras layer; "
+            f"received {type(head).__name__}."
+        ) from error
+    if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != kernel.shape[1:]:
+        raise ValueError(
+            f"head must be a kernel [{width}, classes] and a bias [classes]; received shapes "
+            f"{kernel.shape} and {bias.shape}."
+        )
+    layer = keras.layers.Dense(len(bias), dtype="float32", name="classifier")
+    layer.build([None, width])
+    layer.set_weights([kernel, bias])
+    return layer
