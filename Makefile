@@ -14,8 +14,9 @@ help:
 	@echo "make lint       lint alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
 
+# oneDNN makes training on a CPU about 1.6 times as fast; TensorFlow uses it unasked on some only.
 demo: environment
-	@$(BIN)/cl-keras demo
+	@TF_ENABLE_ONEDNN_OPTS=1 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/cl-keras demo
 
 test: lint
 	$(BIN)/python -m pytest -q tests/layering_test.py

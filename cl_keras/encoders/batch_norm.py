@@ -13,8 +13,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with the defaults of ResNets, synchronised and fast.
 
     The statistics are those of the global batch, so N replicas equal one. On one replica, images
-    take TensorFlow's fused kernel, which saves about a quarter of a ResNet's training step on a
-    CPU; the numbers are the same.
+    take TensorFlow's fused kernel; the numbers are the same. How much it saves depends on the
+    machine: BUILD.md has figures.
 
     Args:
         momentum: weight of the old moving statistics.
