@@ -4,34 +4,69 @@ import keras
 
 from cl_keras.encoders.batch_norm import BatchNormalization
 
+LAST_NORMS = ("no_offset", "plain", None)
 
-def projection(input_dim, *, layers=2, hidden_dim=None, output_dim=128, name="projection_head"):
-    """The multi-layer projection head of SimCLR.
+
+def projection(
+    input_dim,
+    *,
+    layers=2,
+    hidden_dim=None,
+    output_dim=128,
+    last_norm="no_offset",
+    name="projection_head",
+):
+    """A head of linear layers with batch normalisation between them.
 
     Each layer is linear, without bias, followed by batch normalisation, and by a ReLU except
-    after the last, whose normalisation has no offset (β); as in the authors' code,
-    google-research/simclr `tf2/model.py`.
+    after the last; the default is the head of SimCLR, google-research/simclr `tf2/model.py`.
 
     Args:
         input_dim: width of the representation.
         layers: number of linear layers, at least 1.
         hidden_dim: width between the layers; default: `input_dim`.
         output_dim: width of the projection.
+        last_norm: normalisation after the last layer: `"no_offset"` (without β, SimCLR), `"plain"`
+            (without γ and β, MoCo v3), or None.
 
     Returns:
         A `keras.Model` from `[B, input_dim]` to `[B, output_dim]`, not normalised.
     """
     if layers < 1:
         raise ValueError(f"A projection head needs at least 1 layer; received layers={layers}.")
+    if last_norm not in LAST_NORMS:
+        raise ValueError(f"last_norm must be one of {LAST_NORMS}; received {last_norm!r}.")
     inputs = x = keras.Input([input_dim])
     for layer in range(layers):
         last = layer == layers - 1
         width = output_dim if last else hidden_dim or input_dim
         x = keras.layers.Dense(width, use_bias=False, name=f"dense_{layer}")(x)
-        x = BatchNormalization(center=not last, name=f"norm_{layer}")(x)
         if not last:
+            x = BatchNormalization(name=f"norm_{layer}")(x)
             x = keras.layers.ReLU(name=f"relu_{layer}")(x)
+    if last_norm is not None:
+        scale = last_norm == "no_offset"
+        x = BatchNormalization(center=False, scale=scale, name=f"norm_{layers - 1}")(x)
     return keras.Model(inputs, x, name=name)
+
+
+def linear(input_dim, *, output_dim=128, name="projection_head"):
+    """One linear layer with bias: the head of InstDisc and of MoCo v1."""
+    inputs = keras.Input([input_dim])
+    return keras.Model(inputs, keras.layers.Dense(output_dim, name="dense_0")(inputs), name=name)
+
+
+def mlp(input_dim, *, hidden_dim=None, output_dim=128, name="projection_head"):
+    """Two linear layers with biases and a ReLU, without normalisation: the head of MoCo v2.
+
+    Args:
+        input_dim: width of the representation.
+        hidden_dim: width between the layers; default: `input_dim`.
+        output_dim: width of the projection.
+    """
+    inputs = keras.Input([input_dim])
+    x = keras.layers.Dense(hidden_dim or input_dim, activation="relu", name="dense_0")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(output_dim, name="dense_1")(x), name=name)
 
 
 def simclr_v1(input_dim):

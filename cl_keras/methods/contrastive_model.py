@@ -19,6 +19,8 @@ class ContrastiveModel(keras.Model):
     A subclass writes `contrast`: from the views of a batch to `(targets, scores)`, for each query
     which candidate is right, and how similar every candidate is. This class makes the views, takes
     the gradient of the loss, applies it, and counts the steps, on one device and under a strategy.
+    Where a method keeps something between steps, a queue say, `contrast` also returns what is to be
+    remembered, and `advance` puts it away.
 
     `fit` and `evaluate` take images: a uint8 array, what `data.load` gives or its `.batches(...)`,
     or a `tf.data.Dataset` of `{"image"[, "index"]}` or of images; a dataset of
@@ -70,11 +72,32 @@ class ContrastiveModel(keras.Model):
         Returns:
             targets: int `[n]`, the right candidate of each query.
             scores: `[n, m]` cosines; `-inf` leaves a candidate out.
+            remembered (may be left out): tensors for `advance`, without gradient. They are handed
+            over, and not kept in an attribute, since replicas share the attributes.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what it contrasts.")
 
-    def advance(self):
-        """What moves after a step, where something does: a queue, a bank, prototypes."""
+    def query_losses(self, targets, scores):
+        """The loss of each query, `[n]`; here InfoNCE with the method's temperature."""
+        return losses.softmax_over_candidates(targets, scores, self.temperature)
+
+    def advance(self, remembered):
+        """Moves what moves after a training step: a queue, a bank. Here nothing does.
+
+        Args:
+            remembered: what `contrast` returned as third, from this replica; or None.
+        """
+
+    def check_data(self, dataset):
+        """Refuses images with which the method would go wrong, before an hour is lost.
+
+        Args:
+            dataset: the `tf.data.Dataset` of batches that `fit` was given; a `Batches`, which
+                knows its source, where it came from `data.load`.
+
+        Raises:
+            ValueError: with what to change.
+        """
 
     # What a subclass may use.
 
@@ -111,23 +134,23 @@ class ContrastiveModel(keras.Model):
     def train_step(self, data):
         views, index = self._views_of(data, self.seed, self.step.value)
         with tf.GradientTape() as tape:
-            targets, scores = self.contrast(views, index, training=True)
-            losses_ = self._query_losses(targets, scores)
+            targets, scores, *remembered = self.contrast(views, index, training=True)
+            losses_ = self.query_losses(targets, scores)
             # Gradients are summed over replicas: each adds its share of the global mean.
             loss = tf.reduce_mean(losses_) + self._regularisation(losses_.dtype)
             share = loss / distribute.num_replicas()
             share = self.optimizer.scale_loss(share)
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(share, variables), variables)
-        self.advance()
+        self.advance(*(remembered or [None]))
         self.step.assign_add(1)
         return self._update_metrics(loss, targets, scores)
 
     def test_step(self, data):
         # Another seed than in training, and one step: the same views at every evaluation.
         views, index = self._views_of(data, self.seed + 1, 0)
-        targets, scores = self.contrast(views, index, training=False)
-        losses_ = self._query_losses(targets, scores)
+        targets, scores, *_ = self.contrast(views, index, training=False)
+        losses_ = self.query_losses(targets, scores)
         return self._update_metrics(tf.reduce_mean(losses_), targets, scores)
 
     def predict_step(self, data):
@@ -143,9 +166,6 @@ class ContrastiveModel(keras.Model):
         images = data["image"]
         first_row = distribute.first_row(tf.shape(images)[0])
         return self.views(images, seed=seed, step=step, first_row=first_row), index
-
-    def _query_losses(self, targets, scores):
-        return losses.softmax_over_candidates(targets, scores, self.temperature)
 
     def _regularisation(self, dtype):
         return tf.cast(tf.add_n(self.losses), dtype) if self.losses else 0.0
@@ -239,6 +259,7 @@ class ContrastiveModel(keras.Model):
 
     def _training_data(self, x, batch_size, initial_epoch):
         x = self._image_batches(x, batch_size, shuffle=True)
+        self.check_data(x)
         if isinstance(x, Batches):
             return x.from_epoch(initial_epoch), x.steps_per_epoch
         return x, None

@@ -1,5 +1,7 @@
 """What a query is pushed away from."""
 
 from cl_keras.negatives.in_batch import in_batch
+from cl_keras.negatives.key_queue import KeyQueue
+from cl_keras.negatives.momentum_encoder import MomentumEncoder
 
-__all__ = ["in_batch"]
+__all__ = ["KeyQueue", "MomentumEncoder", "in_batch"]

@@ -1,0 +1,100 @@
+"""MoCo: negatives from a queue that a momentum encoder fills."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import heads
+from cl_keras.data import Batches
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives import KeyQueue, MomentumEncoder
+from cl_keras.similarity import cosine
+
+HEADS = {"v1": heads.linear, "v2": heads.mlp}
+TEMPERATURES = {"v1": 0.07, "v2": 0.2}
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class MoCo(ContrastiveModel):
+    """Momentum Contrast for Unsupervised Visual Representation Learning (He et al. 2020).
+
+    One view is the query `q = g(f(x̃_1))`, the other the key `k+ = g_m(f_m(x̃_2))` of an encoder
+    whose parameters follow those of `f` and `g` slowly; the negatives `k_i` are the K keys of the
+    batches before:
+
+        L(q) = -log( exp(cos(q, k+)/τ) / (exp(cos(q, k+)/τ) + Σ_i exp(cos(q, k_i)/τ)) )
+
+    The order is the authors' own: the momentum encoder moves, keys are made, scores against the
+    queue, and only then the keys enter it. Version 2 ("Improved Baselines", Chen et al. 2020) has a
+    head of two layers, τ 0.2, and SimCLR's views.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
+        views: what makes two views of a batch of images.
+        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`.
+        queue_size: K. It must not exceed the number of images, since an image would then meet its
+            own old key as a negative.
+        momentum: m of the momentum encoder.
+        key_parts: number of parts in which a replica's keys pass batch normalisation; see
+            `MomentumEncoder`. 1 leaks on a single device.
+        temperature: τ; default: that of the head's version, 0.07 or 0.2.
+        seed: of the views, the queue at the start, and the shuffling of keys.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        head="v2",
+        queue_size=65_536,
+        momentum=0.999,
+        key_parts=4,
+        temperature=None,
+        seed=0,
+        **kwargs,
+    ):
+        if temperature is None:
+            temperature = TEMPERATURES.get(head, 0.2) if isinstance(head, str) else 0.2
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        self.head = self.build_head(head, HEADS)
+        self.momentum_encoder = MomentumEncoder(
+            self.encoder, self.head, momentum=momentum, parts=key_parts, seed=seed
+        )
+        self.queue = KeyQueue(queue_size, self.head.output_shape[-1], seed=seed)
+
+    def contrast(self, views, index, training):
+        step = self.step.value
+        query = self.head(self.encoder(views[0], training=training), training=training)
+        if training:
+            self.momentum_encoder.follow(step)
+        key = self.momentum_encoder(views[1], step=step, training=training)
+        positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
+        scores = tf.concat([positive, cosine(query, self.queue.keys)], axis=1)
+        return tf.zeros_like(scores[:, 0], tf.int32), scores, key
+
+    def advance(self, remembered):
+        self.queue.push(remembered)
+
+    def check_data(self, dataset):
+        if isinstance(dataset, Batches) and self.queue.size > len(dataset.source):
+            raise ValueError(
+                f"The queue of {self.queue.size} keys is larger than the data set of "
+                f"{len(dataset.source)} images: an image would meet its own old key as a negative. "
+                f"Give queue_size at most {len(dataset.source) // 2}."
+            )
+        rows = dataset.element_spec["image"].shape[0] if isinstance(dataset, Batches) else None
+        local = (rows or 0) // self.distribute_strategy.num_replicas_in_sync
+        parts = self.momentum_encoder.parts
+        if local % parts:
+            raise ValueError(
+                f"key_parts={parts} must divide the {local} images of a replica's batch."
+            )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "queue_size": self.queue.size,
+            "momentum": self.momentum_encoder.momentum,
+            "key_parts": self.momentum_encoder.parts,
+        }

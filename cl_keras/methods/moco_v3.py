@@ -1,0 +1,89 @@
+"""MoCo v3: a momentum encoder without a queue."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.heads import projection
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives import MomentumEncoder
+from cl_keras.similarity import cosine
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class MoCoV3(ContrastiveModel):
+    """An Empirical Study of Training Self-Supervised Vision Transformers (Chen et al. 2021).
+
+    Each view is a query, `q = p(g(f(x̃)))` with a predictor `p`, against the keys `k = g_m(f_m(x̃))`
+    that a momentum encoder makes of the other view of all images of the global batch:
+
+        L = 2τ · ( CE(q_1·k_2ᵀ/τ) + CE(q_2·k_1ᵀ/τ) )
+
+    with the own image as the right class and the mean over the batch in each CE; as in the authors'
+    code, facebookresearch/moco-v3 `moco/builder.py`, whose ResNet has a projector of two layers,
+    normalised at the end without scale and offset, and a predictor that ends in a linear layer.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
+        views: what makes two views of a batch of images.
+        hidden_dim: width inside the projector and the predictor.
+        output_dim: width of queries and keys.
+        momentum: m at the start; the paper's 0.99 for 300 epochs, 0.996 for 1000.
+        momentum_steps: number of steps over which m rises to 1 by a cosine, the length of the run;
+            None for a constant m.
+        temperature: τ.
+        seed: of the views.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        hidden_dim=4096,
+        output_dim=256,
+        momentum=0.99,
+        momentum_steps=None,
+        temperature=1.0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        self.hidden_dim, self.output_dim = hidden_dim, output_dim
+        width = self.encoder.output_shape[-1]
+        dims = {"layers": 2, "hidden_dim": hidden_dim, "output_dim": output_dim}
+        self.head = projection(width, last_norm="plain", **dims)
+        self.predictor = projection(output_dim, last_norm=None, name="predictor", **dims)
+        self.momentum_encoder = MomentumEncoder(
+            self.encoder, self.head, momentum=momentum, steps=momentum_steps
+        )
+
+    def contrast(self, views, index, training):
+        step = self.step.value
+        # One view at a time, as the authors: each has the batch statistics of its own.
+        queries = [self._query(view, training) for view in views]
+        if training:
+            self.momentum_encoder.follow(step)
+        keys = [self.momentum_encoder(view, step=step, training=training) for view in views]
+        key0, key1 = (distribute.gather(key) for key in keys)
+        scores = tf.concat([cosine(queries[0], key1), cosine(queries[1], key0)], axis=0)
+        local = tf.shape(queries[0])[0]
+        own = distribute.first_row(local) + tf.range(local)
+        return tf.concat([own, own], axis=0), scores
+
+    def query_losses(self, targets, scores):
+        # The sum of two means is twice the mean over all queries.
+        return 4.0 * self.temperature * super().query_losses(targets, scores)
+
+    def _query(self, view, training):
+        features = self.head(self.encoder(view, training=training), training=training)
+        return self.predictor(features, training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "output_dim": self.output_dim,
+            "momentum": self.momentum_encoder.momentum,
+            "momentum_steps": self.momentum_encoder.steps,
+        }

@@ -1,0 +1,59 @@
+"""A queue of keys: negatives from the batches before this one."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.similarity import normalise
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class KeyQueue(keras.layers.Layer):
+    """The newest keys of the global batches, first in, first out (He et al. 2020, MoCo).
+
+    Keys stand in a ring, `keys` `[size, dim]` of unit rows, random at the start; `pointer` is
+    where the next key goes, which is where the oldest stands. A batch may be of any size, also
+    one that the ring's size is no multiple of.
+
+    Every replica holds the same keys: those of all replicas are gathered before they are written.
+
+    Args:
+        size: number of keys.
+        dim: width of a key.
+        seed: of the random keys at the start.
+    """
+
+    def __init__(self, size, dim, *, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        if size < 1:
+            raise ValueError(f"A queue holds at least 1 key; received size={size!r}.")
+        self.size, self.dim, self.seed = size, dim, seed
+        state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
+        self.keys = self.add_weight(
+            name="keys", shape=[size, dim], initializer=self._random_rows, **state
+        )
+        self.pointer = self.add_weight(
+            name="pointer", shape=[], dtype="int64", initializer="zeros", **state
+        )
+        self.built = True
+
+    def _random_rows(self, shape, dtype):
+        rows = tf.random.stateless_normal(shape, [self.seed, 0], dtype=dtype, alg="philox")
+        return tf.cast(normalise(rows), dtype)
+
+    def push(self, keys):
+        """Puts keys in the place of the oldest.
+
+        Args:
+            keys: `[b, dim]` of this replica; they are normalised.
+        """
+        keys = distribute.gather(tf.cast(normalise(keys), self.keys.dtype))
+        count = tf.shape(keys, tf.int64)[0]
+        begin = self.pointer.value + tf.maximum(count - self.size, 0)
+        kept = keys[-self.size :]  # of more keys than there is room for, the newest
+        places = (begin + tf.range(tf.shape(kept, tf.int64)[0])) % self.size
+        self.keys.value.scatter_update(tf.IndexedSlices(kept, places))
+        self.pointer.assign((self.pointer.value + count) % self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "dim": self.dim, "seed": self.seed}

@@ -1,0 +1,99 @@
+"""An encoder that follows another slowly: the source of keys."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class MomentumEncoder(keras.layers.Layer):
+    """A copy of an encoder and its head whose parameters are a moving average of theirs.
+
+        θ_k ← m·θ_k + (1 - m)·θ_q
+
+    (He et al. 2020, MoCo). Parameters alone are averaged: the copy's batch normalisation has its
+    own statistics, and works in training mode while it trains. No gradient reaches the copy.
+
+    The keys of a batch can be encoded in several parts, whose images are drawn anew at every step
+    ("shuffled BN"): else the statistics of the batch, which query and key share, tell which key
+    belongs to which query, and nothing is learned.
+
+    Args:
+        encoder: the `keras.Model` to follow.
+        head: the `keras.Model` on it.
+        momentum: m at the start, in [0, 1].
+        steps: length of a cosine over which m rises to 1; None for a constant m.
+        parts: number of parts in which a replica's keys are encoded.
+        seed: of the shuffling.
+    """
+
+    def __init__(self, encoder, head, *, momentum=0.999, steps=None, parts=1, seed=0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1]; received {momentum!r}.")
+        if parts < 1:
+            raise ValueError(f"Keys are encoded in at least 1 part; received parts={parts!r}.")
+        self.momentum, self.steps, self.parts, self.seed = momentum, steps, parts, seed
+        self.encoder, self.head = _copy(encoder), _copy(head)
+        # Not `layer.trainable = False`: that would put batch normalisation into inference mode.
+        own = [v for model in (self.encoder, self.head) for v in model.trainable_variables]
+        for variable in own:
+            variable.trainable = False
+        followed = [v for model in (encoder, head) for v in model.trainable_variables]
+        # A function, since Keras would count variables in a list as this layer's own.
+        self._pairs = lambda: zip(own, followed, strict=True)
+        self.built = True
+
+    def follow(self, step):
+        """Moves the parameters towards those that are followed; once a step.
+
+        Args:
+            step: int tensor, steps done; it decides m where that rises.
+        """
+        momentum = tf.convert_to_tensor(self.momentum_at(step), tf.float64)
+        for own, followed in self._pairs():
+            m = tf.cast(momentum, own.dtype)
+            own.assign(m * own.value + (1.0 - m) * followed.value)
+
+    def momentum_at(self, step):
+        """m after a number of steps: constant, or `1 - (1 - m)·(1 + cos(π·step/steps))/2`."""
+        if self.steps is None:
+            return self.momentum
+        share = tf.minimum(tf.cast(step, tf.float64) / self.steps, 1.0)
+        return 1.0 - (1.0 - self.momentum) * (1.0 + tf.cos(math.pi * share)) / 2.0
+
+    def call(self, images, step=0, training=False):
+        """The keys of a batch of views, `[b, d]`, without gradient.
+
+        Args:
+            images: `[b, H, W, C]`.
+            step: int tensor; another step puts the images into other parts.
+            training: batch statistics, or the moving ones.
+        """
+        if not training or self.parts == 1:
+            return tf.stop_gradient(self._encode(images, training))
+        rows = tf.shape(images)[0]
+        order = self._order(rows, step)
+        parts = tf.split(tf.gather(images, order), self.parts)
+        keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
+        return tf.stop_gradient(tf.gather(keys, tf.math.invert_permutation(order)))
+
+    def compute_output_spec(self, images, step=0, training=False):
+        return keras.KerasTensor([images.shape[0], self.head.output_shape[-1]], self.compute_dtype)
+
+    def _encode(self, images, training):
+        return self.head(self.encoder(images, training=training), training=training)
+
+    def _order(self, rows, step):
+        replica = distribute.first_row(rows)  # another order on each replica
+        key = [self.seed, tf.cast(step, tf.int64) * 65536 + tf.cast(replica, tf.int64)]
+        return tf.random.experimental.stateless_shuffle(tf.range(rows), key, alg="philox")
+
+
+def _copy(model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy

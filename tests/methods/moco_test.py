@@ -1,0 +1,163 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import data, heads
+from cl_keras.methods import MoCo, MoCoV3
+from tests.tiny import VIEWS, tiny_encoder
+
+
+def tiny_moco(**options):
+    keras.utils.set_random_seed(0)
+    options = {"queue_size": 24, "key_parts": 1, "momentum": 0.9, "head": "v2"} | options
+    model = MoCo(tiny_encoder(), views=VIEWS, seed=1, **options)
+    model.compile(keras.optimizers.SGD(0.05))
+    return model
+
+
+def tiny_moco_v3(**options):
+    keras.utils.set_random_seed(0)
+    options = {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9} | options
+    model = MoCoV3(tiny_encoder(), views=VIEWS, seed=1, **options)
+    model.compile(keras.optimizers.SGD(0.05))
+    return model
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def cross_entropy(logits, right):
+    logits = logits - logits.max(axis=1, keepdims=True)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -logs[np.arange(len(logits)), right]
+
+
+def test_a_step_of_moco_is_the_paper_in_numpy(images, float64):
+    """Loss of the first step, and what the queue holds after it, from q, k and the queue."""
+    model, twin = tiny_moco(), tiny_moco()
+    batch = images[:16]
+    view0, view1 = VIEWS(batch, seed=1, step=0)
+    query = unit(twin.head(twin.encoder(view0, training=True)).numpy())
+    twin.momentum_encoder.follow(0)
+    key = unit(twin.momentum_encoder(view1, training=True).numpy())
+    queue = twin.queue.keys.numpy()
+    scores = np.concatenate([(query * key).sum(axis=1, keepdims=True), query @ queue.T], axis=1)
+    expected = cross_entropy(scores / 0.2, np.zeros(16, int)).mean()
+
+    history = model.fit(tf.data.Dataset.from_tensors({"image": batch}), verbose=0).history
+    np.testing.assert_allclose(history["loss"], [expected], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.queue.keys[:16], key, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.queue.keys[16:], queue[16:], rtol=0, atol=0)
+
+
+def test_a_step_of_moco_v3_is_the_paper_in_numpy(images, float64):
+    model, twin = tiny_moco_v3(temperature=0.7), tiny_moco_v3(temperature=0.7)
+    batch = images[:16]
+    views = VIEWS(batch, seed=1, step=0)
+    q0, q1 = (unit(twin._query(view, True).numpy()) for view in views)
+    k0, k1 = (unit(twin.momentum_encoder(view, training=True).numpy()) for view in views)
+    own = np.arange(16)
+    both = cross_entropy(q0 @ k1.T / 0.7, own).mean() + cross_entropy(q1 @ k0.T / 0.7, own).mean()
+    history = model.fit(tf.data.Dataset.from_tensors({"image": batch}), verbose=0).history
+    np.testing.assert_allclose(history["loss"], [2 * 0.7 * both], rtol=0, atol=1e-10)
+
+
+def test_the_queue_takes_the_keys_of_five_steps_in_their_order(images, float64):
+    model = tiny_moco(queue_size=12)
+    batches = tf.data.Dataset.from_tensor_slices({"image": images[:20]}).batch(4, True)
+    model.fit(batches, verbose=0)
+    assert int(model.queue.pointer) == 20 % 12
+    again = tiny_moco(queue_size=12)
+    kept = []
+    for step, element in enumerate(batches):
+        views = VIEWS(element["image"], seed=1, step=step)
+        kept.append(unit(key_of(again, views, step)))
+        again.fit(tf.data.Dataset.from_tensors(element), verbose=0)
+    newest = np.concatenate(kept)[-12:]
+    np.testing.assert_allclose(np.roll(model.queue.keys, -8, axis=0), newest, atol=1e-10)
+
+
+def key_of(model, views, step):
+    """The key that the next step will make, without moving the model."""
+    state = [v.numpy() for v in model.variables]
+    model.momentum_encoder.follow(step)
+    key = model.momentum_encoder(views[1], step=step, training=True).numpy()
+    for variable, value in zip(model.variables, state, strict=True):
+        variable.assign(value)
+    return key
+
+
+@pytest.mark.parametrize("make", [tiny_moco, tiny_moco_v3])
+def test_two_devices_equal_one(images, float64, mirrored, make):
+    pairs = tf.data.Dataset.from_tensor_slices({"image": np.concatenate([images, images])[:48]})
+    batches = pairs.batch(16, drop_remainder=True)
+    one = make()
+    alone = one.fit(batches, verbose=0).history["loss"]
+    with mirrored.scope():
+        two = make()
+    together = two.fit(batches, verbose=0).history["loss"]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-9)
+    for a, b in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9, err_msg=a.path)
+        np.testing.assert_array_equal(*b.value.values, err_msg=b.path)
+
+
+@pytest.mark.parametrize(
+    "make, trained",
+    [(tiny_moco, ["encoder", "head"]), (tiny_moco_v3, ["encoder", "head", "predictor"])],
+)
+def test_gradients_reach_the_query_and_nothing_else(images, make, trained):
+    model = make()
+    expected = [v for name in trained for v in getattr(model, name).trainable_variables]
+    assert {id(v) for v in model.trainable_variables} == {id(v) for v in expected}
+    views = VIEWS(images[:16], seed=0, step=0)
+    with tf.GradientTape() as tape:
+        targets, scores, *_ = model.contrast(views, None, training=True)
+        loss = tf.reduce_mean(model.query_losses(targets, scores))
+    slopes = tape.gradient(loss, [v.value for v in model.variables])
+    reached = {id(v) for v, slope in zip(model.variables, slopes, strict=True) if slope is not None}
+    assert reached == {id(v) for v in expected}
+
+
+@pytest.mark.parametrize("make", [tiny_moco, tiny_moco_v3])
+def test_it_survives_its_file_with_all_its_state(images, tmp_path, make):
+    model = make()
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for a, b in zip(again.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    assert len(again.trainable_variables) == len(model.trainable_variables)
+    rest = {"batch_size": 16, "epochs": 2, "initial_epoch": 1, "verbose": 0}
+    model.fit(images, **rest)
+    again.fit(images, **rest)
+    for a, b in zip(again.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+def test_the_versions_of_the_paper():
+    first, second = tiny_moco(head="v1"), tiny_moco(head="v2")
+    assert (first.temperature, second.temperature) == (0.07, 0.2)
+    assert [len(model.head.trainable_variables) for model in (first, second)] == [2, 4]
+    assert heads.mlp(2048).count_params() == 2048 * 2048 + 2048 + 2048 * 128 + 128
+
+
+def test_evaluation_moves_neither_queue_nor_momentum_encoder(images):
+    model = tiny_moco()
+    kept = [*model.queue.variables, *model.momentum_encoder.variables]
+    before = [v.numpy() for v in kept]
+    model.evaluate(images, batch_size=16, verbose=0)
+    for a, b in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_queue_larger_than_the_data_set_is_refused(images):
+    with pytest.raises(ValueError, match="queue of 64 keys is larger .* 32 images.* at most 16"):
+        tiny_moco(queue_size=64).fit(data.load(images), batch_size=16, verbose=0)
+
+
+def test_parts_that_do_not_divide_the_batch_are_refused(images):
+    with pytest.raises(ValueError, match="key_parts=3 must divide the 16 images"):
+        tiny_moco(key_parts=3).fit(images, batch_size=16, verbose=0)

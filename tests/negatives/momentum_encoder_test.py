@@ -1,0 +1,87 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import heads
+from cl_keras.negatives import MomentumEncoder
+from tests.tiny import tiny_encoder
+
+
+def pair(**options):
+    encoder, head = tiny_encoder(), heads.mlp(16, output_dim=4)
+    return encoder, head, MomentumEncoder(encoder, head, **options)
+
+
+def is_statistic(variable):
+    return "moving_" in variable.path
+
+
+def test_parameters_follow_and_statistics_do_not(random, float64):
+    encoder, head, copy = pair(momentum=0.9)
+    followed = [*encoder.variables, *head.variables]
+    own = [*copy.encoder.variables, *copy.head.variables]
+    expected = [v.numpy() for v in own]
+    for step in range(5):
+        for variable in followed:
+            variable.assign(random.normal(size=variable.shape))
+        copy.follow(step)
+        for i, variable in enumerate(followed):
+            if not is_statistic(variable):
+                expected[i] = 0.9 * expected[i] + 0.1 * variable.numpy()
+    assert sum(map(is_statistic, own)) == 8
+    for received, wanted in zip(own, expected, strict=True):
+        np.testing.assert_allclose(received, wanted, rtol=0, atol=1e-12)
+
+
+def test_its_statistics_are_those_of_what_it_saw(images, float64):
+    encoder, _, copy = pair()
+    before = [v.numpy() for v in encoder.variables]
+    reference = keras.models.clone_model(encoder)
+    reference.set_weights(encoder.get_weights())
+    copy(images, training=True)
+    reference(images, training=True)
+    for received, wanted in zip(copy.encoder.variables, reference.variables, strict=True):
+        np.testing.assert_allclose(received, wanted, atol=1e-12)
+    for received, wanted in zip(encoder.variables, before, strict=True):
+        np.testing.assert_array_equal(received, wanted)
+
+
+def test_no_variable_of_it_is_trained_and_no_gradient_passes(images):
+    _, _, copy = pair()
+    assert copy.trainable_variables == [] and copy.encoder.trainable
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(copy(images, training=True))
+    variables = [v.value for v in [*copy.encoder.variables, *copy.head.variables]]
+    assert tape.gradient(loss, variables) == [None] * len(variables)
+
+
+def test_keys_in_parts_are_each_normalised_by_their_own_part(images, float64):
+    _, _, copy = pair(parts=4, seed=3)
+    keys = copy(images, step=5, training=True).numpy()
+    order = copy._order(32, 5).numpy()
+    assert sorted(order) == list(range(32)) and list(order) != list(range(32))
+    for part in order.reshape(4, 8):
+        features = copy.encoder(images[part], training=True)
+        np.testing.assert_allclose(keys[part], copy.head(features), atol=1e-10)
+    assert (copy._order(32, 5).numpy() == order).all()
+    assert (copy._order(32, 6).numpy() != order).any()
+
+
+def test_in_inference_parts_make_no_difference(images):
+    encoder, head, copy = pair(parts=4)
+    np.testing.assert_allclose(copy(images), head(encoder(images)), atol=1e-6)
+
+
+def test_the_momentum_rises_by_a_cosine():
+    copy = pair(momentum=0.9, steps=100)[2]
+    received = [float(copy.momentum_at(tf.constant(t, tf.int64))) for t in (0, 50, 75, 100, 200)]
+    middle = 1 - 0.1 * (1 + np.cos(0.75 * np.pi)) / 2
+    np.testing.assert_allclose(received, [0.9, 0.95, middle, 1.0, 1.0], atol=1e-12)
+    assert pair(momentum=0.9)[2].momentum_at(7) == 0.9
+
+
+@pytest.mark.parametrize("wrong", [{"momentum": 1.1}, {"momentum": -0.1}, {"parts": 0}])
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="received"):
+        pair(**wrong)
