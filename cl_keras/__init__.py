@@ -21,12 +21,15 @@ from cl_keras import (
     negatives,
     optimizers,
     report,
+    runs,
     views,
 )
-from cl_keras.methods import SimCLR
+from cl_keras.methods import MoCo, MoCoV3, SimCLR
 from cl_keras.version import __version__
 
 __all__ = [
+    "MoCo",
+    "MoCoV3",
     "SimCLR",
     "__version__",
     "data",
@@ -39,5 +42,6 @@ __all__ = [
     "negatives",
     "optimizers",
     "report",
+    "runs",
     "views",
 ]

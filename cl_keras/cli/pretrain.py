@@ -44,16 +44,22 @@ def define_flags(flags):
     absl_flags.DEFINE_enum("method", "simclr", list(recipe.METHODS), "The method.", **own)
     absl_flags.DEFINE_enum("encoder", "resnet18", list(recipe.ENCODERS), "The encoder.", **own)
     absl_flags.DEFINE_enum(
-        "head", "v1", ["v1", "v2"], "Projection head of two layers or three.", **own
+        "head", None, ["v1", "v2"], "Projection head of that version, of a method with both.", **own
+    )
+    absl_flags.DEFINE_string(
+        "method_options",
+        "{}",
+        "More arguments of the method, as JSON: '{\"queue_size\": 4096}'.",
+        **own,
     )
     absl_flags.DEFINE_string(
         "views",
         "{}",
         "Changes to the preset of the views, as JSON: "
-        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of views.TwoViews.',
+        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of the class in views.',
         **own,
     )
-    absl_flags.DEFINE_float("temperature", 0.2, "Temperature of the loss.", **own)
+    absl_flags.DEFINE_float("temperature", None, "Of the loss; default: the method's.", **own)
     absl_flags.DEFINE_integer("batch_size", 256, "Images a step.", lower_bound=2, **own)
     absl_flags.DEFINE_integer("epochs", 100, "Passes over the images.", lower_bound=1, **own)
     absl_flags.DEFINE_enum("optimizer", "lars", recipe.OPTIMIZERS, "The optimizer.", **own)
@@ -113,7 +119,8 @@ def config_of(flags):
     default_rate = recipe.default_learning_rate(flags.optimizer, flags.batch_size)
     return config | {
         "channels": int(flags.channels) if flags.channels else None,
-        "views": _views_changes(flags.views),
+        "views": _json_object("views", flags.views),
+        "method_options": _json_object("method_options", flags.method_options),
         "learning_rate": default_rate if rate is None else rate,
         "warmup_epochs": recipe.default_warmup(flags.epochs) if warmup is None else warmup,
     }
@@ -163,11 +170,11 @@ def _monitors(config, source, every):
     return [KNNMonitor(source, test, every=every)]
 
 
-def _views_changes(text):
+def _json_object(flag, text):
     try:
-        changes = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"--views must be JSON; received {text!r} ({error}).") from None
-    if not isinstance(changes, dict):
-        raise ValueError(f"--views must be a JSON object of names and values; received {text!r}.")
-    return changes
+        raise ValueError(f"--{flag} must be JSON; received {text!r} ({error}).") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"--{flag} must be a JSON object of names and values; received {text!r}.")
+    return value

@@ -1,8 +1,10 @@
 """From the plain values of a configuration to data, views, encoder, optimizer and model."""
 
+import inspect
+
 import keras
 
-from cl_keras import data, encoders, methods, optimizers, views
+from cl_keras import data, encoders, methods, optimizers
 
 METHODS = {
     name.lower(): getattr(methods, name) for name in methods.__all__ if name != "ContrastiveModel"
@@ -33,20 +35,30 @@ def make_encoder(config, image_shape):
 
 
 def make_views(config, image_shape):
-    """SimCLR's views for the images, with the changes of the configuration."""
-    return views.simclr(image_shape[0], channels=image_shape[2], **config["views"])
+    """The method's own views for the images, with the changes of the configuration."""
+    method = METHODS[config["method"]]
+    return method.default_views(image_shape[0], channels=image_shape[2], **config["views"])
 
 
 def make_model(config, image_shape, steps_per_epoch):
-    """The compiled model."""
-    encoder = make_encoder(config, image_shape)
-    model = METHODS[config["method"]](
-        encoder,
-        head=config["head"],
-        views=make_views(config, image_shape),
-        temperature=config["temperature"],
-        seed=config["seed"],
-    )
+    """The compiled model; what the configuration leaves open is the method's own default.
+
+    Raises:
+        ValueError: if the method has no such option.
+    """
+    method = METHODS[config["method"]]
+    options = {name: config[name] for name in ("head", "temperature") if config[name] is not None}
+    options |= config["method_options"]
+    known = inspect.signature(method).parameters
+    if "num_images" in known:  # a memory bank, which has a place for each image
+        options.setdefault("num_images", config["images"])
+    if unknown := set(options) - set(known):
+        raise ValueError(
+            f"{config['method']} has no option {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(set(known) - {'encoder', 'views', 'seed', 'kwargs'})}."
+        )
+    encoder, views = make_encoder(config, image_shape), make_views(config, image_shape)
+    model = method(encoder, views=views, seed=config["seed"], **options)
     model.compile(make_optimizer(config, steps_per_epoch))
     return model
 

@@ -9,6 +9,7 @@ from cl_keras.data import Batches, Source, load
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
+from cl_keras.views import simclr as simclr_views
 
 DEFAULT_BATCH_SIZE = 256
 
@@ -98,6 +99,17 @@ class ContrastiveModel(keras.Model):
         Raises:
             ValueError: with what to change.
         """
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        """The views that the method was published with, for a size and kind of image.
+
+        Args:
+            image_size: side in pixels.
+            channels: 1 or 3.
+            **changes: arguments of the views' class to replace.
+        """
+        return simclr_views(image_size, channels, **changes)
 
     # What a subclass may use.
 

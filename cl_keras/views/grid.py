@@ -8,17 +8,18 @@ def view_grid(images, views, *, draws=1, seed=0):
 
     Args:
         images: uint8 `[n, H, W, C]`.
-        views: a `TwoViews`.
-        draws: how often to draw; each gives `views.num_views` columns.
+        views: a `TwoViews`, or another that gives views `[n, s, s, C]`; smaller ones are enlarged.
+        draws: how often to draw; each gives a column for each view.
         seed: of the draws.
 
     Returns:
-        uint8 `[n, 1 + draws · num_views, S, S, C]` with `S = views.image_size`; the first column
+        uint8 `[n, 1 + draws · views, S, S, C]` with `S = views.image_size`; the first column
         is the image itself. `report.image_grid` makes a picture of it.
     """
     size = [views.image_size] * 2
-    columns = [tf.image.resize(images, size, antialias=True)]
+    columns = [images]
     for step in range(draws):
         columns += views(images, seed=seed, step=step)
+    columns = [tf.image.resize(column, size, antialias=True) for column in columns]
     stacked = tf.stack([tf.cast(column, tf.float32) for column in columns], axis=1)
     return tf.cast(tf.round(stacked), tf.uint8).numpy()

@@ -17,7 +17,14 @@ from PIL import Image
 
 from cl_keras.cli import demo, main
 
-FLAGS = ["--encoder=small_resnet", "--batch_size=8", "--epochs=4", "--optimizer=adamw", "--seed=3"]
+FLAGS = [
+    "--encoder=small_resnet",
+    "--temperature=0.2",
+    "--batch_size=8",
+    "--epochs=4",
+    "--optimizer=adamw",
+    "--seed=3",
+]
 
 
 @pytest.fixture(scope="module")

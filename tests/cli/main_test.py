@@ -44,6 +44,10 @@ def test_a_wrong_command_line_is_told_apart(arguments, message, capsys):
         (["pretrain", "--data=folder:nowhere"], "nowhere"),
         (["pretrain", "--data=fashion_mnist_mini", "--views=[1]"], "must be a JSON object"),
         (["pretrain", "--data=fashion_mnist_mini", "--views={"], "must be JSON"),
+        (
+            ["pretrain", "--data=fashion_mnist_mini", '--method_options={"queue": 1}'],
+            "simclr has no option queue; it has ",
+        ),
         (["pretrain", "--data=fashion_mnist_mini", "--temperature=0"], "above 0; received 0.0"),
         (["pretrain", "--data=fashion_mnist_mini", "--batch_size=20000"], "fewer than one batch"),
         (["evaluate"], "holds no run"),

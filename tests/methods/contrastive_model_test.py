@@ -1,5 +1,3 @@
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -39,32 +37,6 @@ def test_views_made_by_the_user_are_taken_as_they_are(images):
     assert_same(weights_after(model, ready), weights_after(tiny_simclr(), same))
 
 
-def test_a_run_taken_up_again_equals_one_that_was_not_stopped(images, tmp_path):
-    source = data.load(images)
-    whole = tiny_simclr()
-    expected = weights_after(whole, source.batches(8, seed=3), epochs=4)
-    half = tiny_simclr()
-    half.fit(source.batches(8, seed=3), epochs=2, verbose=0)
-    half.save_weights(tmp_path / "half.weights.h5")
-    again = tiny_simclr()
-    again.make_train_function()
-    again.load_weights(tmp_path / "half.weights.h5")
-    received = weights_after(again, source.batches(8, seed=3), epochs=4, initial_epoch=2)
-    assert_same(received, expected)
-    assert int(again.step) == int(whole.step) == 16
-
-
-def test_evaluate_moves_nothing_and_repeats_itself(images):
-    model = tiny_simclr()
-    model.fit(images, batch_size=16, verbose=0)
-    before = [v.numpy() for v in model.encoder.variables]
-    first = model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
-    assert first == model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
-    assert set(first) == {"loss", "contrastive_accuracy"}
-    assert_same([v.numpy() for v in model.encoder.variables], before)
-    assert int(model.step) == 2
-
-
 def test_an_untrained_model_costs_about_the_logarithm_of_its_candidates(images):
     constant = keras.Input([12, 12, 1])
     same = keras.layers.Flatten()(keras.layers.Rescaling(0.0, offset=1.0)(constant))
@@ -91,21 +63,6 @@ def test_validation_is_reported(images):
     )
     keys = {"loss", "contrastive_accuracy", "val_loss", "val_contrastive_accuracy"}
     assert keys == set(history.history)
-
-
-def test_it_survives_its_file_with_all_its_state(images, tmp_path):
-    model = tiny_simclr(seed=5, head="v2")
-    model.fit(images, batch_size=16, verbose=0)
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
-    assert_same([v.numpy() for v in again.variables], [v.numpy() for v in model.variables])
-    assert_same(
-        [v.numpy() for v in again.optimizer.variables],
-        [v.numpy() for v in model.optimizer.variables],
-    )
-    expected = weights_after(model, images, batch_size=16, epochs=2, initial_epoch=1)
-    assert_same(weights_after(again, images, batch_size=16, epochs=2, initial_epoch=1), expected)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)

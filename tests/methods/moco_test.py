@@ -89,52 +89,14 @@ def key_of(model, views, step):
     return key
 
 
-@pytest.mark.parametrize("make", [tiny_moco, tiny_moco_v3])
-def test_two_devices_equal_one(images, float64, mirrored, make):
-    pairs = tf.data.Dataset.from_tensor_slices({"image": np.concatenate([images, images])[:48]})
-    batches = pairs.batch(16, drop_remainder=True)
-    one = make()
-    alone = one.fit(batches, verbose=0).history["loss"]
-    with mirrored.scope():
-        two = make()
-    together = two.fit(batches, verbose=0).history["loss"]
-    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-9)
-    for a, b in zip(one.variables, two.variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9, err_msg=a.path)
-        np.testing.assert_array_equal(*b.value.values, err_msg=b.path)
-
-
 @pytest.mark.parametrize(
     "make, trained",
     [(tiny_moco, ["encoder", "head"]), (tiny_moco_v3, ["encoder", "head", "predictor"])],
 )
-def test_gradients_reach_the_query_and_nothing_else(images, make, trained):
+def test_the_query_is_trained_and_nothing_else(make, trained):
     model = make()
     expected = [v for name in trained for v in getattr(model, name).trainable_variables]
     assert {id(v) for v in model.trainable_variables} == {id(v) for v in expected}
-    views = VIEWS(images[:16], seed=0, step=0)
-    with tf.GradientTape() as tape:
-        targets, scores, *_ = model.contrast(views, None, training=True)
-        loss = tf.reduce_mean(model.query_losses(targets, scores))
-    slopes = tape.gradient(loss, [v.value for v in model.variables])
-    reached = {id(v) for v, slope in zip(model.variables, slopes, strict=True) if slope is not None}
-    assert reached == {id(v) for v in expected}
-
-
-@pytest.mark.parametrize("make", [tiny_moco, tiny_moco_v3])
-def test_it_survives_its_file_with_all_its_state(images, tmp_path, make):
-    model = make()
-    model.fit(images, batch_size=16, verbose=0)
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    for a, b in zip(again.variables, model.variables, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=a.path)
-    assert len(again.trainable_variables) == len(model.trainable_variables)
-    rest = {"batch_size": 16, "epochs": 2, "initial_epoch": 1, "verbose": 0}
-    model.fit(images, **rest)
-    again.fit(images, **rest)
-    for a, b in zip(again.variables, model.variables, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
 def test_the_versions_of_the_paper():
@@ -142,15 +104,6 @@ def test_the_versions_of_the_paper():
     assert (first.temperature, second.temperature) == (0.07, 0.2)
     assert [len(model.head.trainable_variables) for model in (first, second)] == [2, 4]
     assert heads.mlp(2048).count_params() == 2048 * 2048 + 2048 + 2048 * 128 + 128
-
-
-def test_evaluation_moves_neither_queue_nor_momentum_encoder(images):
-    model = tiny_moco()
-    kept = [*model.queue.variables, *model.momentum_encoder.variables]
-    before = [v.numpy() for v in kept]
-    model.evaluate(images, batch_size=16, verbose=0)
-    for a, b in zip(kept, before, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_a_queue_larger_than_the_data_set_is_refused(images):

@@ -1,0 +1,36 @@
+"""Every method once, small: what the generic tests run over."""
+
+import keras
+
+from cl_keras import methods
+from tests.tiny import IMAGE_SIZE, tiny_encoder
+
+IMAGES = 48
+"""Number of images that the generic tests train on."""
+
+OPTIONS = {
+    "SimCLR": {},
+    "MoCo": {"queue_size": 24, "momentum": 0.9, "key_parts": 1},
+    "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
+}
+"""What makes each small, and two devices comparable: BN in parts is not the same on two."""
+
+
+def make(name, optimizer=None):
+    """A compiled model of a method, the same weights each time."""
+    keras.utils.set_random_seed(0)
+    method = getattr(methods, name)
+    options = OPTIONS[name]
+    views = options.get("views") or _views(method)
+    model = method(tiny_encoder(), views=views, seed=1, **options)
+    model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))
+    return model
+
+
+_VIEWS = {}
+
+
+def _views(method):
+    """One object for each kind of views, so that its compiled function is compiled once."""
+    made = method.default_views(IMAGE_SIZE, channels=1)
+    return _VIEWS.setdefault(str(sorted(made.get_config().items())), made)

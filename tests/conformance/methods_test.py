@@ -1,0 +1,121 @@
+"""What every method must do, whatever its pretext task is."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import data, export, methods
+from cl_keras.runs import Checkpoints
+from tests.conformance.descriptors import IMAGES, OPTIONS, make
+
+every_method = pytest.mark.parametrize("name", OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def source():
+    coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
+    return data.load(tf.image.resize(coarse, [12, 12]).numpy().astype("uint8"))
+
+
+def fit(model, source, **options):
+    return model.fit(source.batches(16, seed=2), verbose=0, **options).history["loss"]
+
+
+def assert_same(received, expected, atol=0.0):
+    for a, b in zip(received, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=a.path)
+
+
+def state(model):
+    """Every variable but those of the metrics, which begin anew at each epoch."""
+    metrics = {id(v) for metric in model.metrics for v in metric.variables}
+    own = [v for v in model.variables if id(v) not in metrics]
+    return [*own, *model.optimizer.variables]
+
+
+def test_every_public_method_is_in_the_list():
+    assert set(OPTIONS) == set(methods.__all__) - {"ContrastiveModel"}
+
+
+@every_method
+def test_two_devices_equal_one(name, source, float64, mirrored):
+    """Loss and every variable after three steps; the copies are alike bit for bit."""
+    one = make(name)
+    alone = fit(one, source)
+    with mirrored.scope():
+        two = make(name)
+    np.testing.assert_allclose(fit(two, source), alone, rtol=0, atol=1e-9)
+    assert_same(state(two), state(one), atol=1e-9)
+    for variable in state(two):
+        copies = variable.value.values
+        np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
+
+
+@every_method
+def test_a_gradient_reaches_what_is_trained_and_nothing_else(name, source):
+    model = make(name)
+    element = next(iter(source.batches(16)))
+    views = model.views(element["image"], seed=0, step=0)
+    with tf.GradientTape() as tape:
+        targets, scores, *_ = model.contrast(views, element["index"], training=True)
+        loss = tf.reduce_mean(model.query_losses(targets, scores))
+    slopes = tape.gradient(loss, [v.value for v in model.variables])
+    reached = [
+        v.path for v, slope in zip(model.variables, slopes, strict=True) if slope is not None
+    ]
+    assert reached == [v.path for v in model.variables if v.trainable]
+
+
+@every_method
+def test_it_trains_evaluates_and_goes_on_from_its_files(name, source, tmp_path):
+    """A .keras file and a checkpoint both go on as the model itself does, bit for bit."""
+    model = make(name)
+    before = [v.numpy() for v in model.trainable_variables]
+    fit(model, source)
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        assert np.abs(old - variable.numpy()).max() > 0, variable.path
+
+    before = [v.numpy() for v in state(model)]
+    measured = model.evaluate(source, batch_size=16, return_dict=True, verbose=0)
+    assert set(measured) == {"loss", "contrastive_accuracy"} and np.isfinite(measured["loss"])
+    assert measured == model.evaluate(source, batch_size=16, return_dict=True, verbose=0)
+    assert_same(state(model), before)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
+    checkpoints, restored = Checkpoints(tmp_path), make(name)
+    checkpoints.save(model, 1)
+    assert checkpoints.restore(restored) == 1
+    for each in (model, loaded, restored):
+        fit(each, source, initial_epoch=1, epochs=2)
+    assert_same(state(loaded), state(model))
+    assert_same(state(restored), state(model))
+
+
+@every_method
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_mixed_precision_stays_finite(name, source, policy):
+    model = make(name)
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    assert np.isfinite(fit(model, source)).all()
+    for variable in state(model):
+        assert np.all(np.isfinite(variable.numpy().astype("float32"))), variable.path
+    assert model.loss_metric.result().dtype == tf.float32
+
+
+@every_method
+def test_its_encoder_predicts_and_is_exported_alone(name, source, tmp_path):
+    model = make(name)
+    pixels = source.images(range(5))
+    expected = model.predict(pixels, verbose=0)
+    assert expected.shape == (5, 16)
+    path = export.saved_model(model, tmp_path)
+    served = tf.saved_model.load(str(path))
+    received = served.signatures["serving_default"](images=tf.constant(pixels))["embedding"]
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+    exported = sum(int(np.prod(v.shape)) for v in served.variables)
+    assert exported == model.encoder.count_params()

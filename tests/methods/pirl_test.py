@@ -1,0 +1,240 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import data
+from cl_keras.methods.pirl import PIRL
+from cl_keras.views.jigsaw import pirl
+from tests.complex_step import gradients
+from tests.tiny import IMAGE_SIZE, tiny_encoder
+
+VIEWS = pirl(IMAGE_SIZE, channels=1)
+LOSSES = pytest.mark.parametrize("loss", ["nce", "softmax"])
+
+
+def tiny_pirl(optimizer=None, **options):
+    keras.utils.set_random_seed(0)
+    options = {
+        "views": VIEWS,
+        "num_images": 32,
+        "num_negatives": 8,
+        "temperature": 0.2,
+        "output_dim": 8,
+    } | options
+    model = PIRL(tiny_encoder(), **options)
+    model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))
+    return model
+
+
+def dataset(images, batch=16):
+    index = np.arange(len(images))
+    pairs = tf.data.Dataset.from_tensor_slices({"image": images, "index": index})
+    return pairs.batch(batch, drop_remainder=True)
+
+
+def unit(x):
+    return x / np.sqrt((x * x).sum(axis=-1, keepdims=True))
+
+
+def windows(images):
+    """Mean of the image under each tap of a 3 × 3 filter: `[..., H, W]` to `[..., 9]`."""
+    height, width = images.shape[-2:]
+    taps = [
+        images[..., y : height - 2 + y, x : width - 2 + x].mean(axis=(-2, -1))
+        for y in range(3)
+        for x in range(3)
+    ]
+    return np.stack(taps, axis=-1)
+
+
+def linear_encoder():
+    """A filter and the mean over its places: linear, and for images of any size."""
+    pixels = keras.Input([None, None, 1])
+    x = keras.layers.Conv2D(5, 3, use_bias=False)(keras.layers.Rescaling(1 / 255)(pixels))
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
+
+
+@LOSSES
+@pytest.mark.parametrize("weight", [0.5, 0.2])
+def test_two_steps_are_the_paper_in_numpy(random, float64, loss, weight):
+    """Weights, bank and Z; equation 5 with the patches first."""
+    tau, momentum, rate = 0.5, 0.4, 0.25
+    model = PIRL(
+        linear_encoder(),
+        views=VIEWS,
+        num_images=12,
+        num_negatives=6,
+        loss=loss,
+        patch_weight=weight,
+        temperature=tau,
+        bank_momentum=momentum,
+        num_patches=4,
+        output_dim=3,
+        seed=3,
+    )
+    model.compile(keras.optimizers.SGD(rate))
+    parameters = [v.numpy() for v in model.trainable_variables]
+    bank, z, losses = model.bank.bank.numpy(), None, []
+    pixels = random.integers(0, 256, [2, 4, 6, 6, 1]).astype("uint8")
+    pieces = random.integers(0, 256, [2, 4, 4, 4, 4, 1]).astype("uint8")
+    indices = np.array([[0, 1, 2, 3], [3, 4, 5, 11]])
+
+    batches = tf.data.Dataset.from_tensor_slices({"views": (pixels, pieces), "index": indices})
+    history = model.fit(batches, verbose=0)
+
+    for step, index in enumerate(indices):
+        x, y = windows(pixels[step, ..., 0] / 255), windows(pieces[step, ..., 0] / 255)
+
+        def embed(taps, image, image_bias, each, each_bias, both, both_bias, x=x, y=y):
+            taps = taps.reshape(9, 5)
+            patches = (y @ taps @ each + each_bias).reshape(4, -1)
+            return unit(patches @ both + both_bias), unit(x @ taps @ image + image_bias)
+
+        slots = np.concatenate([index[:, None], model.bank.draw(6, 3, step, rows=4)], axis=1)
+        if loss == "nce":
+            scores = [np.einsum("bd,bkd->bk", v, bank[slots]) for v in embed(*parameters)]
+            new = 12 * np.exp(np.concatenate(scores)[:, 1:] / tau).mean()
+            z = new if z is None else 0.99 * z + 0.01 * new
+
+        before = bank.copy()
+
+        def term(query, index=index, slots=slots, z=z, bank=before):
+            if loss == "softmax":
+                scores = query @ bank.T / tau
+                return -(scores[range(4), index] - np.log(np.exp(scores).sum(axis=1))).mean()
+            probability = np.exp(np.einsum("bd,bkd->bk", query, bank[slots]) / tau) / z
+            h = probability / (probability + 6 / 12)
+            return -(np.log(h[:, 0]) + np.log(1 - h[:, 1:]).sum(axis=1)).mean()
+
+        def objective(*p, embed=embed, term=term):
+            patches, whole = embed(*p)
+            return weight * term(patches) + (1 - weight) * term(whole)
+
+        losses.append(objective(*parameters))
+        whole = embed(*parameters)[1]
+        slopes = gradients(objective, parameters)
+        parameters = [p - rate * slope for p, slope in zip(parameters, slopes, strict=True)]
+        bank[index] = unit(momentum * bank[index] + (1 - momentum) * whole)
+
+    for received, wanted in zip(model.trainable_variables, parameters, strict=True):
+        np.testing.assert_allclose(received, wanted, rtol=0, atol=1e-10, err_msg=received.path)
+    np.testing.assert_allclose(model.bank.bank, bank, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(history.history["loss"], [np.mean(losses)], rtol=0, atol=1e-10)
+    if loss == "nce":
+        np.testing.assert_allclose(np.exp(model.partition.log_z), z, rtol=1e-10)
+
+
+@LOSSES
+def test_two_devices_equal_one(images, float64, mirrored, loss):
+    """Loss, every weight, the bank, Z and every momentum after 4 steps."""
+    twice = dataset(images).repeat(2)
+    one = tiny_pirl(loss=loss)
+    alone = one.fit(twice, verbose=0).history
+    with mirrored.scope():
+        two = tiny_pirl(loss=loss)
+    together = two.fit(twice, verbose=0).history
+    for name in ("loss", "contrastive_accuracy"):
+        np.testing.assert_allclose(together[name], alone[name], rtol=0, atol=1e-9)
+    kinds = [(m.variables, m.optimizer.variables) for m in (one, two)]
+    for own, other in zip(*kinds, strict=True):
+        assert len(own) == len(other) > 0
+        for a, b in zip(own, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-9, err_msg=a.path)
+    for variable in two.variables:
+        copies = variable.value.values
+        np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
+
+
+@LOSSES
+def test_encoder_and_both_heads_get_a_gradient_and_the_bank_gets_none(images, loss):
+    model = tiny_pirl(loss=loss)
+    parts = (model.encoder, model.head, model.patch_head)
+    wanted = [v for part in parts for v in part.trainable_variables]
+    assert [v.path for v in model.trainable_variables] == [v.path for v in wanted]
+    before = [v.numpy() for v in wanted]
+    model.fit(dataset(images[:16]), verbose=0)
+    for old, variable in zip(before, wanted, strict=True):
+        assert np.abs(old - variable.numpy()).max() > 0, variable.path
+
+
+@pytest.mark.parametrize("weight, still", [(0.0, "patch_head"), (1.0, "head")])
+def test_a_term_of_no_weight_moves_nothing(images, weight, still):
+    model = tiny_pirl(patch_weight=weight)
+    before = [v.numpy() for v in getattr(model, still).variables]
+    model.fit(dataset(images[:16]), verbose=0)
+    for old, variable in zip(before, getattr(model, still).variables, strict=True):
+        np.testing.assert_array_equal(old, variable)
+
+
+def test_the_image_alone_moves_the_bank(images):
+    views = VIEWS(images[:16], seed=0, step=0)
+    other = VIEWS(images[:16], seed=1, step=0)
+
+    def bank_after(*pair):
+        model = tiny_pirl()
+        batch = {"views": pair, "index": np.arange(16)}
+        model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+        return model.bank.bank.numpy()
+
+    expected = bank_after(*views)
+    np.testing.assert_array_equal(bank_after(views[0], other[1]), expected)
+    assert np.abs(bank_after(other[0], views[1]) - expected).max() > 1e-3
+
+
+@LOSSES
+def test_it_survives_its_file_with_all_its_state(images, tmp_path, loss):
+    model = tiny_pirl(loss=loss, seed=5, patch_weight=0.3)
+    model.fit(images, batch_size=16, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
+    for _ in range(2):  # as saved, and after another epoch of both
+        for a, b in zip(again.variables, model.variables, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=b.path)
+        for m in (model, again):
+            m.fit(images, batch_size=16, epochs=2, initial_epoch=1, verbose=0)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_mixed_precision_learns(images, policy):
+    """Each image and its pieces find their own row."""
+    model = tiny_pirl(keras.optimizers.Adam(0.01))
+    model.fit(images, batch_size=16, epochs=1, verbose=0)
+    untrained = model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
+    model.fit(images, batch_size=16, epochs=25, verbose=0)
+    trained = model.evaluate(images, batch_size=16, return_dict=True, verbose=0)
+    assert trained["loss"] < untrained["loss"] - 0.3
+
+
+def test_data_and_values_that_do_not_fit_are_refused(images):
+    bare = tf.data.Dataset.from_tensor_slices(images).batch(16)
+    with pytest.raises(ValueError, match='received no "index"'):
+        tiny_pirl().fit(bare, verbose=0)
+    with pytest.raises(ValueError, match="has 20 rows, fewer than the 32 images"):
+        tiny_pirl(num_images=20).fit(data.load(images).batches(16), verbose=0)
+    with pytest.raises(ValueError, match="made for 4 patches; the views give 9"):
+        tiny_pirl(num_patches=4).fit(images, batch_size=16, verbose=0)
+    with pytest.raises(ValueError, match="must be one of .*received 'jsd'"):
+        tiny_pirl(loss="jsd")
+    with pytest.raises(ValueError, match=r"patch_weight must lie in \[0, 1\]; received 2"):
+        tiny_pirl(patch_weight=2)
+    pixels = keras.Input([12, 12, 1])
+    fixed = keras.Model(pixels, keras.layers.Flatten()(pixels))
+    with pytest.raises(ValueError, match="must take any size; .* takes .12, 12. pixels"):
+        PIRL(fixed, views=VIEWS, num_images=32)
+
+
+def test_the_defaults_are_the_papers():
+    config = PIRL(tiny_encoder(), views=VIEWS, num_images=100).get_config()
+    expected = {
+        "num_negatives": 32_000,
+        "patch_weight": 0.5,
+        "temperature": 0.07,
+        "bank_momentum": 0.5,
+        "num_patches": 9,
+        "output_dim": 128,
+    }
+    assert config | expected == config
