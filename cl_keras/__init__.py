@@ -11,6 +11,7 @@ if importlib.util.find_spec("tensorflow") is None:
     )
 
 from cl_keras import (
+    clustering,
     data,
     encoders,
     evaluation,
@@ -24,14 +25,18 @@ from cl_keras import (
     runs,
     views,
 )
-from cl_keras.methods import MoCo, MoCoV3, SimCLR
+from cl_keras.methods import PCL, DeepCluster, MoCo, MoCoV3, SimCLR, SwAV
 from cl_keras.version import __version__
 
 __all__ = [
+    "PCL",
+    "DeepCluster",
     "MoCo",
     "MoCoV3",
     "SimCLR",
+    "SwAV",
     "__version__",
+    "clustering",
     "data",
     "encoders",
     "evaluation",

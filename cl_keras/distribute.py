@@ -41,3 +41,17 @@ def gather(rows):
     if num_replicas() == 1:
         return rows
     return _context().all_gather(rows, axis=0)
+
+
+def sum_over_replicas(values):
+    """The sum of every replica's `values`, of the same shape, on each of them."""
+    if num_replicas() == 1:
+        return values
+    return _context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def max_over_replicas(values):
+    """The elementwise maximum of every replica's `values`, of the same shape, on each of them."""
+    if num_replicas() == 1:
+        return values
+    return tf.reduce_max(gather(values[tf.newaxis]), axis=0)

@@ -17,6 +17,16 @@ def normalise(x):
     return tf.math.l2_normalize(at_least_float32(x), axis=-1, epsilon=EPSILON)
 
 
+def random_unit_rows(seed):
+    """An initialiser of rows of random directions and unit length, a pure function of its seed."""
+
+    def rows(shape, dtype):
+        drawn = tf.random.stateless_normal(shape, [seed, 0], dtype=dtype, alg="philox")
+        return tf.cast(normalise(drawn), dtype)
+
+    return rows
+
+
 def cosine(a, b):
     """Cosine of every vector of `a` with every vector of `b`.
 

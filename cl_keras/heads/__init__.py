@@ -1,5 +1,6 @@
 """What stands on the encoder while it trains, and is thrown away afterwards."""
 
-from cl_keras.heads.projection import linear, mlp, projection, simclr_v1, simclr_v2
+from cl_keras.heads.projection import linear, mlp, projection, simclr_v1, simclr_v2, swav
+from cl_keras.heads.prototypes import Prototypes
 
-__all__ = ["linear", "mlp", "projection", "simclr_v1", "simclr_v2"]
+__all__ = ["Prototypes", "linear", "mlp", "projection", "simclr_v1", "simclr_v2", "swav"]

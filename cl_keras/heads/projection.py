@@ -50,6 +50,14 @@ def projection(
     return keras.Model(inputs, x, name=name)
 
 
+def swav(input_dim):
+    """The two-layer head of SwAV and DeepCluster-v2 (Caron et al. 2020), output 128.
+
+    NOTE: the authors' last layer has a bias, which adds the same vector to every projection.
+    """
+    return projection(input_dim, layers=2, last_norm=None)
+
+
 def linear(input_dim, *, output_dim=128, name="projection_head"):
     """One linear layer with bias: the head of InstDisc and of MoCo v1."""
     inputs = keras.Input([input_dim])

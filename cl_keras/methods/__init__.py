@@ -1,8 +1,11 @@
 """The methods, one file each, named as their papers name them."""
 
 from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.methods.deep_cluster import DeepCluster
 from cl_keras.methods.moco import MoCo
 from cl_keras.methods.moco_v3 import MoCoV3
+from cl_keras.methods.pcl import PCL
 from cl_keras.methods.simclr import SimCLR
+from cl_keras.methods.swav import SwAV
 
-__all__ = ["ContrastiveModel", "MoCo", "MoCoV3", "SimCLR"]
+__all__ = ["PCL", "ContrastiveModel", "DeepCluster", "MoCo", "MoCoV3", "SimCLR", "SwAV"]

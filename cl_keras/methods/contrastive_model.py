@@ -10,6 +10,7 @@ from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
+from cl_keras.views.multi_crop import by_size
 
 DEFAULT_BATCH_SIZE = 256
 
@@ -71,7 +72,8 @@ class ContrastiveModel(keras.Model):
             training: whether this is a training step.
 
         Returns:
-            targets: int `[n]`, the right candidate of each query.
+            targets: int `[n]`, the right candidate of each query. Where `query_losses` takes them,
+            also soft ones, float `[n, m]`, and -1 for a query that has none.
             scores: `[n, m]` cosines; `-inf` leaves a candidate out.
             remembered (may be left out): tensors for `advance`, without gradient. They are handed
             over, and not kept in an attribute, since replicas share the attributes.
@@ -99,6 +101,14 @@ class ContrastiveModel(keras.Model):
         Raises:
             ValueError: with what to change.
         """
+
+    def own_callbacks(self, batches):
+        """Callbacks that the method itself needs in `fit`, such as one that clusters.
+
+        Args:
+            batches: the `tf.data.Dataset` that `fit` was given, one epoch.
+        """
+        return []
 
     @classmethod
     def default_views(cls, image_size, channels=3, **changes):
@@ -132,11 +142,46 @@ class ContrastiveModel(keras.Model):
     def encode_views(self, views, training):
         """The projection of each view, `[b, d]`.
 
-        The views pass the encoder as one batch, so that its batch normalisation sees all of them.
+        Views of one size pass the encoder as one batch, and all pass the head as one, so that
+        batch normalisation sees all of them.
         """
-        count = len(views)
-        representation = self.encoder(tf.concat(views, axis=0), training=training)
-        return tf.split(self.head(representation, training=training), count, axis=0)
+        passes = [self.encoder(tf.concat(same, 0), training=training) for same in by_size(views)]
+        z = self.head(tf.concat(passes, axis=0), training=training)
+        return tf.split(z, len(views), axis=0)
+
+    def check_index(self, dataset, num_images):
+        """For `check_data`: every image must have its place in a table of `num_images`."""
+        spec = dataset.element_spec
+        if not isinstance(spec, dict) or "index" not in spec:
+            raise ValueError(
+                f"{type(self).__name__} needs the index of each image: elements of "
+                f'{{"image", "index"}}, such as those of data.load; received {spec}.'
+            )
+        source = getattr(dataset, "source", None)
+        if source is not None and len(source) > num_images:
+            raise ValueError(
+                f"{type(self).__name__} was made for num_images={num_images}; {source.name} has "
+                f"{len(source)}."
+            )
+
+    def check_queue(self, dataset, size):
+        """For `check_data`: no image may meet its own old key in a queue of `size`."""
+        source = getattr(dataset, "source", None)
+        if source is not None and size > len(source):
+            raise ValueError(
+                f"The queue of {size} keys is larger than the data set of {len(source)} images: an "
+                "image would meet its own old key as a negative. Give queue_size at most "
+                f"{len(source) // 2}."
+            )
+
+    def check_parts(self, dataset, parts):
+        """For `check_data`: a replica's batch must divide into the parts that keys pass in."""
+        rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
+        local = (rows or 0) // self.distribute_strategy.num_replicas_in_sync
+        if local % parts:
+            raise ValueError(
+                f"key_parts={parts} must divide the {local} images of a replica's batch."
+            )
 
     # The step.
 
@@ -183,9 +228,12 @@ class ContrastiveModel(keras.Model):
         return tf.cast(tf.add_n(self.losses), dtype) if self.losses else 0.0
 
     def _update_metrics(self, loss, targets, scores):
-        best = tf.argmax(scores, axis=1, output_type=targets.dtype)
+        best = tf.argmax(scores, axis=1, output_type=tf.int32)
+        soft = targets.dtype.is_floating
+        targets = tf.argmax(targets, 1, tf.int32) if soft else tf.cast(targets, tf.int32)
         self.loss_metric.update_state(loss)
-        self.accuracy_metric.update_state(tf.cast(best == targets, tf.float32))
+        known = tf.cast(targets >= 0, tf.float32)
+        self.accuracy_metric.update_state(tf.cast(best == targets, tf.float32), known)
         return {metric.name: metric.result() for metric in self.metrics}
 
     @property
@@ -249,15 +297,22 @@ class ContrastiveModel(keras.Model):
                 replicas do not divide.
             FloatingPointError: when the loss is not finite, with the place.
         """
-        dataset, steps = self._training_data(x, batch_size, initial_epoch)
+        x = self._image_batches(x, batch_size, shuffle=True)
+        self.check_data(x)
+        own = self.own_callbacks(x.take(steps_per_epoch) if steps_per_epoch else x)
+        if isinstance(x, Batches):
+            steps_per_epoch = steps_per_epoch or x.steps_per_epoch
+            dataset = x.from_epoch(initial_epoch)
+        else:
+            dataset = x
         if validation_data is not None:
             validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
         return super().fit(
             dataset,
             epochs=epochs,
             initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch or steps,
-            callbacks=[StopOnNonFiniteLoss(), *(callbacks or [])],
+            steps_per_epoch=steps_per_epoch,
+            callbacks=[StopOnNonFiniteLoss(), *own, *(callbacks or [])],
             validation_data=validation_data,
             shuffle=False,  # the data set has its order already
             **kwargs,
@@ -268,13 +323,6 @@ class ContrastiveModel(keras.Model):
         if x is not None:
             x = self._image_batches(x, batch_size, shuffle=False)
         return super().evaluate(x, **kwargs)
-
-    def _training_data(self, x, batch_size, initial_epoch):
-        x = self._image_batches(x, batch_size, shuffle=True)
-        self.check_data(x)
-        if isinstance(x, Batches):
-            return x.from_epoch(initial_epoch), x.steps_per_epoch
-        return x, None
 
     def _image_batches(self, x, batch_size, *, shuffle):
         """Any form of images as a dataset of batches, checked."""

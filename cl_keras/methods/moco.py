@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from cl_keras import heads
-from cl_keras.data import Batches
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.similarity import cosine
@@ -76,19 +75,8 @@ class MoCo(ContrastiveModel):
         self.queue.push(remembered)
 
     def check_data(self, dataset):
-        if isinstance(dataset, Batches) and self.queue.size > len(dataset.source):
-            raise ValueError(
-                f"The queue of {self.queue.size} keys is larger than the data set of "
-                f"{len(dataset.source)} images: an image would meet its own old key as a negative. "
-                f"Give queue_size at most {len(dataset.source) // 2}."
-            )
-        rows = dataset.element_spec["image"].shape[0] if isinstance(dataset, Batches) else None
-        local = (rows or 0) // self.distribute_strategy.num_replicas_in_sync
-        parts = self.momentum_encoder.parts
-        if local % parts:
-            raise ValueError(
-                f"key_parts={parts} must divide the {local} images of a replica's batch."
-            )
+        self.check_queue(dataset, self.queue.size)
+        self.check_parts(dataset, self.momentum_encoder.parts)
 
     def get_config(self):
         return {

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.similarity import normalise
+from cl_keras.similarity import normalise, random_unit_rows
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -30,16 +30,12 @@ class KeyQueue(keras.layers.Layer):
         self.size, self.dim, self.seed = size, dim, seed
         state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
         self.keys = self.add_weight(
-            name="keys", shape=[size, dim], initializer=self._random_rows, **state
+            name="keys", shape=[size, dim], initializer=random_unit_rows(self.seed), **state
         )
         self.pointer = self.add_weight(
             name="pointer", shape=[], dtype="int64", initializer="zeros", **state
         )
         self.built = True
-
-    def _random_rows(self, shape, dtype):
-        rows = tf.random.stateless_normal(shape, [self.seed, 0], dtype=dtype, alg="philox")
-        return tf.cast(normalise(rows), dtype)
 
     def push(self, keys):
         """Puts keys in the place of the oldest.

@@ -12,6 +12,17 @@ OPTIONS = {
     "SimCLR": {},
     "MoCo": {"queue_size": 24, "momentum": 0.9, "key_parts": 1},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
+    "SwAV": {"num_prototypes": 5, "frozen_steps": 1, "queue_size": 17},
+    "DeepCluster": {"num_images": IMAGES, "num_clusters": 4, "num_clusterings": 2},
+    "PCL": {
+        "num_images": IMAGES,
+        "num_clusters": (3, 5),
+        "num_negative_prototypes": 4,
+        "warmup_epochs": 0,
+        "queue_size": 24,
+        "momentum": 0.9,
+        "key_parts": 1,
+    },
 }
 """What makes each small, and two devices comparable: BN in parts is not the same on two."""
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from cl_keras import data
 from cl_keras.methods.swav import SwAV
+from cl_keras.views import simclr
 from cl_keras.views.multi_crop import MultiCrop
 from tests.tiny import VIEWS, tiny_encoder
 
@@ -215,18 +216,19 @@ def test_it_survives_its_file_with_all_its_state(images, tmp_path):
 def test_evaluation_moves_nothing(images):
     model = tiny_swav(queue_size=16)
     model.fit(images, batch_size=16, verbose=0)
-    before = [v.numpy() for v in model.variables]
+    kept = [v for v in model.variables if all(v is not other for other in model.metrics_variables)]
+    before = [v.numpy() for v in kept]
     model.evaluate(images, batch_size=16, verbose=0)
-    for variable, value in zip(model.variables, before, strict=True):
-        if variable not in model.metrics_variables:
-            np.testing.assert_array_equal(variable, value, err_msg=variable.path)
+    for variable, value in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
-def test_the_loss_falls_below_the_log_of_the_prototypes(images):
-    """ln K is where a model stays that tells nothing apart."""
-    model = tiny_swav(keras.optimizers.SGD(0.2, momentum=0.9), frozen_steps=2)
-    losses = model.fit(images, batch_size=32, epochs=40, verbose=0).history["loss"]
-    assert np.mean(losses[-5:]) < 0.9 * np.log(10)
+def test_the_loss_leaves_the_log_of_the_prototypes(images):
+    """ln K is where a model stays that tells nothing apart. These views hardly differ."""
+    views = simclr(12, channels=1, crop_area=(0.8, 1.0), brightness=0.1, contrast=0.1)
+    model = tiny_swav(keras.optimizers.Adam(3e-3), views=views, frozen_steps=10)
+    losses = model.fit(images, batch_size=32, epochs=60, verbose=0).history["loss"]
+    assert np.mean(losses[-5:]) < 0.7 * np.log(10)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)

@@ -1,0 +1,16 @@
+"""Groups instead of single images: what a sample is like, and what it is not like."""
+
+from cl_keras.clustering.callback import Recluster
+from cl_keras.clustering.cluster_memory import ClusterMemory
+from cl_keras.clustering.k_means import spherical_k_means
+from cl_keras.clustering.prototype_clusters import PrototypeClusters, concentrations_of
+from cl_keras.clustering.sinkhorn import sinkhorn
+
+__all__ = [
+    "ClusterMemory",
+    "PrototypeClusters",
+    "Recluster",
+    "concentrations_of",
+    "sinkhorn",
+    "spherical_k_means",
+]

@@ -1,0 +1,28 @@
+"""What clusters anew while a model trains."""
+
+import keras
+
+
+class Recluster(keras.callbacks.Callback):
+    """Calls `model.recluster(batches, epoch)` before an epoch begins.
+
+    What comes of it is kept in the variables of the model, so a run that is taken up goes on with
+    it. A method that clusters brings this callback along to `fit`.
+
+    Args:
+        batches: `tf.data.Dataset` of the images, for a model that must look at them.
+        every: cluster before every so many epochs; before the first in any case.
+
+    Raises:
+        ValueError: for `every` below 1.
+    """
+
+    def __init__(self, batches, every=1):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every must be at least 1 epoch; received {every!r}.")
+        self.batches, self.every = batches, every
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch % self.every == 0:
+            self.model.recluster(self.batches, epoch)

@@ -1,0 +1,70 @@
+"""Sinkhorn–Knopp: assignments of a batch that use every prototype alike."""
+
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.similarity import at_least_float32
+
+RANGE = 60.0
+"""Exponents down to minus this are taken as they are: in float32 nothing then comes near 0."""
+
+
+def sinkhorn(scores, *, epsilon=0.05, iterations=3):
+    """Soft codes of the rows of the global batch, spread evenly over the prototypes.
+
+    The codes are `Q = diag(u) exp(S/ε) diag(v)` with scalings `u`, `v` such that the columns have
+    equal sums and then each row sums to 1, in turns (Cuturi 2013, "Sinkhorn Distances";
+    Asano et al. 2020; Caron et al. 2020, SwAV):
+
+        v ← 1 / (exp(S/ε)ᵀ u)       sums over the rows of all replicas
+        u ← 1 / (exp(S/ε) v)
+
+    Only the vectors u and v change; the matrix is read. It is shifted by the greatest score of all
+    replicas, and for cosines and ε ≥ 1/30 nothing more is needed. For a smaller ε the first v and
+    u are taken in the log domain and multiplied into the matrix, which is exact: afterwards each
+    column and each row has an entry of at least 1/B times its greatest, so nothing vanishes.
+
+    NOTE: where ε ≥ 1/30, a score that lies 60 ε or more below the greatest counts as 60 ε below.
+    Cosines never do.
+
+    Args:
+        scores: `[b, K]` similarities of this replica's rows to the prototypes, in any float type.
+        epsilon: ε, above 0; the smaller, the harder the codes.
+        iterations: how often columns and rows are scaled, at least 1.
+
+    Returns:
+        `[b, K]` codes, each row sums to 1; float32, or float64 if the scores are. No gradient
+        flows back.
+
+    Raises:
+        ValueError: for an ε not above 0, or less than one iteration.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be above 0, 0.05 in the paper; received {epsilon!r}.")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1; received {iterations!r}.")
+    logits = tf.stop_gradient(at_least_float32(scores)) / epsilon
+    if 2.0 / epsilon <= RANGE:
+        top = distribute.max_over_replicas(tf.reduce_max(logits))
+        kernel = tf.exp(tf.maximum(logits - top, -RANGE))
+        v = _column_scales(kernel, tf.ones_like(kernel[:, 0]))
+    else:
+        kernel = _with_equal_columns(logits)
+        v = tf.ones_like(kernel[0])
+    u = 1.0 / tf.linalg.matvec(kernel, v)
+    for _ in range(iterations - 1):
+        v = _column_scales(kernel, u)
+        u = 1.0 / tf.linalg.matvec(kernel, v)
+    return kernel * v * u[:, tf.newaxis]
+
+
+def _column_scales(kernel, u):
+    return 1.0 / distribute.sum_over_replicas(tf.linalg.matvec(kernel, u, transpose_a=True))
+
+
+def _with_equal_columns(logits):
+    """`exp(logits)` with columns of equal sums, and then each row divided by its maximum."""
+    logits -= distribute.max_over_replicas(tf.reduce_max(logits, axis=0))
+    sums = distribute.sum_over_replicas(tf.reduce_sum(tf.exp(logits), axis=0))  # [K], each ≥ 1
+    logits -= tf.math.log(sums)
+    return tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True))

@@ -1,0 +1,90 @@
+"""Prototypes: unit vectors that stand for groups of images."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras.similarity import normalise, random_unit_rows
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class Prototypes(keras.layers.Layer):
+    """K trained unit vectors `C`, and the cosines `z·Cᵀ` of projections to them.
+
+    Caron et al. 2020 (SwAV). Gradient steps take the rows off the unit sphere; `normalise_rows`
+    puts them back and is to be called before each training step.
+
+    In the first `frozen_steps` steps the rows stay as they are, bit for bit: `call` lets no
+    gradient through to them, so that momentum has nothing to gather, and `hold` takes back what a
+    weight decay did to them. Both are functions of the step, which the method counts and saves.
+
+    Args:
+        dim: width of a projection.
+        count: K.
+        frozen_steps: number of steps before the rows begin to learn.
+        seed: of the rows at the start.
+
+    Raises:
+        ValueError: for less than one prototype.
+    """
+
+    def __init__(self, dim, count, *, frozen_steps=0, seed=0, **kwargs):
+        # Autocasting would round projections to half precision before they are normalised.
+        super().__init__(autocast=False, **kwargs)
+        if count < 1:
+            raise ValueError(f"There must be at least 1 prototype; received count={count!r}.")
+        self.dim, self.count = dim, count
+        self.frozen_steps, self.seed = frozen_steps, seed
+        self.rows = self.add_weight(
+            name="rows",
+            shape=[count, dim],
+            initializer=random_unit_rows(self.seed),
+            aggregation="only_first_replica",
+            autocast=False,
+        )
+        self.built = True
+
+    def normalise_rows(self):
+        """Gives every row unit length again."""
+        self.rows.assign(normalise(self.rows.value))
+
+    def call(self, vectors, step=None, training=False):
+        """Cosines of projections to the prototypes, `[n, K]`, in float32 or float64.
+
+        Args:
+            vectors: `[n, dim]`; they are normalised.
+            step: int tensor, steps done, which decides whether the rows are frozen.
+            training: the rows are of unit length, and get a gradient that may change it;
+                otherwise they are taken as if they were.
+        """
+        vectors = normalise(vectors)
+        rows = self.rows.value if training else normalise(self.rows.value)
+        if step is not None and self.frozen_steps:
+            rows = tf.where(self.is_frozen(step), tf.stop_gradient(rows), rows)
+        return tf.matmul(vectors, tf.cast(rows, vectors.dtype), transpose_b=True)
+
+    def is_frozen(self, step):
+        """Whether the rows must stay after so many steps."""
+        return tf.cast(step, tf.int64) < self.frozen_steps
+
+    def hold(self, rows, step):
+        """Puts back the rows of before the step, as long as they are frozen.
+
+        Args:
+            rows: `[K, dim]`, what `self.rows` was when the step began.
+            step: int tensor, steps done before it.
+        """
+        if self.frozen_steps:
+            self.rows.assign(tf.where(self.is_frozen(step), rows, self.rows.value))
+
+    def compute_output_spec(self, vectors, step=None, training=False):
+        dtype = "float64" if vectors.dtype == "float64" else "float32"
+        return keras.KerasTensor([*vectors.shape[:-1], self.count], dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "count": self.count,
+            "frozen_steps": self.frozen_steps,
+            "seed": self.seed,
+        }

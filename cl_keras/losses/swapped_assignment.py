@@ -1,0 +1,77 @@
+"""Swapped assignment: from one view, predict the code of another.
+
+    L = 1/|P| Σ_{(t,s) ∈ P} -Σ_k q_t^(k) log p_s^(k),   p_s = softmax(z_s·C / τ)
+
+over the pairs P of a view t that has a code and another view s. Caron et al. 2020, "Unsupervised
+Learning of Visual Features by Contrasting Cluster Assignments" (SwAV), equations 1 and 2.
+"""
+
+import tensorflow as tf
+
+from cl_keras.losses.info_nce import check_temperature
+from cl_keras.similarity import at_least_float32
+
+
+def softmax_over_codes(codes, scores, temperature):
+    """Cross-entropy of each row's scores with its soft code.
+
+    Args:
+        codes: `[n, K]`, rows that sum to 1.
+        scores: `[n, K]` cosines to the prototypes.
+        temperature: τ, above 0.
+
+    Returns:
+        `[n]` losses in nats, float32 (float64 if the scores are). Equal scores give `log(K)`.
+    """
+    logits = at_least_float32(scores) / check_temperature(temperature)
+    return tf.nn.softmax_cross_entropy_with_logits(labels=codes, logits=logits)
+
+
+def swapped_targets(code0, code1, num_views):
+    """What each view is to predict: the codes of the first two views, but not its own.
+
+    A view with two codes to predict is given their mean, since the loss is linear in the code;
+    `pair_weights` lets it count twice.
+
+    Args:
+        code0: `[b, K]`, code of the first view.
+        code1: `[b, K]`, code of the second.
+        num_views: V, at least 2.
+
+    Returns:
+        `[V·b, K]`, view after view.
+    """
+    others = (num_views - 2) * [(code0 + code1) / 2.0]
+    return tf.concat([code1, code0, *others], axis=0)
+
+
+def pair_weights(num_views):
+    """Weights of mean 1, one for each view: with them a mean over views is one over pairs."""
+    pairs = [1.0, 1.0] + (num_views - 2) * [2.0]
+    return [count * num_views / sum(pairs) for count in pairs]
+
+
+def swapped_assignment(codes, scores, *, temperature=0.1):
+    """The loss of SwAV: the mean over pairs of a code and another view.
+
+    Args:
+        codes: two tensors `[b, K]`, the codes of the first two views; rows sum to 1. No gradient
+            should flow through them: `clustering.sinkhorn` lets none.
+        scores: list of `[b, K]`, cosines of each view to the prototypes.
+        temperature: τ, above 0.
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ValueError: for another number of codes, less than two views, or a temperature not above 0.
+    """
+    if len(codes) != 2 or len(scores) < 2:
+        raise ValueError(
+            "codes must be those of the first two views, and scores those of two views or more; "
+            f"received {len(codes)} codes and scores of {len(scores)} views."
+        )
+    targets = swapped_targets(*map(at_least_float32, codes), len(scores))
+    losses = softmax_over_codes(targets, tf.concat(scores, axis=0), temperature)
+    of_views = tf.reduce_mean(tf.reshape(losses, [len(scores), -1]), axis=1)
+    return tf.reduce_mean(of_views * pair_weights(len(scores)))

@@ -1,0 +1,146 @@
+"""DeepCluster-v2: each image belongs to a cluster, and all its views are to say which."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute, heads
+from cl_keras.clustering import ClusterMemory, Recluster
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.similarity import cosine
+from cl_keras.views import multi_crop
+
+HEADS = {"mlp": heads.swav, "linear": heads.linear}
+
+STORED_VIEWS = 2
+"""The views whose embeddings are stored: the first ones, which are the large ones of multi-crop."""
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class DeepCluster(ContrastiveModel):
+    """DeepCluster-v2 (Caron et al. 2020, SwAV, appendix C; after Caron et al. 2018).
+
+    Before each epoch the embeddings that the epoch before has stored are grouped by spherical
+    k-means, several times over. Each view of image i, projected to a unit vector `z`, is to tell
+    the cluster `y_h(i)` of its image among the centroids `C_h` of each clustering h:
+
+        L = mean over h and views of  -log softmax(z·C_hᵀ / τ)^(y_h(i))
+
+    Centroids and assignments get no gradient. As in the authors' code, facebookresearch/swav
+    `main_deepclusterv2.py`. Before the first epoch, one pass over the images without training
+    stores their embeddings. An image without one, because it stood in a remainder that was
+    dropped, has no cluster, and no part in the loss.
+
+    The images need their `index`; arrays, and what comes from `data.load`, have it. Held-out
+    images have no cluster: `evaluate` asks for the one that is nearest to their first view.
+
+    Args:
+        encoder: a `keras.Model` from images of every size in `views` to vectors.
+        views: what makes at least two views of a batch of images, such as `views.multi_crop(96)`.
+        num_images: N, images in the data set.
+        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
+        num_clusters: K of each clustering.
+        num_clusterings: number of clusterings, which begin at different centroids.
+        iterations: of k-means.
+        temperature: τ.
+        seed: of the views and the clusterings.
+
+    Raises:
+        ValueError: for fewer images than clusters, or less than two views.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        num_images,
+        head="mlp",
+        num_clusters=3000,
+        num_clusterings=3,
+        iterations=10,
+        temperature=0.1,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        if getattr(views, "num_views", 0) < STORED_VIEWS:
+            raise ValueError(
+                f"DeepCluster needs at least {STORED_VIEWS} views of an image, such as "
+                f"views.multi_crop makes; received {views!r}."
+            )
+        self.head = self.build_head(head, HEADS)
+        self.memory = ClusterMemory(
+            num_images,
+            self.head.output_shape[-1],
+            num_clusters,
+            num_heads=num_clusterings,
+            num_banks=STORED_VIEWS,
+            iterations=iterations,
+            seed=self.seed,
+        )
+
+    def contrast(self, views, index, training):
+        z = self.encode_views(views, training)
+        # [heads, V·b, K]
+        scores = cosine(tf.concat(z, axis=0), self.memory.centroids.value)
+        if training:
+            clusters = self.memory.clusters_of(index)
+        else:
+            first = scores[:, : tf.shape(z[0])[0]]
+            clusters = tf.argmax(tf.stop_gradient(first), axis=-1, output_type=tf.int32)
+        targets = tf.tile(clusters, [1, len(views)])
+        remembered = index, [tf.stop_gradient(one) for one in z[:STORED_VIEWS]]
+        return tf.reshape(targets, [-1]), tf.reshape(scores, [-1, scores.shape[-1]]), remembered
+
+    def query_losses(self, targets, scores):
+        known = targets >= 0
+        each = super().query_losses(tf.maximum(targets, 0), scores)
+        counts = tf.cast(known, each.dtype)
+        # The base takes the mean over all queries; this makes it one over those with a cluster.
+        share = distribute.sum_over_replicas(tf.reduce_mean(counts)) / distribute.num_replicas()
+        return tf.where(known, tf.math.divide_no_nan(each, share), 0.0)
+
+    def advance(self, remembered):
+        self.memory.remember(*remembered)
+
+    def recluster(self, batches, epoch):
+        """Groups the stored embeddings anew; the first time, stores those of `batches` before."""
+        if self.memory.is_empty():
+            self._store_all(batches)
+        self.memory.recluster(epoch)
+
+    def _store_all(self, batches):
+        strategy = self.distribute_strategy
+
+        def store(data, step):
+            # Another seed than in training and in evaluation.
+            views, index = self._views_of(data, self.seed + 2, step)
+            z = self.encode_views(views[:STORED_VIEWS], training=True)
+            self.memory.remember(index, z)
+
+        @tf.function(autograph=False)
+        def run(data, step):
+            strategy.run(store, args=(data, step))
+
+        for step, data in enumerate(strategy.experimental_distribute_dataset(batches)):
+            run(data, tf.constant(step, tf.int64))
+
+    def own_callbacks(self, batches):
+        return [Recluster(batches)]
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        return multi_crop(image_size, channels, **changes)
+
+    def check_data(self, dataset):
+        self.check_index(dataset, self.memory.num_images)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_images": self.memory.num_images,
+            "head": keras.saving.serialize_keras_object(self.head),
+            "num_clusters": self.memory.num_clusters,
+            "num_clusterings": self.memory.num_heads,
+            "iterations": self.memory.iterations,
+        }

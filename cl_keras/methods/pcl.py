@@ -1,0 +1,180 @@
+"""PCL: MoCo, and beside it the prototypes of clusters of several sizes."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cl_keras import heads
+from cl_keras.clustering import PrototypeClusters, Recluster
+from cl_keras.data import Batches
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives import KeyQueue, MomentumEncoder
+from cl_keras.similarity import cosine, normalise
+
+HEADS = {"v1": heads.linear, "v2": heads.mlp}
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class PCL(ContrastiveModel):
+    """Prototypical Contrastive Learning of Unsupervised Representations (Li et al. 2021).
+
+    To MoCo's InfoNCE against a queue comes ProtoNCE: a query is to find the prototype of its own
+    cluster, at M granularities. With the centroid `c_s` of the image's cluster and the
+    concentration `φ` of each cluster,
+
+        L = InfoNCE + 1/M Σ_m -log( exp(v·c_s/φ_s) / Σ_j exp(v·c_j/φ_j) )
+
+    Before each epoch after the warm-up, the momentum encoder embeds all images, without random
+    views, and spherical k-means makes the clusters anew. As in the authors' code, salesforce/PCL
+    `pcl/builder.py` and `main_pcl.py`.
+
+    NOTE: of more than `num_negative_prototypes` clusters, negatives are drawn with replacement for
+    the whole batch, where the authors draw without; one's own among them is left out.
+
+    The images need their `index`; arrays, and what comes from `data.load`, have it.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
+        views: what makes two views of a batch of images.
+        num_images: N, images in the data set.
+        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`.
+        num_clusters: K of each granularity; the paper's are for 1.28 million images. Take about a
+            fiftieth, a twenty-fifth and a twelfth of N.
+        num_negative_prototypes: r, most prototypes that a query meets at one granularity.
+        warmup_epochs: epochs with InfoNCE alone.
+        queue_size: keys in the queue.
+        momentum: m of the momentum encoder.
+        key_parts: see `MoCo`.
+        temperature: τ of InfoNCE, and mean of the concentrations.
+        seed: of the views, the queue, the shuffling and the clusterings.
+
+    Raises:
+        ValueError: for fewer images than clusters.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        num_images,
+        head="v2",
+        num_clusters=(25_000, 50_000, 100_000),
+        num_negative_prototypes=16_384,
+        warmup_epochs=20,
+        queue_size=16_384,
+        momentum=0.999,
+        key_parts=4,
+        temperature=0.2,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        self.num_images, self.warmup_epochs = num_images, warmup_epochs
+        self.num_negative_prototypes = num_negative_prototypes
+        self.head = self.build_head(head, HEADS)
+        dim = self.head.output_shape[-1]
+        self.momentum_encoder = MomentumEncoder(
+            self.encoder, self.head, momentum=momentum, parts=key_parts, seed=seed
+        )
+        self.queue = KeyQueue(queue_size, dim, seed=seed)
+        self.clusters = [PrototypeClusters(num_images, dim, count) for count in num_clusters]
+
+    def contrast(self, views, index, training):
+        step = self.step.value
+        query = self.head(self.encoder(views[0], training=training), training=training)
+        if training:
+            self.momentum_encoder.follow(step)
+        key = self.momentum_encoder(views[1], step=step, training=training)
+        positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
+        scores = [tf.concat([positive, cosine(query, self.queue.keys.value)], axis=1)]
+        targets = [tf.zeros_like(scores[0][:, 0], tf.int32)]
+        for clusters in self.clusters:
+            target, score = self._prototypes(clusters, query, index, step, training)
+            targets.append(target)
+            scores.append(score)
+        return tf.concat(targets, axis=0), _side_by_side(scores), key
+
+    def _prototypes(self, clusters, query, index, step, training):
+        """Target and scores of one granularity; the target is -1 where there is no cluster yet.
+
+        The scores are multiplied by τ/φ, so that the loss, which divides by τ, divides by φ.
+        """
+        scale = self.temperature / tf.cast(clusters.concentrations.value, query.dtype)
+        scores = cosine(query, clusters.centroids.value)
+        scores = scores * tf.cast(scale, scores.dtype)
+        if training:
+            own = tf.gather(clusters.assignments.value, index)
+        else:  # an image that was not clustered belongs to the nearest prototype
+            own = tf.argmax(tf.stop_gradient(scores), axis=1, output_type=tf.int32)
+        if clusters.num_clusters <= self.num_negative_prototypes:
+            return own, scores
+        shape, key = [self.num_negative_prototypes], [self.seed, tf.cast(step, tf.int64)]
+        drawn = tf.random.stateless_uniform(
+            shape, key, 0, clusters.num_clusters, tf.int32, alg="philox"
+        )
+        to_own = tf.gather(scores, tf.maximum(own, 0), axis=1, batch_dims=1)[:, None]
+        others = tf.gather(scores, drawn, axis=1)
+        others = tf.where(drawn == own[:, None], scores.dtype.as_numpy_dtype("-inf"), others)
+        return tf.minimum(own, 0), tf.concat([to_own, others], axis=1)
+
+    def query_losses(self, targets, scores):
+        known = targets >= 0
+        each = super().query_losses(tf.maximum(targets, 0), scores)
+        each = tf.reshape(tf.where(known, each, 0.0), [1 + len(self.clusters), -1])
+        count = len(self.clusters)
+        # The base takes the mean over all rows; this makes it InfoNCE + the mean of the ProtoNCEs.
+        weights = tf.constant([1.0] + [1.0 / count] * count, each.dtype) * (1 + count)
+        return tf.reshape(each * weights[:, None], [-1])
+
+    def advance(self, remembered):
+        self.queue.push(remembered)
+
+    def recluster(self, batches, epoch):
+        """Groups what the momentum encoder makes of all images, after the warm-up."""
+        if epoch < self.warmup_epochs:
+            return
+        if isinstance(batches, Batches):  # all images, also those of a remainder
+            batches = batches.source.batches(batches.batch_size, shuffle=False)
+        encode = tf.function(lambda x: normalise(self.momentum_encoder(x)), autograph=False)
+        found = {}
+        for element in batches:
+            vectors = encode(element["image"]).numpy()
+            found.update(zip(element["index"].numpy().tolist(), vectors, strict=True))
+        index = np.array(sorted(found))
+        vectors = np.stack([found[place] for place in index])
+        for number, clusters in enumerate(self.clusters):
+            clusters.cluster(
+                vectors, index, temperature=self.temperature, seed=[self.seed, epoch, number]
+            )
+
+    def own_callbacks(self, batches):
+        return [Recluster(batches)]
+
+    def check_data(self, dataset):
+        self.check_index(dataset, self.num_images)
+        self.check_queue(dataset, self.queue.size)
+        self.check_parts(dataset, self.momentum_encoder.parts)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_images": self.num_images,
+            "head": keras.saving.serialize_keras_object(self.head),
+            "num_clusters": [clusters.num_clusters for clusters in self.clusters],
+            "num_negative_prototypes": self.num_negative_prototypes,
+            "warmup_epochs": self.warmup_epochs,
+            "queue_size": self.queue.size,
+            "momentum": self.momentum_encoder.momentum,
+            "key_parts": self.momentum_encoder.parts,
+        }
+
+
+def _side_by_side(scores):
+    """Score matrices of several widths, one above the other; what is missing is `-inf`."""
+    width = max(score.shape[1] for score in scores)
+    filled = [
+        tf.pad(score, [[0, 0], [0, width - score.shape[1]]], constant_values=-np.inf)
+        for score in scores
+    ]
+    return tf.concat(filled, axis=0)

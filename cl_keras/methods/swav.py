@@ -1,0 +1,164 @@
+"""SwAV: each view predicts which prototypes the other views belong to."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute, heads
+from cl_keras.clustering import sinkhorn
+from cl_keras.heads.prototypes import Prototypes
+from cl_keras.losses.swapped_assignment import (
+    pair_weights,
+    softmax_over_codes,
+    swapped_targets,
+)
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives import KeyQueue
+from cl_keras.views import multi_crop
+
+CODED_VIEWS = 2
+"""The views that have codes: the first ones, which are the large ones of multi-crop."""
+
+HEADS = {"mlp": heads.swav, "linear": heads.linear}
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class SwAV(ContrastiveModel):
+    """Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (Caron 2020).
+
+    Views are encoded and projected to unit vectors `z`, and compared with K trained prototypes
+    `C`. The codes `q_t` of the first two views are their assignments to the prototypes, spread
+    evenly over these by `clustering.sinkhorn` on the whole global batch; every other view s is to
+    predict them:
+
+        L = mean over t ∈ {0, 1}, s ≠ t of  -Σ_k q_t^(k) log softmax(z_s·Cᵀ / τ)^(k)
+
+    No gradient flows through the codes. The prototypes have unit length at the start of each step,
+    and stay as they are for the first steps. As in the authors' code, facebookresearch/swav
+    `main_swav.py`.
+
+    A batch that is smaller than the number of prototypes cannot use them all: a queue of the
+    projections of earlier batches, one for each of the first two views, then joins in the codes.
+
+    NOTE: the queue is filled from the first step on and takes part from `queue_from_step`, once it
+    is full; the authors begin to fill it there.
+
+    Args:
+        encoder: a `keras.Model` from images of every size in `views` to vectors.
+        views: what makes at least two views of a batch of images, such as `views.multi_crop(96)`;
+            the first two, the large ones, have codes.
+        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
+        num_prototypes: K; about ten times the number of classes that one would tell apart.
+        epsilon: ε of the codes; the smaller, the harder.
+        iterations: of Sinkhorn–Knopp.
+        frozen_steps: steps in which the prototypes do not learn; the paper's first epoch.
+        queue_size: projections kept of each of the first two views, over all replicas; 3840 in the
+            paper for a batch of 256. 0 for no queue.
+        queue_from_step: step from which the queue takes part; the paper's epoch 15.
+        temperature: τ.
+        seed: of the views and the prototypes.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        head="mlp",
+        num_prototypes=3000,
+        epsilon=0.05,
+        iterations=3,
+        frozen_steps=313,
+        queue_size=0,
+        queue_from_step=0,
+        temperature=0.1,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        if getattr(views, "num_views", 0) < CODED_VIEWS:
+            raise ValueError(
+                f"SwAV needs at least {CODED_VIEWS} views of an image, such as views.multi_crop "
+                f"makes; received {views!r}."
+            )
+        self.head = self.build_head(head, HEADS)
+        self.epsilon, self.iterations = epsilon, iterations
+        self.queue_size, self.queue_from_step = queue_size, queue_from_step
+        dim = self.head.output_shape[-1]
+        self.prototypes = Prototypes(dim, num_prototypes, frozen_steps=frozen_steps, seed=self.seed)
+        with_codes = range(CODED_VIEWS if queue_size else 0)
+        self.queues = [KeyQueue(queue_size, dim, seed=self.seed + i) for i in with_codes]
+
+    def contrast(self, views, index, training):
+        step = self.step.value
+        if training:
+            self.prototypes.normalise_rows()
+        rows_before = tf.identity(self.prototypes.rows.value)
+        z = self.encode_views(views, training)
+        scores = [self.prototypes(one, step=step, training=training) for one in z]
+        codes = [self._codes(i, scores[i], step) for i in range(CODED_VIEWS)]
+        targets = swapped_targets(*codes, len(views))
+        remembered = rows_before, [tf.stop_gradient(one) for one in z[:CODED_VIEWS]]
+        return targets, tf.concat(scores, axis=0), remembered
+
+    def query_losses(self, targets, scores):
+        each = softmax_over_codes(targets, scores, self.temperature)
+        weights = pair_weights(self.views.num_views)
+        by_view = tf.reshape(each, [len(weights), -1])
+        return tf.reshape(by_view * tf.constant(weights, each.dtype)[:, tf.newaxis], [-1])
+
+    def advance(self, remembered):
+        rows_before, projections = remembered
+        self.prototypes.hold(rows_before, self.step.value)
+        for queue, z in zip(self.queues, projections, strict=False):
+            queue.push(z)
+
+    def _codes(self, view, scores, step):
+        """Codes of this replica's rows, in the company of its share of the queue."""
+        if not self.queues:
+            return sinkhorn(scores, epsilon=self.epsilon, iterations=self.iterations)
+        local = tf.shape(scores)[0]
+        waiting = self.prototypes(self._queue_share(view, local, step))
+        together = tf.concat([tf.cast(waiting, scores.dtype), scores], axis=0)
+        codes = sinkhorn(together, epsilon=self.epsilon, iterations=self.iterations)[-local:]
+        return tf.ensure_shape(codes, scores.shape)
+
+    def _queue_share(self, view, local, step):
+        """This replica's part of a queue: none of it before the queue takes part."""
+        replicas = distribute.num_replicas()
+        first, size = distribute.first_row(self.queue_size), self.queue_size
+        pushed = step * tf.cast(local * replicas, step.dtype)
+        takes_part = (step >= self.queue_from_step) & (pushed >= size)
+        begin, end = first // replicas, (first + size) // replicas
+        return self.queues[view].keys.value[begin : tf.where(takes_part, end, begin)]
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        return multi_crop(image_size, channels, **changes)
+
+    def check_data(self, dataset):
+        batch = _batch_size(dataset)
+        if batch is None or batch + self.queue_size >= self.prototypes.count:
+            return
+        raise ValueError(
+            f"The {self.prototypes.count} prototypes are more than the batch of {batch} and the "
+            f"queue of {self.queue_size} can fill, so the loss would stay at ln K. Give "
+            f"num_prototypes at most {batch + self.queue_size}, queue_size at least "
+            f"{self.prototypes.count - batch}, or larger batches."
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "num_prototypes": self.prototypes.count,
+            "epsilon": self.epsilon,
+            "iterations": self.iterations,
+            "frozen_steps": self.prototypes.frozen_steps,
+            "queue_size": self.queue_size,
+            "queue_from_step": self.queue_from_step,
+        }
+
+
+def _batch_size(dataset):
+    """Images of a global batch, or None where the data set does not say."""
+    return tf.nest.flatten(dataset.element_spec)[0].shape[0]

@@ -1,0 +1,27 @@
+import keras
+import pytest
+
+from cl_keras.clustering import Recluster
+
+
+class Listener(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def recluster(self, batches, epoch):
+        self.heard.append((batches, epoch))
+
+
+@pytest.mark.parametrize("every, epochs", [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4])])
+def test_it_clusters_before_the_epochs_that_it_should(every, epochs):
+    callback = Recluster("batches", every=every)
+    callback.set_model(model := Listener())
+    for epoch in range(5):
+        callback.on_epoch_begin(epoch)
+    assert model.heard == [("batches", epoch) for epoch in epochs]
+
+
+def test_less_than_every_epoch_is_refused():
+    with pytest.raises(ValueError, match="received 0"):
+        Recluster("batches", every=0)
