@@ -25,12 +25,14 @@ from cl_keras import (
     runs,
     views,
 )
-from cl_keras.methods import PCL, DeepCluster, MoCo, MoCoV3, SimCLR, SwAV
+from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
 from cl_keras.version import __version__
 
 __all__ = [
     "PCL",
+    "PIRL",
     "DeepCluster",
+    "InstDisc",
     "MoCo",
     "MoCoV3",
     "SimCLR",

@@ -55,3 +55,25 @@ def max_over_replicas(values):
     if num_replicas() == 1:
         return values
     return tf.reduce_max(gather(values[tf.newaxis]), axis=0)
+
+
+def write_rows(variable, index, rows):
+    """Writes rows of a Keras variable in place, the same on every replica.
+
+    `scatter_update` of a mirrored variable gives back the variable, and so reads, which is to
+    copy, all of it: 3.8 s for 1.28 M × 128 on two devices of a CPU, where this takes 4 ms.
+
+    Args:
+        variable: `keras.Variable` `[n, ...]`, with `aggregation="only_first_replica"`.
+        index: int `[b]`, the same on every replica.
+        rows: `[b, ...]`, likewise.
+    """
+
+    def write(own, index, rows):
+        own.scatter_update(tf.IndexedSlices(rows, index))
+        return tf.no_op()
+
+    def everywhere(strategy, index, rows):
+        strategy.extended.update(variable.value, write, args=(index, rows))
+
+    _context().merge_call(everywhere, args=(index, rows))

@@ -91,7 +91,7 @@ class ClusterMemory(keras.layers.Layer):
         index = distribute.gather(index)
         for bank, rows in zip(self.banks, embeddings, strict=True):
             rows = distribute.gather(tf.cast(normalise(rows), bank.dtype))
-            bank.value.scatter_update(tf.IndexedSlices(rows, index))
+            distribute.write_rows(bank, index, rows)
 
     def is_empty(self):
         """Whether no embedding is stored; eagerly."""

@@ -1,6 +1,16 @@
 """What stands on the encoder while it trains, and is thrown away afterwards."""
 
+from cl_keras.heads.patches import patch_head
 from cl_keras.heads.projection import linear, mlp, projection, simclr_v1, simclr_v2, swav
 from cl_keras.heads.prototypes import Prototypes
 
-__all__ = ["Prototypes", "linear", "mlp", "projection", "simclr_v1", "simclr_v2", "swav"]
+__all__ = [
+    "Prototypes",
+    "linear",
+    "mlp",
+    "patch_head",
+    "projection",
+    "simclr_v1",
+    "simclr_v2",
+    "swav",
+]

@@ -68,7 +68,7 @@ class MoCo(ContrastiveModel):
             self.momentum_encoder.follow(step)
         key = self.momentum_encoder(views[1], step=step, training=training)
         positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
-        scores = tf.concat([positive, cosine(query, self.queue.keys)], axis=1)
+        scores = tf.concat([positive, self.queue.scores(query)], axis=1)
         return tf.zeros_like(scores[:, 0], tf.int32), scores, key
 
     def advance(self, remembered):

@@ -87,7 +87,7 @@ class PCL(ContrastiveModel):
             self.momentum_encoder.follow(step)
         key = self.momentum_encoder(views[1], step=step, training=training)
         positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
-        scores = [tf.concat([positive, cosine(query, self.queue.keys.value)], axis=1)]
+        scores = [tf.concat([positive, self.queue.scores(query)], axis=1)]
         targets = [tf.zeros_like(scores[0][:, 0], tf.int32)]
         for clusters in self.clusters:
             target, score = self._prototypes(clusters, query, index, step, training)

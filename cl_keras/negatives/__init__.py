@@ -2,6 +2,7 @@
 
 from cl_keras.negatives.in_batch import in_batch
 from cl_keras.negatives.key_queue import KeyQueue
+from cl_keras.negatives.memory_bank import MemoryBank
 from cl_keras.negatives.momentum_encoder import MomentumEncoder
 
-__all__ = ["KeyQueue", "MomentumEncoder", "in_batch"]
+__all__ = ["KeyQueue", "MemoryBank", "MomentumEncoder", "in_batch"]

@@ -37,6 +37,11 @@ class KeyQueue(keras.layers.Layer):
         )
         self.built = True
 
+    def scores(self, queries):
+        """Cosines of `[b, dim]` queries with all keys, `[b, size]`."""
+        keys = self.keys.value  # of unit length already
+        return tf.matmul(tf.cast(normalise(queries), keys.dtype), keys, transpose_b=True)
+
     def push(self, keys):
         """Puts keys in the place of the oldest.
 
@@ -48,7 +53,7 @@ class KeyQueue(keras.layers.Layer):
         begin = self.pointer.value + tf.maximum(count - self.size, 0)
         kept = keys[-self.size :]  # of more keys than there is room for, the newest
         places = (begin + tf.range(tf.shape(kept, tf.int64)[0])) % self.size
-        self.keys.value.scatter_update(tf.IndexedSlices(kept, places))
+        distribute.write_rows(self.keys, places, kept)
         self.pointer.assign((self.pointer.value + count) % self.size)
 
     def get_config(self):

@@ -12,6 +12,9 @@ OPTIONS = {
     "SimCLR": {},
     "MoCo": {"queue_size": 24, "momentum": 0.9, "key_parts": 1},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
+    "InstDisc": {"num_images": IMAGES, "num_negatives": 7},
+    "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
+    "PIRL": {"num_images": IMAGES, "num_negatives": 7},
     "SwAV": {"num_prototypes": 5, "frozen_steps": 1, "queue_size": 17},
     "DeepCluster": {"num_images": IMAGES, "num_clusters": 4, "num_clusterings": 2},
     "PCL": {
@@ -27,10 +30,15 @@ OPTIONS = {
 """What makes each small, and two devices comparable: BN in parts is not the same on two."""
 
 
+def method_of(name):
+    """The name of the method; what stands after a comma is a variant of it."""
+    return name.partition(",")[0]
+
+
 def make(name, optimizer=None):
     """A compiled model of a method, the same weights each time."""
     keras.utils.set_random_seed(0)
-    method = getattr(methods, name)
+    method = getattr(methods, method_of(name))
     options = OPTIONS[name]
     views = options.get("views") or _views(method)
     model = method(tiny_encoder(), views=views, seed=1, **options)

@@ -1,0 +1,150 @@
+"""PIRL: an image and its jigsaw are one, in a memory bank."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import heads
+from cl_keras.heads.patches import patch_head
+from cl_keras.losses.noise_contrastive import RunningPartition
+from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
+from cl_keras.views.jigsaw import pirl as pirl_views
+
+LOSSES = ("nce", "softmax")
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class PIRL(ContrastiveModel):
+    """Self-Supervised Learning of Pretext-Invariant Representations (Misra & van der Maaten 2020).
+
+    Image I, seen as a whole, `f(v_I)`, and as a heap of its patches, `g(v_It)`, shall both be close
+    to its row `m_I` of the memory bank, and far from the rows of other images:
+
+        L = λ · L_NCE(m_I, g(v_It)) + (1 - λ) · L_NCE(m_I, f(v_I))
+
+    `L_NCE` is that of `losses.noise_contrastive` (`loss="nce"`), or a softmax over the whole bank
+    (`loss="softmax"`, for small data sets). After the step the image alone moves the bank,
+    `m_I ← normalise(m·m_I + (1 - m)·f(v_I))`.
+
+    The encoder sees the images and the patches as two batches, since their sizes differ.
+
+    NOTE: the two terms share the images drawn as noise, where the authors' code draws twice: half
+    the rows are read.
+
+    Each image must come with its index, its place in the data set; arrays and `data.load` have it.
+    The bank knows the images that it was trained on, so `evaluate` means something for these alone.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors, of images and of patches, so of any size.
+        views: what makes a view and the patches of a batch of images, such as `views.pirl(96)`.
+        num_images: N, images in the data set.
+        num_negatives: K, drawn for each image with replacement; for `"nce"` alone.
+        loss: `"nce"` or `"softmax"`.
+        patch_weight: λ, in [0, 1].
+        temperature: τ.
+        bank_momentum: m, in [0, 1).
+        num_patches: patches of an image.
+        output_dim: d, width of the heads and of the bank.
+        seed: of the views, the bank at the start, and the images drawn.
+
+    Raises:
+        ValueError: for a loss of another name, a value out of range, or an encoder of another size.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        *,
+        views,
+        num_images,
+        num_negatives=32_000,
+        loss="nce",
+        patch_weight=0.5,
+        temperature=0.07,
+        bank_momentum=0.5,
+        num_patches=9,
+        output_dim=128,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {list(LOSSES)}; received {loss!r}.")
+        if not 0 <= patch_weight <= 1:
+            raise ValueError(f"patch_weight must lie in [0, 1]; received {patch_weight!r}.")
+        if None not in self.encoder.input_shape[1:3]:
+            raise ValueError(
+                "PIRL shows the encoder images and patches, so it must take any size; "
+                f"{self.encoder.name!r} takes {self.encoder.input_shape[1:3]} pixels. Build it on "
+                "keras.Input([None, None, channels])."
+            )
+        width = self.encoder.output_shape[-1]
+        self.head = heads.linear(width, output_dim=output_dim)
+        self.patch_head = patch_head(width, num_patches=num_patches, output_dim=output_dim)
+        self.bank = MemoryBank(num_images, output_dim, seed=seed)
+        self.bank_momentum = check_momentum(bank_momentum)
+        self.num_negatives, self.patch_weight = num_negatives, float(patch_weight)
+        self.num_patches = num_patches
+        self.partition = None
+        if loss == "nce":
+            self.partition = RunningPartition(num_images, temperature=temperature)
+
+    def contrast(self, views, index, training):
+        index = self.bank.checked(index)
+        images, patches = views
+        whole = self.head(self.encoder(images, training=training), training=training)
+        queries = [self._embed_patches(patches, training), whole]
+        remembered = index, tf.stop_gradient(whole)
+        if self.partition is None:
+            return *self.bank.against_all(queries, index), remembered
+        seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
+        targets, scores = self.bank.against_drawn(
+            queries, index, self.num_negatives, seed=seed, step=step
+        )
+        if training:
+            self.partition.update(scores)
+        return targets, scores, remembered
+
+    def _embed_patches(self, patches, training):
+        """`g(v_It)`, `[b, d]`, of patches `[b, num_patches, p, p, C]`."""
+        if patches.shape[1] != self.num_patches:
+            raise ValueError(
+                f"PIRL was made for {self.num_patches} patches; the views give "
+                f"{patches.shape[1]}. Give num_patches={patches.shape[1]}."
+            )
+        flat = tf.reshape(patches, [-1, *patches.shape[2:]])
+        each = self.encoder(flat, training=training)
+        each = tf.reshape(each, [-1, self.num_patches, each.shape[-1]])
+        return self.patch_head(each, training=training)
+
+    def query_losses(self, targets, scores):
+        """Of 2b queries, first the patches' and then the images'; their mean is L."""
+        if self.partition is None:
+            losses = super().query_losses(targets, scores)
+        else:
+            losses = self.partition.losses_of(scores)
+        of_patches, of_images = tf.split(losses, 2)
+        weight = 2.0 * self.patch_weight
+        return tf.concat([weight * of_patches, (2.0 - weight) * of_images], axis=0)
+
+    def advance(self, remembered):
+        self.bank.update(*remembered, self.bank_momentum)
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        return pirl_views(image_size, channels, **changes)
+
+    def check_data(self, dataset):
+        self.check_index(dataset, self.bank.size)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_images": self.bank.size,
+            "num_negatives": self.num_negatives,
+            "loss": "softmax" if self.partition is None else "nce",
+            "patch_weight": self.patch_weight,
+            "bank_momentum": self.bank_momentum,
+            "num_patches": self.num_patches,
+            "output_dim": self.bank.dim,
+        }

@@ -1,0 +1,236 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def bank_by_hand(bank, batches, momentum):
+    """Row by row: what an image was before the batch, and its last embedding in it."""
+    for index, vectors in batches:
+        before = bank.copy()
+        for i, vector in zip(index, vectors, strict=True):
+            bank[i] = unit(momentum * before[i] + (1 - momentum) * unit(vector))
+    return bank
+
+
+@pytest.fixture
+def batches(random):
+    """Five batches of six, with repeats inside a batch and from one to the next."""
+    indices = [
+        [3, 0, 7, 2, 9, 1],
+        [3, 3, 5, 3, 0, 0],
+        [8, 7, 6, 5, 4, 3],
+        [9] * 6,
+        [0, 1, 0, 1, 2, 0],
+    ]
+    return [(np.array(index), random.normal(size=[6, 4])) for index in indices]
+
+
+def test_rows_begin_as_unit_vectors_fixed_by_the_seed():
+    bank = MemoryBank(50, 8, seed=3)
+    np.testing.assert_allclose(np.linalg.norm(bank.bank, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(bank.bank, MemoryBank(50, 8, seed=3).bank)
+    assert np.abs(bank.bank - MemoryBank(50, 8, seed=4).bank).max() > 0.1
+    assert np.abs(np.mean(bank.bank)) < 0.05
+
+
+def test_five_updates_are_those_of_numpy(batches, float64):
+    bank = MemoryBank(10, 4)
+    expected = bank_by_hand(bank.bank.numpy(), batches, 0.3)
+    for index, vectors in batches:
+        bank.update(tf.constant(index), tf.constant(vectors), 0.3)
+    assert bank.bank.dtype == "float64"
+    np.testing.assert_allclose(bank.bank, expected, rtol=0, atol=1e-12)
+
+
+def test_two_replicas_keep_the_bank_of_one(batches, float64, mirrored):
+    alone = MemoryBank(10, 4)
+    with mirrored.scope():
+        shared = MemoryBank(10, 4)
+
+    @tf.function
+    def update(index, vectors):
+        shared.update(index, vectors, 0.3)
+
+    for index, vectors in batches:
+        alone.update(tf.constant(index), tf.constant(vectors), 0.3)
+
+        def half(array):
+            def local(context):
+                first = 3 * context.replica_id_in_sync_group
+                return tf.constant(array[first : first + 3])
+
+            return mirrored.experimental_distribute_values_from_function(local)
+
+        mirrored.run(update, args=[half(index), half(vectors)])
+    copies = shared.bank.value.values
+    np.testing.assert_array_equal(copies[0], copies[1])
+    np.testing.assert_allclose(copies[0], alone.bank, rtol=0, atol=1e-12)
+
+
+ROWS_ALONE = {"ResourceGather", "ResourceScatterUpdate"}
+
+
+def handles_used(function, variable):
+    """Kinds of operations that touch a `tf.Variable` in the graph of a function."""
+    graph = function.get_concrete_function().graph
+    handle = next(inner for outer, inner in graph.captures if outer is variable.handle)
+    users = [op for op in graph.get_operations() if any(i is handle for i in op.inputs)]
+    loops = [op for op in users if op.type == "While"]
+    inside = [node.op for loop in loops for node in _body(graph, loop) if "Variable" in node.op]
+    inside += [node.op for loop in loops for node in _body(graph, loop) if "Resource" in node.op]
+    return {op.type for op in users if op not in loops} | set(inside)
+
+
+def _body(graph, loop):
+    functions = {f.signature.name: f for f in graph.as_graph_def().library.function}
+    return functions[loop.get_attr("body").name].node_def
+
+
+def test_a_step_touches_its_rows_alone():
+    """Nothing reads the whole bank, and nothing assigns it: either would copy it."""
+    bank = MemoryBank(1000, 4)
+
+    @tf.function
+    def step():
+        index, query = tf.constant([5, 7], tf.int64), tf.ones([2, 4])
+        _, scores = bank.against_drawn([query], index, 16, seed=0, step=0)
+        bank.update(index, query, 0.5)
+        return scores
+
+    assert handles_used(step, bank.bank.value) == ROWS_ALONE
+
+
+def test_nor_does_it_on_two_replicas(mirrored):
+    with mirrored.scope():
+        bank = MemoryBank(1000, 4)
+
+    @tf.function
+    def step():
+        def local():
+            bank.update(tf.constant([5, 7], tf.int64), tf.ones([2, 4]), 0.5)
+
+        mirrored.run(local)
+
+    for copy in bank.bank.value.values:
+        assert handles_used(step, copy) == ROWS_ALONE
+
+
+def test_draws_are_uniform_and_with_replacement():
+    drawn = MemoryBank(20, 2).draw(5000, seed=1, step=0, rows=8).numpy()
+    counts = np.bincount(drawn.ravel(), minlength=20)
+    assert len(counts) == 20 and drawn.min() == 0
+    chi_square = ((counts - 2000) ** 2 / 2000).sum()
+    assert chi_square < 43.8  # 19 degrees of freedom: p = 0.001
+
+
+def test_draws_hang_on_seed_step_and_global_row_alone():
+    bank = MemoryBank(1000, 2)
+    whole = bank.draw(50, seed=1, step=tf.constant(7, tf.int64), rows=6).numpy()
+    np.testing.assert_array_equal(bank.draw(50, seed=1, step=7, rows=2, first_row=4), whole[4:])
+    for other in (
+        bank.draw(50, seed=2, step=7, rows=6),
+        bank.draw(50, seed=1, step=8, rows=6),
+        whole[::-1],
+    ):
+        assert np.mean(other == whole) < 0.05
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count, gpu):
+    bank = MemoryBank(30, 4)
+    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)  # whichever way it would go there
+    queries = [random.normal(size=[5, 4]) for _ in range(count)]
+    index = np.array([4, 0, 29, 4, 11])
+    rows = bank.bank.numpy()
+    constants = [tf.constant(query) for query in queries], tf.constant(index)
+
+    targets, scores = bank.against_drawn(*constants, 6, seed=2, step=3)
+    slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
+    expected = [[unit(query[i]) @ rows[slots[i]].T for i in range(5)] for query in queries]
+    np.testing.assert_array_equal(targets, np.zeros(5 * count))
+    np.testing.assert_allclose(scores, np.concatenate(expected), rtol=0, atol=1e-12)
+
+    targets, scores = bank.against_all(*constants)
+    np.testing.assert_array_equal(targets, np.tile(index, count))
+    np.testing.assert_allclose(scores, unit(np.concatenate(queries)) @ rows.T, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_scores_have_the_gradient_of_a_cosine(random, float64, monkeypatch, gpu):
+    """With unit u of v: ∂(w·scores)/∂v = (c - u (u·c)) / |v|, where c = Σ w·rows."""
+    bank = MemoryBank(30, 4)
+    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)
+    query, weight = tf.constant(random.normal(size=[5, 4])), random.normal(size=[5, 7])
+    index = tf.constant([4, 0, 29, 4, 11])
+    with tf.GradientTape() as tape:
+        tape.watch(query)
+        _, scores = bank.against_drawn([query], index, 6, seed=2, step=3)
+        total = tf.reduce_sum(scores * weight)
+    slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
+    c = np.einsum("bk,bkd->bd", weight, bank.bank.numpy()[slots])
+    u, norm = unit(query.numpy()), np.linalg.norm(query, axis=1, keepdims=True)
+    expected = (c - u * (u * c).sum(axis=1, keepdims=True)) / norm
+    np.testing.assert_allclose(tape.gradient(total, query), expected, rtol=0, atol=1e-12)
+
+
+def test_two_replicas_score_as_one(random, float64, mirrored):
+    query, index = random.normal(size=[6, 4]), np.arange(6)
+    with mirrored.scope():
+        bank = MemoryBank(30, 4)
+    _, expected = MemoryBank(30, 4).against_drawn(
+        [tf.constant(query)], tf.constant(index), 5, seed=0, step=0
+    )
+
+    @tf.function
+    def score():
+        rows = distribute.first_row(3) + tf.range(3)
+        local = tf.gather(tf.constant(query), rows), tf.gather(tf.constant(index), rows)
+        return bank.against_drawn([local[0]], local[1], 5, seed=0, step=0)[1]
+
+    received = tf.concat(mirrored.run(score).values, axis=0)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
+def test_under_mixed_precision_the_bank_stays_float32(policy):
+    bank = MemoryBank(10, 4)
+    bank.update(tf.constant([1], tf.int64), tf.ones([1, 4], bank.compute_dtype), 0.5)
+    assert bank.bank.dtype == bank.rows([1]).dtype == "float32"
+
+
+@pytest.mark.parametrize("index", [[0, 10], [-1, 3]])
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
+def test_an_index_outside_is_an_error(index, wrap):
+    bank = MemoryBank(10, 4)
+    read = wrap(lambda i: bank.rows(bank.checked(i)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must lie in 0\.\.9.*of 10 images"):
+        read(tf.constant(index))
+
+
+def test_no_index_is_an_error():
+    with pytest.raises(ValueError, match='must come with its place .* received no "index"'):
+        MemoryBank(32, 4).checked(None)
+
+
+def test_wrong_sizes_and_momenta_are_refused():
+    with pytest.raises(ValueError, match="size=0, dim=4"):
+        MemoryBank(0, 4)
+    for momentum in (1.0, -0.1, None):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
+            check_momentum(momentum)
+
+
+def test_it_survives_its_config():
+    bank = MemoryBank(10, 4, seed=2)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(bank))
+    assert again.get_config() == bank.get_config()
+    np.testing.assert_array_equal(again.bank, bank.bank)
