@@ -1,10 +1,11 @@
-"""What `fit` costs over the bare encoder: views, loss, optimizer and bookkeeping.
+"""What a method's `fit` costs over the bare passes of the encoder that it needs.
 
-  python tools/benchmark_fit.py --encoder resnet18 --image-size 32 --batch-size 128
+  python tools/benchmark_fit.py --method MoCo --encoder resnet18 --image-size 32 --batch-size 128
 
 Both are timed in turn in one process, so that a machine that drifts drifts for both: the bare
-forward and backward pass of the encoder on two views of a batch, and a step of `SimCLR.fit`
-on the same images. Prints the median of each, and of their ratio pair by pair, with the spread.
+passes on views of a batch (two with gradient for SimCLR, one with and one without for MoCo), and
+a step of `fit` on the same images: views, loss, queue or bank, optimizer and bookkeeping.
+Prints the median of each, and of their ratio pair by pair, with the spread.
 """
 
 import argparse
@@ -17,23 +18,35 @@ import tensorflow as tf
 
 import cl_keras as cl
 
+PASSES = {"SimCLR": (2, 0), "MoCo": (1, 1), "InstDisc": (1, 0), "SwAV": (2, 0)}
+"""Views that pass the encoder with gradient, and without."""
+
+OPTIONS = {
+    "SimCLR": {"temperature": 0.5},
+    "MoCo": {"queue_size": 65_536},
+    "InstDisc": {"num_images": 1_280_000, "num_negatives": 4096},
+    "SwAV": {"num_prototypes": 3000, "queue_size": 3840},
+}
+"""The sizes of the papers."""
+
 
 def main():
     arguments = parse()
-    pixels = np.random.default_rng(0).integers(
-        0, 256, [arguments.batch_size, arguments.image_size, arguments.image_size, 3], "uint8"
-    )
-    make = getattr(cl.encoders, arguments.encoder)
-    encoder = make(image_size=arguments.image_size, channels=3)
-    model = cl.SimCLR(encoder, views=cl.views.simclr(arguments.image_size), temperature=0.5)
+    size = arguments.image_size
+    shape = [arguments.batch_size, size, size, 3]
+    pixels = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    encoder = getattr(cl.encoders, arguments.encoder)(image_size=size, channels=3)
+    views = cl.views.inst_disc(size) if arguments.method == "InstDisc" else cl.views.simclr(size)
+    model = getattr(cl, arguments.method)(encoder, views=views, **OPTIONS[arguments.method])
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
-    bare, fitted = bare_step(model, pixels), FittedStep(model, pixels, arguments.steps)
+    bare = bare_passes(model, pixels, *PASSES[arguments.method])
+    fitted = FittedStep(model, pixels, arguments.steps)
 
     bare(), fitted()
     times = [(bare(), fitted()) for _ in range(arguments.pairs)]
     ratios = [with_fit / alone for alone, with_fit in times]
     print(
-        f"{arguments.encoder}, {arguments.image_size} px, batch {arguments.batch_size}, "
+        f"{arguments.method}, {arguments.encoder}, {size} px, batch {arguments.batch_size}, "
         f"{arguments.pairs} pairs"
     )
     for name, values in (("bare", [t[0] for t in times]), ("fit", [t[1] for t in times])):
@@ -41,20 +54,22 @@ def main():
     print(f"ratio: {spread(ratios, '.3f')}")
 
 
-def bare_step(model, pixels):
-    """A function that times one forward and backward pass of the encoder."""
-    views = tf.concat(model.views(pixels, seed=0, step=0), axis=0)
+def bare_passes(model, pixels, with_gradient, without):
+    """A function that times the passes of the encoder."""
+    views = cl.views.simclr(model.views.image_size)(pixels, seed=0, step=0)
+    trained = tf.concat(views[:with_gradient], axis=0)
     variables = model.encoder.trainable_variables
 
     @tf.function
     def step():
+        others = [model.encoder(view, training=True) for view in views[:without]]
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(model.encoder(views, training=True)))
-        return tape.gradient(loss, variables)
+            loss = tf.reduce_sum(tf.square(model.encoder(trained, training=True)))
+        return tape.gradient(loss, variables), others
 
     def timed():
         begin = time.perf_counter()
-        step()[0].numpy()
+        step()[0][0].numpy()
         return time.perf_counter() - begin
 
     return timed
@@ -65,7 +80,8 @@ class FittedStep:
 
     def __init__(self, model, pixels, steps):
         self.model, self.steps = model, steps
-        self.batches = tf.data.Dataset.from_tensors({"image": pixels}).repeat()
+        element = {"image": pixels, "index": np.arange(len(pixels))}
+        self.batches = tf.data.Dataset.from_tensors(element).repeat()
 
     def __call__(self):
         clock = Clock()
@@ -89,6 +105,7 @@ def spread(values, form):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", choices=PASSES, default="SimCLR")
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=128)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from cl_keras import distribute, losses
 from cl_keras.data import Batches, Source, load
@@ -181,6 +182,11 @@ class ContrastiveModel(keras.Model):
         if local % parts:
             raise ValueError(
                 f"key_parts={parts} must divide the {local} images of a replica's batch."
+            )
+        if parts == 1:
+            logging.warning(
+                "key_parts=1: query and key share the statistics of batch normalisation, which can "
+                "give the answer away; watch k-NN accuracy, or take key_parts=4."
             )
 
     # The step.

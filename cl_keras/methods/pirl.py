@@ -113,7 +113,13 @@ class PIRL(ContrastiveModel):
                 f"{patches.shape[1]}. Give num_patches={patches.shape[1]}."
             )
         flat = tf.reshape(patches, [-1, *patches.shape[2:]])
+        # NOTE: patches leave no trace in the moving statistics of batch normalisation; the encoder
+        # that is kept sees images, and a mixture of the two would fit neither.
+        moving = self.encoder.non_trainable_variables
+        before = [tf.identity(variable.value) for variable in moving]
         each = self.encoder(flat, training=training)
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(value)
         each = tf.reshape(each, [-1, self.num_patches, each.shape[-1]])
         return self.patch_head(each, training=training)
 

@@ -1,0 +1,39 @@
+"""The recipes of the zoo: each is read by the command line, and makes the model that it says."""
+
+import pathlib
+
+import pytest
+from absl import flags as absl_flags
+
+from cl_keras import data, methods
+from cl_keras.cli import demo, pretrain, recipe
+
+RECIPES = sorted(pathlib.Path(__file__).parents[1].glob("zoo/*/recipe.flags"))
+
+
+def read(path):
+    flags = absl_flags.FlagValues()
+    pretrain.define_flags(flags)
+    flags(["pretrain", f"--flagfile={path}", "--run="])
+    return pretrain.config_of(flags)
+
+
+def test_every_method_has_a_recipe():
+    found = {read(path)["method"] for path in RECIPES}
+    assert found == {name.lower() for name in methods.__all__ if name != "ContrastiveModel"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_a_recipe_makes_its_method_and_fits_its_data(path):
+    config = read(path)
+    source = data.load(config["data"])
+    model = recipe.make_model(config | {"images": len(source)}, source.image_shape, 78)
+    assert type(model).__name__.lower() == config["method"]
+    assert path.parent.name.startswith(f"{config['method']}_{config['encoder']}_{config['data']}")
+    model.check_data(source.batches(config["batch_size"]))
+    assert f"--flagfile=zoo/{path.parent.name}/recipe.flags" in path.read_text()
+
+
+def test_the_demo_is_the_recipe_of_simclr():
+    path = next(path for path in RECIPES if path.parent.name.startswith("simclr_"))
+    assert demo.demo_config(seed=0) == read(path)
