@@ -3,8 +3,8 @@
   TF_ENABLE_ONEDNN_OPTS=1 python tools/compare_methods.py --seeds 0 1 2
 
 The recipes, `zoo/*_fashion_mnist_mini/recipe.flags`, share encoder, batch size and optimizer, and
-take two to five minutes each. `--methods` picks some; `untrained` is the encoder before training. A line is
-printed as soon as a run has ended.
+take two to five minutes each. `--methods` picks some; `untrained` is the encoder before training.
+A line is printed as soon as a run has ended.
 """
 
 import argparse
