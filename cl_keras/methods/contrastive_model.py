@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from cl_keras import distribute, losses
 from cl_keras.data import Batches, Source, load
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
+from cl_keras.methods import checks
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
@@ -149,45 +149,6 @@ class ContrastiveModel(keras.Model):
         passes = [self.encoder(tf.concat(same, 0), training=training) for same in by_size(views)]
         z = self.head(tf.concat(passes, axis=0), training=training)
         return tf.split(z, len(views), axis=0)
-
-    def check_index(self, dataset, num_images):
-        """For `check_data`: every image must have its place in a table of `num_images`."""
-        spec = dataset.element_spec
-        if not isinstance(spec, dict) or "index" not in spec:
-            raise ValueError(
-                f"{type(self).__name__} needs the index of each image: elements of "
-                f'{{"image", "index"}}, such as those of data.load; received {spec}.'
-            )
-        source = getattr(dataset, "source", None)
-        if source is not None and len(source) > num_images:
-            raise ValueError(
-                f"{type(self).__name__} was made for num_images={num_images}; {source.name} has "
-                f"{len(source)}."
-            )
-
-    def check_queue(self, dataset, size):
-        """For `check_data`: no image may meet its own old key in a queue of `size`."""
-        source = getattr(dataset, "source", None)
-        if source is not None and size > len(source):
-            raise ValueError(
-                f"The queue of {size} keys is larger than the data set of {len(source)} images: an "
-                "image would meet its own old key as a negative. Give queue_size at most "
-                f"{len(source) // 2}."
-            )
-
-    def check_parts(self, dataset, parts):
-        """For `check_data`: a replica's batch must divide into the parts that keys pass in."""
-        rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
-        local = (rows or 0) // self.distribute_strategy.num_replicas_in_sync
-        if local % parts:
-            raise ValueError(
-                f"key_parts={parts} must divide the {local} images of a replica's batch."
-            )
-        if parts == 1:
-            logging.warning(
-                "key_parts=1: query and key share the statistics of batch normalisation, which can "
-                "give the answer away; watch k-NN accuracy, or take key_parts=4."
-            )
 
     # The step.
 
@@ -346,40 +307,9 @@ class ContrastiveModel(keras.Model):
                 "images must be a uint8 array, a source of data.load, its .batches(...), or a "
                 f"tf.data.Dataset; received {type(x).__name__}."
             )
-        self._check_batches(x)
-        return x
-
-    def _check_batches(self, dataset):
-        spec = dataset.element_spec
-        spec = spec[0] if isinstance(spec, tuple) else spec
-        if isinstance(spec, dict) and not {"image", "views"} & set(spec):
-            raise ValueError(
-                'Elements must be images, {"image"[, "index"]} or {"views"[, "index"]}; '
-                f"received a dictionary of {sorted(spec)}."
-            )
-        first = spec.get("image", spec.get("views")) if isinstance(spec, dict) else spec
-        images = tf.nest.flatten(first)[0].shape
-        if images.rank != 4:
-            raise ValueError(
-                f"Images must come in batches [B, H, W, C]; received elements of shape {images}. "
-                "Call .batch(...) on the dataset."
-            )
         replicas = self.distribute_strategy.num_replicas_in_sync
-        rows = images[0]
-        if rows == 1:
-            raise ValueError("A batch of 1 image has no negatives; use a batch size of at least 2.")
-        if replicas > 1 and (rows is None or rows % replicas):
-            raise ValueError(
-                f"The global batch must divide by the {replicas} replicas; received "
-                f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
-                f"multiple of {replicas}."
-            )
-        channels = self.encoder.input_shape[-1]
-        if images[-1] is not None and channels is not None and images[-1] != channels:
-            raise ValueError(
-                f"The encoder {self.encoder.name!r} takes images of {channels} channels; the data "
-                f"has {images[-1]}. Load it with data.load(..., channels={channels})."
-            )
+        checks.check_batches(x, self.encoder, replicas)
+        return x
 
     # Files.
 

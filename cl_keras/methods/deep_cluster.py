@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from cl_keras import distribute, heads
 from cl_keras.clustering import ClusterMemory, Recluster
+from cl_keras.methods import checks
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.similarity import cosine
 from cl_keras.views import multi_crop
@@ -133,7 +134,7 @@ class DeepCluster(ContrastiveModel):
         return multi_crop(image_size, channels, **changes)
 
     def check_data(self, dataset):
-        self.check_index(dataset, self.memory.num_images)
+        checks.check_index(self, dataset, self.memory.num_images)
 
     def get_config(self):
         return {

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.losses.noise_contrastive import RunningPartition
+from cl_keras.methods import checks
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
 from cl_keras.views.one_view import inst_disc as inst_disc_views
@@ -96,7 +97,7 @@ class InstDisc(ContrastiveModel):
         return inst_disc_views(image_size, channels, **changes)
 
     def check_data(self, dataset):
-        self.check_index(dataset, self.bank.size)
+        checks.check_index(self, dataset, self.bank.size)
 
     def get_config(self):
         return {

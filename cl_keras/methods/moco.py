@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import heads
+from cl_keras.methods import checks
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.similarity import cosine
@@ -75,8 +76,9 @@ class MoCo(ContrastiveModel):
         self.queue.push(remembered)
 
     def check_data(self, dataset):
-        self.check_queue(dataset, self.queue.size)
-        self.check_parts(dataset, self.momentum_encoder.parts)
+        checks.check_queue(dataset, self.queue.size)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_parts(dataset, self.momentum_encoder.parts, replicas)
 
     def get_config(self):
         return {

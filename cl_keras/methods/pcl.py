@@ -7,6 +7,7 @@ import tensorflow as tf
 from cl_keras import heads
 from cl_keras.clustering import PrototypeClusters, Recluster
 from cl_keras.data import Batches
+from cl_keras.methods import checks
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.similarity import cosine, normalise
@@ -152,9 +153,10 @@ class PCL(ContrastiveModel):
         return [Recluster(batches)]
 
     def check_data(self, dataset):
-        self.check_index(dataset, self.num_images)
-        self.check_queue(dataset, self.queue.size)
-        self.check_parts(dataset, self.momentum_encoder.parts)
+        checks.check_index(self, dataset, self.num_images)
+        checks.check_queue(dataset, self.queue.size)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_parts(dataset, self.momentum_encoder.parts, replicas)
 
     def get_config(self):
         return {

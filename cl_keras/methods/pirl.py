@@ -6,6 +6,7 @@ import tensorflow as tf
 from cl_keras import heads
 from cl_keras.heads.patches import patch_head
 from cl_keras.losses.noise_contrastive import RunningPartition
+from cl_keras.methods import checks
 from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
 from cl_keras.views.jigsaw import pirl as pirl_views
@@ -141,7 +142,7 @@ class PIRL(ContrastiveModel):
         return pirl_views(image_size, channels, **changes)
 
     def check_data(self, dataset):
-        self.check_index(dataset, self.bank.size)
+        checks.check_index(self, dataset, self.bank.size)
 
     def get_config(self):
         return {

@@ -1,0 +1,102 @@
+"""What is looked at before training begins, so that no hour is lost."""
+
+import tensorflow as tf
+from absl import logging
+
+
+def check_batches(dataset, encoder, replicas):
+    """Batches must be images that the encoder takes, enough of them, the same on each replica.
+
+    Args:
+        dataset: `tf.data.Dataset` of batches.
+        encoder: the `keras.Model` that they are for.
+        replicas: number of replicas that share a batch.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    spec = dataset.element_spec
+    spec = spec[0] if isinstance(spec, tuple) else spec
+    if isinstance(spec, dict) and not {"image", "views"} & set(spec):
+        raise ValueError(
+            'Elements must be images, {"image"[, "index"]} or {"views"[, "index"]}; '
+            f"received a dictionary of {sorted(spec)}."
+        )
+    first = spec.get("image", spec.get("views")) if isinstance(spec, dict) else spec
+    images = tf.nest.flatten(first)[0].shape
+    if images.rank != 4:
+        raise ValueError(
+            f"Images must come in batches [B, H, W, C]; received elements of shape {images}. "
+            "Call .batch(...) on the dataset."
+        )
+    rows = images[0]
+    if rows == 1:
+        raise ValueError("A batch of 1 image has no negatives; use a batch size of at least 2.")
+    if replicas > 1 and (rows is None or rows % replicas):
+        raise ValueError(
+            f"The global batch must divide by the {replicas} replicas; received "
+            f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
+            f"multiple of {replicas}."
+        )
+    channels = encoder.input_shape[-1]
+    if images[-1] is not None and channels is not None and images[-1] != channels:
+        raise ValueError(
+            f"The encoder {encoder.name!r} takes images of {channels} channels; the data "
+            f"has {images[-1]}. Load it with data.load(..., channels={channels})."
+        )
+
+
+def check_index(method, dataset, num_images):
+    """Every image must have its place in the table of `num_images` that a method keeps.
+
+    Args:
+        method: the model, which the message names.
+        dataset: `tf.data.Dataset` of batches; a `Batches` knows its source.
+        num_images: rows of the table.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    name, spec = type(method).__name__, dataset.element_spec
+    if not isinstance(spec, dict) or "index" not in spec:
+        raise ValueError(
+            f'{name} needs the index of each image: elements of {{"image", "index"}}, such as '
+            f"those of data.load; received {spec}."
+        )
+    source = getattr(dataset, "source", None)
+    if source is not None and len(source) > num_images:
+        raise ValueError(
+            f"{name} was made for num_images={num_images}; {source.name} has {len(source)}."
+        )
+
+
+def check_queue(dataset, size):
+    """No image may meet its own old key in a queue of `size`.
+
+    Raises:
+        ValueError: if the queue is larger than the data set.
+    """
+    source = getattr(dataset, "source", None)
+    if source is not None and size > len(source):
+        raise ValueError(
+            f"The queue of {size} keys is larger than the data set of {len(source)} images: an "
+            "image would meet its own old key as a negative. Give queue_size at most "
+            f"{len(source) // 2}."
+        )
+
+
+def check_parts(dataset, parts, replicas):
+    """A replica's batch must divide into the parts in which keys are encoded.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
+    local = (rows or 0) // replicas
+    if local % parts:
+        raise ValueError(f"key_parts={parts} must divide the {local} images of a replica's batch.")
+    if parts == 1:
+        logging.warning(
+            "key_parts=1: query and key share the statistics of batch normalisation, which can "
+            "give the answer away; watch k-NN accuracy, or take key_parts=4."
+        )
