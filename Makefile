@@ -20,7 +20,7 @@ demo: environment
 
 test: lint
 	$(BIN)/python -m pytest -q tests/layering_test.py
-	$(BIN)/python -m pytest -q --ignore=tests/layering_test.py
+	$(BIN)/python -m pytest -q -n 2 --ignore=tests/layering_test.py
 	$(BIN)/python tools/check_wheel.py
 
 lint: environment

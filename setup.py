@@ -50,6 +50,7 @@ setup(
         ],
         "test": [
             "pytest>=8",
+            "pytest-xdist",  # tests trace graphs most of the time, on one core each
             "ruff>=0.17,<0.18",  # another version formats otherwise
             "scikit-learn",  # an independent implementation to test against
         ],
