@@ -5,8 +5,8 @@ import keras
 from cl_keras import methods
 from tests.tiny import IMAGE_SIZE, tiny_encoder
 
-IMAGES = 48
-"""Number of images that the generic tests train on."""
+IMAGES = 80
+"""Number of images that the generic tests train on: five steps of 16."""
 
 OPTIONS = {
     "SimCLR": {},

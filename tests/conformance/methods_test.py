@@ -42,7 +42,7 @@ def test_every_public_method_is_in_the_list():
 
 @every_method
 def test_two_devices_equal_one(name, source, float64, mirrored):
-    """Loss and every variable after three steps; the copies are alike bit for bit."""
+    """Loss and every variable after five steps; the copies are alike bit for bit."""
     one = make(name)
     alone = fit(one, source)
     with mirrored.scope():
