@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
     version files similarity distribute data views encoders heads negatives losses clustering
-    optimizers methods evaluation export zoo runs report cli
+    optimizers methods evaluation export runs zoo report cli
 """.split()
 """A folder or file may import from those before it, and from itself."""
 

@@ -6,7 +6,8 @@ import pytest
 from absl import flags as absl_flags
 
 from cl_keras import data, methods
-from cl_keras.cli import demo, pretrain, recipe
+from cl_keras.cli import demo, pretrain
+from cl_keras.runs import recipe
 
 RECIPES = sorted(pathlib.Path(__file__).parents[1].glob("zoo/*/recipe.flags"))
 

@@ -14,7 +14,8 @@ import time
 from absl import flags as absl_flags
 
 import cl_keras as cl
-from cl_keras.cli import pretrain, recipe
+from cl_keras.cli import pretrain
+from cl_keras.runs import recipe
 
 RECIPES = sorted(pathlib.Path(__file__).parents[1].glob("zoo/*_fashion_mnist_mini/recipe.flags"))
 MEASURES = ("knn", "disturbed_knn", "find_original")

@@ -14,9 +14,8 @@ import numpy as np
 from absl import flags as absl_flags
 
 from cl_keras import evaluation, report
-from cl_keras.cli import recipe
 from cl_keras.files import write_atomically
-from cl_keras.runs import Run
+from cl_keras.runs import Run, recipe
 from cl_keras.views import view_grid
 
 QUERIES, NEIGHBOURS, VIEWED, MAPPED = 8, 8, 8, 2000

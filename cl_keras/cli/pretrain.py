@@ -14,9 +14,8 @@ import keras
 from absl import flags as absl_flags
 
 from cl_keras import data
-from cl_keras.cli import recipe
 from cl_keras.evaluation import KNNMonitor
-from cl_keras.runs import Run
+from cl_keras.runs import Run, recipe
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
