@@ -1,0 +1,1 @@
+"""Published weights: list, load, card, download, publish, and import of official checkpoints."""
