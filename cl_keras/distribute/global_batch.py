@@ -3,6 +3,9 @@
 Every function answers for a single device as well, so a method is written once.
 """
 
+import contextlib
+import contextvars
+
 import tensorflow as tf
 
 
@@ -28,6 +31,31 @@ def first_row(local_rows):
     context = _context()
     replica = context.replica_id_in_sync_group if context else 0
     return tf.cast(replica, tf.int32) * local_rows
+
+
+_PART = contextvars.ContextVar("part", default=(0, 1))
+
+
+@contextlib.contextmanager
+def part_of_batch(number, count):
+    """Says that the rows in hand are one part of `count` of this replica's batch, from 0 on.
+
+    Gradient accumulation passes them one after the other; see `batch_row`.
+    """
+    token = _PART.set((number, count))
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
+def batch_row(local_rows):
+    """As `first_row`, but in the batch of the whole step, also where that is taken in parts.
+
+    What is drawn by this row is the same however the batch is divided.
+    """
+    number, count = _PART.get()
+    return first_row(local_rows * count) + number * local_rows
 
 
 def gather(rows):

@@ -1,0 +1,30 @@
+"""Many devices and many machines: the strategy by its name, and the global batch."""
+
+from cl_keras.distribute.global_batch import (
+    batch_row,
+    first_row,
+    gather,
+    max_over_replicas,
+    num_replicas,
+    part_of_batch,
+    sum_over_replicas,
+    write_rows,
+)
+from cl_keras.distribute.strategies import strategy
+from cl_keras.distribute.workers import from_every_worker, is_chief, num_workers, worker
+
+__all__ = [
+    "batch_row",
+    "first_row",
+    "from_every_worker",
+    "gather",
+    "is_chief",
+    "max_over_replicas",
+    "num_replicas",
+    "num_workers",
+    "part_of_batch",
+    "strategy",
+    "sum_over_replicas",
+    "worker",
+    "write_rows",
+]

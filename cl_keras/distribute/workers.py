@@ -1,0 +1,67 @@
+"""What one process has to know about the others that train with it."""
+
+import tensorflow as tf
+
+_made = []
+"""The strategy over several workers, of which a process has at most one."""
+
+
+def remember(strategy):
+    """Makes the strategy of this process known to the functions below, in and out of its scope."""
+    _made[:] = [strategy]
+    return strategy
+
+
+def several_workers():
+    """The strategy over several workers that this process takes part in, or None."""
+    current = tf.distribute.get_strategy()
+    if isinstance(current, tf.distribute.MultiWorkerMirroredStrategy):
+        return current
+    return _made[0] if _made else None
+
+
+def num_workers() -> int:
+    """Number of processes that train together; 1 without a strategy over several workers."""
+    strategy = several_workers()
+    return len(_tasks(strategy)) if strategy else 1
+
+
+def worker() -> int:
+    """Place of this process among the workers; 0 without a strategy over several."""
+    strategy = several_workers()
+    if strategy is None:
+        return 0
+    resolver = strategy.cluster_resolver
+    return _tasks(strategy).index((resolver.task_type, resolver.task_id))
+
+
+def is_chief() -> bool:
+    """Whether this process is the one that writes files: worker 0, or the only one."""
+    return worker() == 0
+
+
+def from_every_worker(number) -> list[int]:
+    """The `number` that each worker gives, in their order. All of them must call it.
+
+    Args:
+        number: int.
+    """
+    strategy = several_workers()
+    if strategy is None:
+        return [int(number)]
+
+    @tf.function
+    def numbers():
+        context = tf.distribute.get_replica_context()
+        return context.all_gather(tf.constant([number], tf.int64), axis=0)
+
+    gathered = strategy.experimental_local_results(strategy.run(numbers))[0].numpy()
+    replicas = len(gathered) // num_workers()
+    return gathered[::replicas].tolist()
+
+
+def _tasks(strategy):
+    """Job and number of each task, the chief first."""
+    spec = strategy.cluster_resolver.cluster_spec()
+    jobs = sorted(set(spec.jobs) & {"chief", "worker"})
+    return [(job, task) for job in jobs for task in spec.task_indices(job)]
