@@ -41,20 +41,29 @@ class Batches(tf.data.Dataset):
         self._first_epoch = self._pipeline(tf.data.Dataset.range(1), self.steps_per_epoch)
         super().__init__(self._first_epoch._variant_tensor)
 
-    def from_epoch(self, epoch):
+    def from_epoch(self, epoch, skip=0):
         """All epochs from a given one onwards, one after the other, without an end.
 
         Args:
             epoch: int ≥ 0.
+            skip: int from 0 to `steps_per_epoch`, batches of that epoch that are done; their
+                images are not read. Default: 0.
 
         Returns:
-            An infinite `tf.data.Dataset`; each `steps_per_epoch` elements are one epoch.
+            An infinite `tf.data.Dataset`: what is left of the epoch, and then each
+            `steps_per_epoch` elements are one epoch.
 
         Raises:
-            TypeError, ValueError: `epoch` is no such int.
+            TypeError, ValueError: `epoch` or `skip` is no such int.
         """
         epoch = as_int(epoch, "epoch", at_least=0)
-        return self._pipeline(tf.data.Dataset.counter(epoch), tf.data.INFINITE_CARDINALITY)
+        skip = as_int(skip, "skip", at_least=0)
+        if skip > self.steps_per_epoch:
+            raise ValueError(
+                f"skip must be at most {self.steps_per_epoch}, the batches of an epoch; "
+                f"received {skip}."
+            )
+        return self._pipeline(tf.data.Dataset.counter(epoch), tf.data.INFINITE_CARDINALITY, skip)
 
     @property
     def element_spec(self):
@@ -75,19 +84,21 @@ class Batches(tf.data.Dataset):
             )
         return images // size
 
-    def _pipeline(self, epochs, cardinality):
+    def _pipeline(self, epochs, cardinality, skip=0):
         @tf.autograph.experimental.do_not_convert
-        def one(epoch):
+        def one(place, epoch):
             return self.source.epoch(
                 epoch,
                 self.batch_size,
                 seed=self.seed,
                 shuffle=self.shuffled,
                 drop_remainder=self.drop_remainder,
+                skip=tf.where(place == 0, tf.constant(skip, tf.int64), 0),
             )
 
         return (
-            epochs.flat_map(one)
+            epochs.enumerate()
+            .flat_map(one)
             .apply(tf.data.experimental.assert_cardinality(cardinality))
             .prefetch(PREFETCHED)
             .with_options(_options())

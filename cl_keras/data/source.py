@@ -99,12 +99,13 @@ class Source(abc.ABC):
         """
         return Batches(self, batch_size, seed=seed, shuffle=shuffle, drop_remainder=drop_remainder)
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder):
+    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0):
         """One epoch as a dataset; what `Batches` is made of.
 
         Args:
             epoch: int64 scalar tensor; may be symbolic.
             batch_size, seed, shuffle, drop_remainder: as in `batches`, all given.
+            skip: int64 scalar tensor, batches at the beginning to leave out, unread. Default: 0.
 
         Returns:
             `tf.data.Dataset` of `{"image", "index"[, "label"]}`.
@@ -114,7 +115,7 @@ class Source(abc.ABC):
         else:
             indices = tf.range(self.num_images, dtype=tf.int64)
         return (
-            tf.data.Dataset.from_tensor_slices(indices)
+            tf.data.Dataset.from_tensor_slices(indices[skip * batch_size :])
             .batch(batch_size, drop_remainder=drop_remainder)
             .map(self._element, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
         )

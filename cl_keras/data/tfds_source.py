@@ -78,13 +78,15 @@ class TFDSSource(Source):
             self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
         return self._labels
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder):
-        """One epoch as a dataset; see `Source.epoch`."""
+    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0):
+        """One epoch as a dataset; see `Source.epoch`. What is skipped is not decoded."""
         examples = self._numbered()
         if shuffle:
             examples = self._shuffle(examples, seed, epoch)
-        return examples.map(self._decode, num_parallel_calls=THREADS, deterministic=True).batch(
-            batch_size, drop_remainder=drop_remainder
+        return (
+            examples.skip(skip * batch_size)
+            .map(self._decode, num_parallel_calls=THREADS, deterministic=True)
+            .batch(batch_size, drop_remainder=drop_remainder)
         )
 
     def _shuffle(self, examples, seed, epoch):

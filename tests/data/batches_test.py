@@ -70,6 +70,35 @@ def test_taking_up_an_epoch_is_the_same_as_running_to_it(source, how, first):
     assert whole[:steps] == indices(batches)
 
 
+@pytest.mark.parametrize("how", [{}, {"drop_remainder": False}, {"shuffle": False}])
+def test_taking_up_the_middle_of_an_epoch_gives_its_rest_and_then_whole_ones(source, how):
+    batches = source.batches(4, seed=2, **how)
+    steps = batches.steps_per_epoch
+    whole = indices(batches.from_epoch(1).take(3 * steps))
+    for skip in (0, 2, steps - 1, steps):
+        assert indices(batches.from_epoch(1, skip).take(3 * steps - skip)) == whole[skip:]
+
+
+def test_what_is_skipped_is_not_read(source, monkeypatch):
+    read, original = [], source._read
+
+    def recorded(wanted):
+        read.extend(wanted.tolist())
+        return original(wanted)
+
+    monkeypatch.setattr(source, "_read", recorded)
+    batches = source.batches(4, shuffle=False, drop_remainder=True)
+    next(iter(batches.from_epoch(0, skip=3)))
+    assert sorted(read[:8]) == list(range(12, 20)), "two batches may be read side by side"
+
+
+def test_a_wrong_skip_is_refused(source):
+    with pytest.raises(ValueError, match="skip must be at most 5, .*; received 6"):
+        source.batches(4).from_epoch(0, skip=6)
+    with pytest.raises(ValueError, match="skip must be an int of at least 0, received -1"):
+        source.batches(4).from_epoch(0, skip=-1)
+
+
 def test_each_epoch_is_another_permutation(source):
     batches = source.batches(22, seed=2)
     epochs = indices(batches.from_epoch(0).take(4))

@@ -105,6 +105,13 @@ def test_a_small_set_is_shuffled_whole(source):
     assert indices(source.batches(8, seed=4).from_epoch(1).take(5)) == expected
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_is_taken_up_in_its_middle(source, shuffle):
+    batches = source.batches(8, seed=4, shuffle=shuffle)
+    whole = indices(batches.from_epoch(1).take(10))
+    assert indices(batches.from_epoch(1, skip=3).take(7)) == whole[3:]
+
+
 def test_a_large_set_is_shuffled_in_blocks_that_move(source, monkeypatch):
     monkeypatch.setattr(tfds_source, "BLOCK", 16)
     epochs = [sum(indices(source.batches(8, seed=4).from_epoch(e).take(5)), []) for e in range(6)]
