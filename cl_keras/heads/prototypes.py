@@ -13,9 +13,9 @@ class Prototypes(keras.layers.Layer):
     Caron et al. 2020 (SwAV). Gradient steps take the rows off the unit sphere; `normalise_rows`
     puts them back and is to be called before each training step.
 
-    In the first `frozen_steps` steps the rows stay as they are, bit for bit: `call` lets no
-    gradient through to them, so that momentum has nothing to gather, and `hold` takes back what a
-    weight decay did to them. Both are functions of the step, which the method counts and saves.
+    In the first `frozen_steps` steps the rows do not learn: `call` lets no gradient through to
+    them. What a weight decay does then is to shorten them, which `normalise_rows` mends, to the
+    last bit or two.
 
     Args:
         dim: width of a projection.
@@ -59,22 +59,9 @@ class Prototypes(keras.layers.Layer):
         vectors = normalise(vectors)
         rows = self.rows.value if training else normalise(self.rows.value)
         if step is not None and self.frozen_steps:
-            rows = tf.where(self.is_frozen(step), tf.stop_gradient(rows), rows)
+            frozen = tf.cast(step, tf.int64) < self.frozen_steps
+            rows = tf.where(frozen, tf.stop_gradient(rows), rows)
         return tf.matmul(vectors, tf.cast(rows, vectors.dtype), transpose_b=True)
-
-    def is_frozen(self, step):
-        """Whether the rows must stay after so many steps."""
-        return tf.cast(step, tf.int64) < self.frozen_steps
-
-    def hold(self, rows, step):
-        """Puts back the rows of before the step, as long as they are frozen.
-
-        Args:
-            rows: `[K, dim]`, what `self.rows` was when the step began.
-            step: int tensor, steps done before it.
-        """
-        if self.frozen_steps:
-            self.rows.assign(tf.where(self.is_frozen(step), rows, self.rows.value))
 
     def compute_output_spec(self, vectors, step=None, training=False):
         dtype = "float64" if vectors.dtype == "float64" else "float32"

@@ -48,34 +48,46 @@ def noise_contrastive(scores, log_z, *, temperature, num_images):
     return tf.nn.softplus(-own) + tf.reduce_sum(tf.nn.softplus(noise), axis=1)
 
 
-def log_partition(scores, *, temperature, num_images):
-    """An estimate of log Z from the noise of the global batch: `Z = N · mean_noise(exp(s/τ))`.
+def log_partitions(scores, *, temperature, num_images):
+    """What the noise of each query tells of log Z: `Z = N · mean_noise(exp(s/τ))`.
 
     NOTE: the authors' code takes the mean over the query's own image too. Once that is learned,
     its exp(1/τ) would outweigh the sum of some thousand others; Z is a sum over all images, of
     which the noise is a fair sample, and the own image is not.
 
     Args:
-        scores: `[n, 1 + K]`, as for `noise_contrastive`; in a replica context, of this replica.
+        scores: `[n, 1 + K]`, as for `noise_contrastive`.
         temperature: τ, above 0.
         num_images: N.
 
     Returns:
-        A scalar, without gradient, the same on every replica.
+        `[n]`, float32 (float64 if the scores are), without gradient.
     """
     scores = tf.stop_gradient(at_least_float32(scores))
-    noise = scores[:, 1:] / check_temperature(temperature)
-    count = tf.cast(tf.size(noise), scores.dtype) * distribute.num_replicas()
-    local = tf.reduce_logsumexp(noise)
-    total = tf.reduce_logsumexp(distribute.gather(local[None]))
-    return total + math.log(num_images) - tf.math.log(count)
+    each = tf.reduce_logsumexp(scores[:, 1:] / check_temperature(temperature), axis=1)
+    return each + math.log(num_images / _num_noise(scores))
+
+
+def mean_log_partition(estimates):
+    """log of the mean Z of the global batch.
+
+    Args:
+        estimates: `[n]` of this replica, what `log_partitions` gave.
+
+    Returns:
+        A scalar, the same on every replica.
+    """
+    count = tf.cast(tf.size(estimates), estimates.dtype) * distribute.num_replicas()
+    total = tf.reduce_logsumexp(distribute.gather(tf.reduce_logsumexp(estimates)[None]))
+    return total - tf.math.log(count)
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class RunningPartition(keras.layers.Layer):
     """The running average of Z, which every query of a method shares: `Z ← ρ·Z + (1 - ρ)·Z_batch`.
 
-    The first batch sets it. `log_z` is saved with the model.
+    The first batch sets it, and is measured by its own; every other by that of the batches before.
+    `log_z` is saved with the model.
 
     NOTE: the authors' code takes Z from the first batch and keeps it, which hangs a whole run on
     one batch of an untrained network.
@@ -108,13 +120,17 @@ class RunningPartition(keras.layers.Layer):
         )
         self.built = True
 
-    def update(self, scores):
-        """Takes a training batch into the average; once a step, before the loss.
+    def estimates(self, scores):
+        """`log_partitions` of a batch, `[n]`, for `update`."""
+        return log_partitions(scores, temperature=self.temperature, num_images=self.num_images)
+
+    def update(self, estimates):
+        """Takes a training batch into the average; once a step, after the loss.
 
         Args:
-            scores: `[n, 1 + K]` of this replica, as for `noise_contrastive`.
+            estimates: `[n]` of this replica, what `estimates` gave.
         """
-        new = self._estimate(scores)
+        new = self._mean(estimates)
         old = self.log_z.value
         # log(ρ·Z + (1 - ρ)·Z_batch), the greater of the two taken out
         top = tf.maximum(old, new)
@@ -132,14 +148,14 @@ class RunningPartition(keras.layers.Layer):
         Returns:
             `[n]` losses in nats.
         """
-        log_z = tf.where(self.batches.value == 0, self._estimate(scores), self.log_z.value)
+        of_batch = self._mean(self.estimates(scores))
+        log_z = tf.where(self.batches.value == 0, of_batch, self.log_z.value)
         return noise_contrastive(
             scores, log_z, temperature=self.temperature, num_images=self.num_images
         )
 
-    def _estimate(self, scores):
-        estimate = log_partition(scores, temperature=self.temperature, num_images=self.num_images)
-        return tf.cast(estimate, self.log_z.dtype)
+    def _mean(self, estimates):
+        return tf.cast(mean_log_partition(estimates), self.log_z.dtype)
 
     def get_config(self):
         return {

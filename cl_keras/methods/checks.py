@@ -4,13 +4,14 @@ import tensorflow as tf
 from absl import logging
 
 
-def check_batches(dataset, encoder, replicas):
+def check_batches(dataset, encoder, replicas, parts=1):
     """Batches must be images that the encoder takes, enough of them, the same on each replica.
 
     Args:
         dataset: `tf.data.Dataset` of batches.
         encoder: the `keras.Model` that they are for.
         replicas: number of replicas that share a batch.
+        parts: number of parts in which a replica takes its share.
 
     Raises:
         ValueError: with what to change.
@@ -37,6 +38,12 @@ def check_batches(dataset, encoder, replicas):
             f"The global batch must divide by the {replicas} replicas; received "
             f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
             f"multiple of {replicas}."
+        )
+    if parts > 1 and (rows is None or rows % (replicas * parts)):
+        raise ValueError(
+            f"gradient_accumulation={parts} takes each of {replicas} replicas' batch in as many "
+            f"parts; {rows or 'batches of unknown size'} does not divide by {replicas * parts}. "
+            f"Batch with drop_remainder=True and a multiple of {replicas * parts}."
         )
     channels = encoder.input_shape[-1]
     if images[-1] is not None and channels is not None and images[-1] != channels:

@@ -8,7 +8,7 @@ from cl_keras import distribute, losses
 from cl_keras.data import Batches, Source, load
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
-from cl_keras.methods import checks
+from cl_keras.methods import checks, gradients
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
@@ -38,18 +38,30 @@ class ContrastiveModel(keras.Model):
         views: a callable `(images, seed, step, first_row) -> views` with `image_size`.
         temperature: τ of the loss, above 0.
         seed: of the views.
+        gradient_accumulation: number of parts in which a step takes its batch, one after the other,
+            to save memory. The gradient is the mean over all. Random draws and what is remembered
+            are those of the whole batch, so a method whose negatives come from elsewhere learns as
+            it would without; negatives from the batch come from the part, and so do the statistics
+            of batch normalisation.
 
     Raises:
-        ValueError: for a temperature not above 0, or an encoder that gives no vector.
+        ValueError: for a temperature not above 0, less than one part, or an encoder that gives no
+            vector.
     """
 
-    def __init__(self, encoder, *, views, temperature, seed=0, **kwargs):
+    def __init__(self, encoder, *, views, temperature, seed=0, gradient_accumulation=1, **kwargs):
         # Autocasting would round images of 0..255 to half precision.
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_encoder(encoder)
         self.views = views
         self.temperature = check_temperature(temperature)
         self.seed = int(seed)
+        if gradient_accumulation < 1:
+            raise ValueError(
+                "gradient_accumulation must be at least 1, for the batch as a whole; received "
+                f"{gradient_accumulation!r}."
+            )
+        self.gradient_accumulation = int(gradient_accumulation)
         self.step = self.add_weight(
             name="step",
             shape=[],
@@ -64,6 +76,9 @@ class ContrastiveModel(keras.Model):
 
     # What a subclass writes.
 
+    def prepare(self):
+        """Moves what moves before a training step: an encoder of keys, say. Here nothing does."""
+
     def contrast(self, views, index, training):
         """The pretext task.
 
@@ -76,8 +91,9 @@ class ContrastiveModel(keras.Model):
             targets: int `[n]`, the right candidate of each query. Where `query_losses` takes them,
             also soft ones, float `[n, m]`, and -1 for a query that has none.
             scores: `[n, m]` cosines; `-inf` leaves a candidate out.
-            remembered (may be left out): tensors for `advance`, without gradient. They are handed
-            over, and not kept in an attribute, since replicas share the attributes.
+            remembered (may be left out): a structure of tensors `[b, ...]` for `advance`, without
+            gradient. They are handed over, and not kept in an attribute, since replicas share the
+            attributes.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what it contrasts.")
 
@@ -157,25 +173,39 @@ class ContrastiveModel(keras.Model):
 
     def train_step(self, data):
         views, index = self._views_of(data, self.seed, self.step.value)
+        self.prepare()
+        total, remembered, parts = None, [], self.gradient_accumulation
+        for part in range(parts):
+            # A part waits for the one before: else the activations of all were alive at once.
+            done = [slope for slope in total or [] if slope is not None]
+            with distribute.part_of_batch(part, parts), tf.control_dependencies(done):
+                slopes, kept = self._gradients(*_part_of((views, index), part, parts))
+            total = slopes if total is None else _sums(total, slopes)
+            remembered.append(kept)
+        gradients.apply(self.optimizer, total, self.trainable_variables)
+        self.advance(tf.nest.map_structure(_rows_of_all, *remembered))
+        self.step.assign_add(1)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _gradients(self, views, index):
+        """Gradients of this replica's and this part's share of the loss; what is to be kept."""
         with tf.GradientTape() as tape:
             targets, scores, *remembered = self.contrast(views, index, training=True)
             losses_ = self.query_losses(targets, scores)
-            # Gradients are summed over replicas: each adds its share of the global mean.
             loss = tf.reduce_mean(losses_) + self._regularisation(losses_.dtype)
-            share = loss / distribute.num_replicas()
+            # Gradients are summed over replicas and parts: each adds its share of the mean.
+            share = loss / (distribute.num_replicas() * self.gradient_accumulation)
             share = self.optimizer.scale_loss(share)
-        variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(share, variables), variables)
-        self.advance(*(remembered or [None]))
-        self.step.assign_add(1)
-        return self._update_metrics(loss, targets, scores)
+        self._update_metrics(loss, targets, scores)
+        return tape.gradient(share, self.trainable_variables), *(remembered or [None])
 
     def test_step(self, data):
         # Another seed than in training, and one step: the same views at every evaluation.
         views, index = self._views_of(data, self.seed + 1, 0)
         targets, scores, *_ = self.contrast(views, index, training=False)
         losses_ = self.query_losses(targets, scores)
-        return self._update_metrics(tf.reduce_mean(losses_), targets, scores)
+        self._update_metrics(tf.reduce_mean(losses_), targets, scores)
+        return {metric.name: metric.result() for metric in self.metrics}
 
     def predict_step(self, data):
         data = data[0] if isinstance(data, tuple) else data
@@ -201,7 +231,6 @@ class ContrastiveModel(keras.Model):
         self.loss_metric.update_state(loss)
         known = tf.cast(targets >= 0, tf.float32)
         self.accuracy_metric.update_state(tf.cast(best == targets, tf.float32), known)
-        return {metric.name: metric.result() for metric in self.metrics}
 
     @property
     def metrics(self):
@@ -223,6 +252,8 @@ class ContrastiveModel(keras.Model):
                 f"{type(self).__name__} brings its own loss; call compile(optimizer) without one "
                 f"(received loss={self.loss!r})."
             )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        gradients.check_optimizer(self.optimizer, replicas)
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
@@ -308,7 +339,7 @@ class ContrastiveModel(keras.Model):
                 f"tf.data.Dataset; received {type(x).__name__}."
             )
         replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_batches(x, self.encoder, replicas)
+        checks.check_batches(x, self.encoder, replicas, self.gradient_accumulation)
         return x
 
     # Files.
@@ -322,6 +353,7 @@ class ContrastiveModel(keras.Model):
             "views": serialize(self.views),
             "temperature": self.temperature,
             "seed": self.seed,
+            "gradient_accumulation": self.gradient_accumulation,
         }
 
     @classmethod
@@ -332,3 +364,20 @@ class ContrastiveModel(keras.Model):
             for key, value in config.items()
         }
         return cls(**built)
+
+
+def _part_of(tensors, part, parts):
+    """The rows of one of several parts, in a structure of tensors and None."""
+
+    def rows(tensor):
+        return None if tensor is None else tf.split(tensor, parts)[part]
+
+    return tensors if parts == 1 else tf.nest.map_structure(rows, tensors)
+
+
+def _rows_of_all(*parts):
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _sums(first, second):
+    return [a if b is None else a + b for a, b in zip(first, second, strict=True)]

@@ -62,11 +62,12 @@ class MoCo(ContrastiveModel):
         )
         self.queue = KeyQueue(queue_size, self.head.output_shape[-1], seed=seed)
 
+    def prepare(self):
+        self.momentum_encoder.follow(self.step.value)
+
     def contrast(self, views, index, training):
         step = self.step.value
         query = self.head(self.encoder(views[0], training=training), training=training)
-        if training:
-            self.momentum_encoder.follow(step)
         key = self.momentum_encoder(views[1], step=step, training=training)
         positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
         scores = tf.concat([positive, self.queue.scores(query)], axis=1)

@@ -58,12 +58,13 @@ class MoCoV3(ContrastiveModel):
             self.encoder, self.head, momentum=momentum, steps=momentum_steps
         )
 
+    def prepare(self):
+        self.momentum_encoder.follow(self.step.value)
+
     def contrast(self, views, index, training):
         step = self.step.value
         # One view at a time, as the authors: each has the batch statistics of its own.
         queries = [self._query(view, training) for view in views]
-        if training:
-            self.momentum_encoder.follow(step)
         keys = [self.momentum_encoder(view, step=step, training=training) for view in views]
         key0, key1 = (distribute.gather(key) for key in keys)
         scores = tf.concat([cosine(queries[0], key1), cosine(queries[1], key0)], axis=0)

@@ -81,11 +81,12 @@ class PCL(ContrastiveModel):
         self.queue = KeyQueue(queue_size, dim, seed=seed)
         self.clusters = [PrototypeClusters(num_images, dim, count) for count in num_clusters]
 
+    def prepare(self):
+        self.momentum_encoder.follow(self.step.value)
+
     def contrast(self, views, index, training):
         step = self.step.value
         query = self.head(self.encoder(views[0], training=training), training=training)
-        if training:
-            self.momentum_encoder.follow(step)
         key = self.momentum_encoder(views[1], step=step, training=training)
         positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
         scores = [tf.concat([positive, self.queue.scores(query)], axis=1)]

@@ -5,17 +5,12 @@ import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.heads.patches import patch_head
-from cl_keras.losses.noise_contrastive import RunningPartition
-from cl_keras.methods import checks
-from cl_keras.methods.contrastive_model import ContrastiveModel
-from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
+from cl_keras.methods.bank_model import BankModel
 from cl_keras.views.jigsaw import pirl as pirl_views
-
-LOSSES = ("nce", "softmax")
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class PIRL(ContrastiveModel):
+class PIRL(BankModel):
     """Self-Supervised Learning of Pretext-Invariant Representations (Misra & van der Maaten 2020).
 
     Image I, seen as a whole, `f(v_I)`, and as a heap of its patches, `g(v_It)`, shall both be close
@@ -68,9 +63,18 @@ class PIRL(ContrastiveModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {list(LOSSES)}; received {loss!r}.")
+        super().__init__(
+            encoder,
+            views=views,
+            num_images=num_images,
+            num_negatives=num_negatives,
+            loss=loss,
+            temperature=temperature,
+            bank_momentum=bank_momentum,
+            output_dim=output_dim,
+            seed=seed,
+            **kwargs,
+        )
         if not 0 <= patch_weight <= 1:
             raise ValueError(f"patch_weight must lie in [0, 1]; received {patch_weight!r}.")
         if None not in self.encoder.input_shape[1:3]:
@@ -82,29 +86,12 @@ class PIRL(ContrastiveModel):
         width = self.encoder.output_shape[-1]
         self.head = heads.linear(width, output_dim=output_dim)
         self.patch_head = patch_head(width, num_patches=num_patches, output_dim=output_dim)
-        self.bank = MemoryBank(num_images, output_dim, seed=seed)
-        self.bank_momentum = check_momentum(bank_momentum)
-        self.num_negatives, self.patch_weight = num_negatives, float(patch_weight)
-        self.num_patches = num_patches
-        self.partition = None
-        if loss == "nce":
-            self.partition = RunningPartition(num_images, temperature=temperature)
+        self.patch_weight, self.num_patches = float(patch_weight), num_patches
 
-    def contrast(self, views, index, training):
-        index = self.bank.checked(index)
+    def queries(self, views, training):
         images, patches = views
         whole = self.head(self.encoder(images, training=training), training=training)
-        queries = [self._embed_patches(patches, training), whole]
-        remembered = index, tf.stop_gradient(whole)
-        if self.partition is None:
-            return *self.bank.against_all(queries, index), remembered
-        seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
-        targets, scores = self.bank.against_drawn(
-            queries, index, self.num_negatives, seed=seed, step=step
-        )
-        if training:
-            self.partition.update(scores)
-        return targets, scores, remembered
+        return [self._embed_patches(patches, training), whole]
 
     def _embed_patches(self, patches, training):
         """`g(v_It)`, `[b, d]`, of patches `[b, num_patches, p, p, C]`."""
@@ -126,32 +113,18 @@ class PIRL(ContrastiveModel):
 
     def query_losses(self, targets, scores):
         """Of 2b queries, first the patches' and then the images'; their mean is L."""
-        if self.partition is None:
-            losses = super().query_losses(targets, scores)
-        else:
-            losses = self.partition.losses_of(scores)
+        losses = super().query_losses(targets, scores)
         of_patches, of_images = tf.split(losses, 2)
         weight = 2.0 * self.patch_weight
         return tf.concat([weight * of_patches, (2.0 - weight) * of_images], axis=0)
-
-    def advance(self, remembered):
-        self.bank.update(*remembered, self.bank_momentum)
 
     @classmethod
     def default_views(cls, image_size, channels=3, **changes):
         return pirl_views(image_size, channels, **changes)
 
-    def check_data(self, dataset):
-        checks.check_index(self, dataset, self.bank.size)
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_images": self.bank.size,
-            "num_negatives": self.num_negatives,
-            "loss": "softmax" if self.partition is None else "nce",
             "patch_weight": self.patch_weight,
-            "bank_momentum": self.bank_momentum,
             "num_patches": self.num_patches,
-            "output_dim": self.bank.dim,
         }

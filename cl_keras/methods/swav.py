@@ -88,16 +88,16 @@ class SwAV(ContrastiveModel):
         with_codes = range(CODED_VIEWS if queue_size else 0)
         self.queues = [KeyQueue(queue_size, dim, seed=self.seed + i) for i in with_codes]
 
+    def prepare(self):
+        self.prototypes.normalise_rows()
+
     def contrast(self, views, index, training):
         step = self.step.value
-        if training:
-            self.prototypes.normalise_rows()
-        rows_before = tf.identity(self.prototypes.rows.value)
         z = self.encode_views(views, training)
         scores = [self.prototypes(one, step=step, training=training) for one in z]
         codes = [self._codes(i, scores[i], step) for i in range(CODED_VIEWS)]
         targets = swapped_targets(*codes, len(views))
-        remembered = rows_before, [tf.stop_gradient(one) for one in z[:CODED_VIEWS]]
+        remembered = [tf.stop_gradient(one) for one in z[:CODED_VIEWS]]
         return targets, tf.concat(scores, axis=0), remembered
 
     def query_losses(self, targets, scores):
@@ -107,9 +107,7 @@ class SwAV(ContrastiveModel):
         return tf.reshape(by_view * tf.constant(weights, each.dtype)[:, tf.newaxis], [-1])
 
     def advance(self, remembered):
-        rows_before, projections = remembered
-        self.prototypes.hold(rows_before, self.step.value)
-        for queue, z in zip(self.queues, projections, strict=False):
+        for queue, z in zip(self.queues, remembered, strict=False):
             queue.push(z)
 
     def _codes(self, view, scores, step):

@@ -135,7 +135,7 @@ class MemoryBank(keras.layers.Layer):
             scores: `[n, 1 + K]` cosines, the query's own image in column 0.
         """
         local = tf.shape(index)[0]
-        drawn = self.draw(count, seed, step, local, distribute.first_row(local))
+        drawn = self.draw(count, seed, step, local, distribute.batch_row(local))
         slots = tf.concat([tf.cast(index, tf.int32)[:, None], drawn], axis=1)
         units = tf.stack([self._unit(query) for query in queries], axis=1)  # [b, q, dim]
         products = self._products_at_once if self._on_gpu() else self._products_one_by_one

@@ -35,13 +35,13 @@ def method_of(name):
     return name.partition(",")[0]
 
 
-def make(name, optimizer=None):
-    """A compiled model of a method, the same weights each time."""
+def make(name, optimizer=None, encoder=tiny_encoder, **changes):
+    """A compiled model of a method, the same weights each time; `changes` of its options."""
     keras.utils.set_random_seed(0)
     method = getattr(methods, method_of(name))
-    options = OPTIONS[name]
+    options = OPTIONS[name] | changes
     views = options.get("views") or _views(method)
-    model = method(tiny_encoder(), views=views, seed=1, **options)
+    model = method(encoder(), views=views, seed=1, **options)
     model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))
     return model
 

@@ -95,7 +95,7 @@ def test_five_steps_are_the_paper_in_numpy(random, float64, loss):
         if loss == "nce":
             scores = np.einsum("bd,bkd->bk", embed(*parameters), bank[slots])
             new = 12 * np.exp(scores[:, 1:] / tau).mean()
-            z = new if z is None else 0.99 * z + 0.01 * new
+            z = new if z is None else z  # the first batch is measured by its own Z
 
         before = bank.copy()
 
@@ -108,6 +108,8 @@ def test_five_steps_are_the_paper_in_numpy(random, float64, loss):
         embedded = embed(*parameters)
         slopes = gradients(objective, parameters)
         parameters = [p - rate * slope for p, slope in zip(parameters, slopes, strict=True)]
+        if loss == "nce":
+            z = new if step == 0 else 0.99 * z + 0.01 * new
         bank[index] = unit(momentum * bank[index] + (1 - momentum) * embedded)
 
     for received, wanted in zip(model.trainable_variables, parameters, strict=True):

@@ -101,7 +101,7 @@ def test_two_steps_are_the_paper_in_numpy(random, float64, loss, weight):
         if loss == "nce":
             scores = [np.einsum("bd,bkd->bk", v, bank[slots]) for v in embed(*parameters)]
             new = 12 * np.exp(np.concatenate(scores)[:, 1:] / tau).mean()
-            z = new if z is None else 0.99 * z + 0.01 * new
+            z = new if z is None else z  # the first batch is measured by its own Z
 
         before = bank.copy()
 
@@ -121,6 +121,8 @@ def test_two_steps_are_the_paper_in_numpy(random, float64, loss, weight):
         whole = embed(*parameters)[1]
         slopes = gradients(objective, parameters)
         parameters = [p - rate * slope for p, slope in zip(parameters, slopes, strict=True)]
+        if loss == "nce":
+            z = new if step == 0 else 0.99 * z + 0.01 * new
         bank[index] = unit(momentum * bank[index] + (1 - momentum) * whole)
 
     for received, wanted in zip(model.trainable_variables, parameters, strict=True):

@@ -1,0 +1,70 @@
+"""From gradients to a step of the optimizer, as right on many replicas as on one."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+
+
+def apply(optimizer, gradients, variables):
+    """Applies the sum of every replica's gradients.
+
+    Keras sums them too, but clips each replica's own before, and looks for infinities of a scaled
+    loss on the first replica alone. Here both see all replicas.
+
+    Args:
+        optimizer: a built `keras.optimizers.Optimizer`.
+        gradients: of this replica, one for each variable, scaled where the optimizer scales.
+        variables: list of `keras.Variable`.
+    """
+    if distribute.num_replicas() > 1:
+        pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
+        gradients, variables = zip(*pairs, strict=True)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = _infinite_everywhere(gradients)
+        if _clips(_innermost(optimizer)):
+            gradients = _clipped(optimizer, gradients)
+    optimizer.apply(gradients, variables)
+
+
+def check_optimizer(optimizer, replicas):
+    """Refuses what Keras' optimizers cannot do under a strategy.
+
+    Raises:
+        ValueError: for gradient accumulation in the optimizer.
+    """
+    steps = _innermost(optimizer).gradient_accumulation_steps
+    if replicas > 1 and steps:
+        raise ValueError(
+            "Keras' optimizers cannot accumulate gradients under a strategy; received "
+            f"gradient_accumulation_steps={steps}. Give the method the whole batch and "
+            f"gradient_accumulation={steps} instead."
+        )
+
+
+def _infinite_everywhere(gradients):
+    """Gradients that are not finite on any replica if they are not on one."""
+    finite = tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+    bad = distribute.sum_over_replicas(tf.cast(~tf.reduce_all(finite), tf.float32))
+    poison = tf.where(bad > 0, float("inf"), 0.0)
+    return [gradient + tf.cast(poison, gradient.dtype) for gradient in gradients]
+
+
+def _clipped(optimizer, gradients):
+    """This replica's share of the sum of all gradients, clipped.
+
+    What Keras clips after this is less, and so left as it is.
+    """
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = optimizer.dynamic_scale.value if scaled else 1.0
+    total = [g / tf.cast(scale, g.dtype) for g in distribute.sum_over_replicas(list(gradients))]
+    total = _innermost(optimizer)._clip_gradients(total)
+    return [g * tf.cast(scale, g.dtype) / distribute.num_replicas() for g in total]
+
+
+def _clips(optimizer):
+    return bool(optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue)
+
+
+def _innermost(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)
