@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cl_keras import distribute
+
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
@@ -17,7 +19,7 @@ tf.config.set_logical_device_configuration(
 @pytest.fixture(scope="session")
 def mirrored():
     """MirroredStrategy on two logical devices. A second one in the process would clash with it."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return distribute.strategy("cpu:0,cpu:1")
 
 
 @pytest.fixture

@@ -28,10 +28,14 @@ def step_loop(model, step):
         logs = strategy.run(step, args=(next(iterator),))
         return tf.nest.map_structure(lambda log: strategy.reduce("MEAN", log, axis=None), logs)
 
+    if count == 1:  # tracing the step again, for a loop that never runs, would take as long again
+        return one if model.run_eagerly else tf.function(one)
+    several = one if model.run_eagerly else tf.function(one)
+
     def run(iterator):
-        logs = one(iterator)
+        logs = several(iterator)
         for _ in tf.range(count - 1):
-            logs = one(iterator)
+            logs = several(iterator)
         return logs
 
     return run if model.run_eagerly else tf.function(run)
