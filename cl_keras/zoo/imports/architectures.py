@@ -1,0 +1,109 @@
+"""Which ResNet a checkpoint is of, and what each of its layers is called here and there."""
+
+import dataclasses
+from collections.abc import Callable
+
+from cl_keras import encoders
+
+WIDEST = 5
+"""Times the usual width; the widest ResNet-50 that was published."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution and the batch normalisation behind it.
+
+    Attributes:
+        name: of the pair in our encoders: `stem` for `stem_conv` and `stem_norm`.
+        conv, norm: their names in torchvision's ResNets.
+        shape: of the kernel, as Keras has it: height, width, channels in, channels out.
+    """
+
+    name: str
+    conv: str
+    norm: str
+    shape: tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The shape of a ResNet at any width."""
+
+    blocks: tuple[int, int, int, int]
+    convolutions: int
+    """In a block: 2 in a basic one, 3 in a bottleneck."""
+    build: Callable
+
+    def layers(self, width):
+        """All pairs of convolution and normalisation, in the order in which TensorFlow makes them.
+
+        Args:
+            width: number of channels that the stem gives: 64 at the usual width.
+        """
+        found = [Layer("stem", "conv1", "bn1", (7, 7, 3, width))]
+        expansion = 4 if self.convolutions == 3 else 1
+        channels = width
+        for stage, count in enumerate(self.blocks):
+            inner = width * 2**stage
+            for block in range(count):
+                ours, theirs = f"stage{stage}_block{block}", f"layer{stage + 1}.{block}"
+                if channels != inner * expansion:
+                    names = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
+                    shape = (1, 1, channels, inner * expansion)
+                    found.append(Layer(f"{ours}_shortcut", *names, shape))
+                for i, (kernel, outputs) in enumerate(self._kernels(inner), start=1):
+                    names = (f"{theirs}.conv{i}", f"{theirs}.bn{i}")
+                    shape = (kernel, kernel, channels, outputs)
+                    found.append(Layer(f"{ours}_{i}", *names, shape))
+                    channels = outputs
+        return found
+
+    def _kernels(self, inner):
+        if self.convolutions == 2:
+            return [(3, inner), (3, inner)]
+        return [(1, inner), (3, inner), (1, 4 * inner)]
+
+
+FAMILIES = {
+    "resnet18": Family((2, 2, 2, 2), 2, encoders.resnet18),
+    "resnet34": Family((3, 4, 6, 3), 2, encoders.resnet34),
+    "resnet50": Family((3, 4, 6, 3), 3, encoders.resnet50),
+}
+
+
+def recognise(shapes):
+    """The family and the width of a ResNet with torchvision's names.
+
+    Args:
+        shapes: {name: shape} of its parameters.
+
+    Returns:
+        (Name in `FAMILIES`, number of channels of the stem.)
+
+    Raises:
+        ValueError: if it is none that our encoders have.
+    """
+    blocks = tuple(
+        sum(f"layer{stage}.{block}.conv1.weight" in shapes for block in range(64))
+        for stage in (1, 2, 3, 4)
+    )
+    convolutions = sum(f"layer1.0.conv{i}.weight" in shapes for i in (1, 2, 3))
+    for name, family in FAMILIES.items():
+        if (family.blocks, family.convolutions) == (blocks, convolutions):
+            return name, check_width(shapes["conv1.weight"][:1])
+    known = ", ".join(
+        f"{name} with {family.convolutions} convolutions in each of {family.blocks}"
+        for name, family in FAMILIES.items()
+    )
+    raise ValueError(
+        f"It must be one of {known} blocks; received {convolutions} in each of {blocks}."
+    )
+
+
+def check_width(shape):
+    """The channels of a stem from the end of its kernel's shape, if a network can be so wide."""
+    if len(shape) != 1 or not 1 <= shape[0] <= 64 * WIDEST:
+        raise ValueError(
+            f"The stem must give 1 to {64 * WIDEST} channels; received {[*shape] or 'no kernel'}."
+        )
+    return shape[0]

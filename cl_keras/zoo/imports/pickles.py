@@ -1,0 +1,294 @@
+"""A reader of pickles that runs nothing: a small machine for the opcodes that checkpoints use.
+
+It builds dicts, lists, tuples, strings, bytes, numbers, booleans and None, and what a caller's own
+builders make. A name in the file (`os.system`) is looked up in the caller's table and nowhere else;
+no module is imported, no attribute is read, no object of the file's choice is made.
+"""
+
+import dataclasses
+import pickletools
+from collections.abc import Callable
+
+LONGEST_PICKLE = 32 * 2**20
+LONGEST_STRING = 2**20
+MOST_STEPS = 1_000_000
+"""Opcodes and items that a pickle may take; the state of a ResNet-50 takes some 20,000."""
+
+PROTOCOLS = range(2, 6)
+SCALARS = (str, bytes, int, float, bool, type(None))
+_MARK = object()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Builder:
+    """What may stand where a pickle calls a function: `build(*arguments)`, which checks them."""
+
+    build: Callable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inert:
+    """Stands for a class, function or object that is not built. Calling it gives one again."""
+
+    name: str
+
+
+def read(stream, names, persistent):
+    """The value of one pickle.
+
+    Args:
+        stream: binary file, at the beginning of the pickle; afterwards just behind it.
+        names: {(module, name): what stands for it}. All other names are refused.
+        persistent: function from a persistent id, a tuple, to a value.
+
+    Returns:
+        The value, of the kinds that the module's text lists.
+
+    Raises:
+        ValueError: for anything else than a pickle of such values, with the reason.
+    """
+    machine = _Machine(names, persistent)
+    try:
+        for opcode, argument, _ in pickletools.genops(_Limited(stream)):
+            machine.step(opcode.name, argument)
+    except (IndexError, UnicodeError, OverflowError) as error:
+        raise ValueError(f"This is no valid pickle: {error}.") from None
+    return machine.result()
+
+
+class _Limited:
+    """A stream that hands out a bounded number of bytes, in bounded pieces."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._left = LONGEST_PICKLE
+        self.tell = stream.tell
+
+    def read(self, size):
+        if not 0 <= size <= LONGEST_STRING:
+            raise ValueError(f"A string of {size} bytes is longer than {LONGEST_STRING}.")
+        return self._count(self._stream.read(size))
+
+    def readline(self):
+        line = self._count(self._stream.readline(LONGEST_STRING))
+        if b"\\" in line:
+            raise ValueError("A name holds a backslash; no name of a checkpoint does.")
+        return line
+
+    def _count(self, data):
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"The pickle is longer than {LONGEST_PICKLE} bytes.")
+        return data
+
+
+class _Machine:
+    """The stack, the memo and one method for each kind of opcode."""
+
+    def __init__(self, names, persistent):
+        self._names = names
+        self._persistent = persistent
+        self._stack = []
+        self._memo = {}
+        self._steps = 0
+
+    def step(self, opcode, argument):
+        self._spend(1)
+        if opcode in _PUSHES_ARGUMENT:
+            self._stack.append(argument)
+        elif opcode in _PUSHES:
+            self._stack.append(_PUSHES[opcode]())
+        elif opcode in _ACTIONS:
+            _ACTIONS[opcode](self, argument)
+        else:
+            raise ValueError(f"The pickle opcode {opcode} has no place in a checkpoint.")
+
+    def result(self):
+        if len(self._stack) != 1 or self._stack[0] is _MARK:
+            raise ValueError("This is no valid pickle: it leaves no single value.")
+        return self._stack[0]
+
+    def _spend(self, steps):
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise ValueError(f"The pickle takes more than {MOST_STEPS} steps.")
+
+    def _pop(self, kind=object):
+        if not self._stack or self._stack[-1] is _MARK:
+            raise ValueError("This is no valid pickle: its stack runs empty.")
+        if not isinstance(self._stack[-1], kind):
+            raise ValueError(f"This is no valid pickle: {_kind(self._stack[-1])} is out of place.")
+        return self._stack.pop()
+
+    def _pop_to_mark(self):
+        for place in range(len(self._stack) - 1, -1, -1):
+            if self._stack[place] is _MARK:
+                items = self._stack[place + 1 :]
+                del self._stack[place:]
+                self._spend(len(items))
+                return items
+        raise ValueError("This is no valid pickle: a mark is missing.")
+
+    def _protocol(self, version):
+        if version not in PROTOCOLS:
+            raise ValueError(f"Pickle protocol {version} is not known.")
+
+    def _nothing(self, argument):
+        pass
+
+    def _mark(self, _):
+        self._stack.append(_MARK)
+
+    def _put(self, index):
+        self._memo[len(self._memo) if index is None else index] = self._top()
+
+    def _get(self, index):
+        if index not in self._memo:
+            raise ValueError(f"This is no valid pickle: its memo has no {index}.")
+        self._stack.append(self._memo[index])
+
+    def _top(self, kind=object):
+        value = self._pop(kind)
+        self._stack.append(value)
+        return value
+
+    def _tuple(self, size):
+        items = [self._pop() for _ in range(size)]
+        self._stack.append(tuple(reversed(items)))
+
+    def _marked_tuple(self, _):
+        self._stack.append(tuple(self._pop_to_mark()))
+
+    def _marked_list(self, _):
+        self._stack.append(self._pop_to_mark())
+
+    def _marked_dict(self, _):
+        self._stack.append(dict(_pairs(self._pop_to_mark())))
+
+    def _append(self, _):
+        item = self._pop()
+        self._extend([item])
+
+    def _appends(self, _):
+        self._extend(self._pop_to_mark())
+
+    def _extend(self, items):
+        target = self._top((list, Inert))
+        if isinstance(target, list):
+            target.extend(items)
+
+    def _set_item(self, _):
+        value, key = self._pop(), self._pop()
+        self._update([key, value])
+
+    def _set_items(self, _):
+        self._update(self._pop_to_mark())
+
+    def _update(self, items):
+        target = self._top((dict, Inert))
+        if isinstance(target, dict):
+            target.update(_pairs(items))
+
+    def _global(self, argument):
+        self._push_name(*argument.split(" ", 1))
+
+    def _stack_global(self, _):
+        name, module = self._pop(str), self._pop(str)
+        self._push_name(module, name)
+
+    def _push_name(self, module, name):
+        if (module, name) not in self._names:
+            raise ValueError(
+                f"The file asks for {f'{module}.{name}'[:120]!r}, which no checkpoint needs; only "
+                "tensors and plain values are read, and no code is run."
+            )
+        self._stack.append(self._names[module, name])
+
+    def _reduce(self, _):
+        arguments, function = self._pop(tuple), self._pop((Builder, Inert))
+        if isinstance(function, Inert):
+            self._stack.append(Inert(function.name))
+            return
+        self._spend(sum(len(item) for item in arguments if isinstance(item, list)))
+        try:
+            self._stack.append(function.build(*arguments))
+        except TypeError as error:
+            raise ValueError(f"This is no valid pickle: {error}.") from None
+
+    def _new_object(self, _):
+        self._pop(tuple)
+        self._stack.append(Inert(self._pop(Inert).name))
+
+    def _build(self, _):
+        """The state of an object. That of a dict is PyTorch's `_metadata`, which is not needed."""
+        self._pop()
+        self._top((dict, Inert))
+
+    def _persistent_id(self, _):
+        self._stack.append(self._persistent(self._pop(tuple)))
+
+
+def ordered_dict(items=()):
+    """What stands for `collections.OrderedDict`: a dict, which is ordered too."""
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(item, list | tuple) and len(item) == 2 for item in items
+    ):
+        raise ValueError("An OrderedDict must be made of pairs.")
+    return dict(_pairs([part for item in items for part in item]))
+
+
+def _pairs(items):
+    if len(items) % 2:
+        raise ValueError("This is no valid pickle: a key lacks its value.")
+    for key in items[::2]:
+        # The hash of a deeply nested tuple recurses without a limit.
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(isinstance(part, SCALARS) for part in parts):
+            raise ValueError(f"A key must be a plain value; received {_kind(key)}.")
+    return zip(items[::2], items[1::2], strict=True)
+
+
+def _kind(value):
+    return "a mark" if value is _MARK else type(value).__name__
+
+
+# Checkpoints are written in protocol 2, by Python 2 or 3; the opcodes of later ones do no harm.
+_PUSHES_ARGUMENT = frozenset(
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING "
+    "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
+)
+_PUSHES = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
+_ACTIONS = {
+    "PROTO": _Machine._protocol,
+    "FRAME": _Machine._nothing,
+    "STOP": _Machine._nothing,
+    "MARK": _Machine._mark,
+    "BINPUT": _Machine._put,
+    "LONG_BINPUT": _Machine._put,
+    "MEMOIZE": _Machine._put,
+    "BINGET": _Machine._get,
+    "LONG_BINGET": _Machine._get,
+    "TUPLE1": lambda machine, _: machine._tuple(1),
+    "TUPLE2": lambda machine, _: machine._tuple(2),
+    "TUPLE3": lambda machine, _: machine._tuple(3),
+    "TUPLE": _Machine._marked_tuple,
+    "LIST": _Machine._marked_list,
+    "DICT": _Machine._marked_dict,
+    "APPEND": _Machine._append,
+    "APPENDS": _Machine._appends,
+    "SETITEM": _Machine._set_item,
+    "SETITEMS": _Machine._set_items,
+    "GLOBAL": _Machine._global,
+    "STACK_GLOBAL": _Machine._stack_global,
+    "REDUCE": _Machine._reduce,
+    "NEWOBJ": _Machine._new_object,
+    "BUILD": _Machine._build,
+    "BINPERSID": _Machine._persistent_id,
+}

@@ -1,0 +1,218 @@
+"""Official checkpoints that PyTorch has written: where the encoder stands in them.
+
+Each form is the state of the network of its authors' code, named beside it. What stands in a file
+beside that state (epoch, optimizer, arguments, a memory bank) belongs to training and is not used.
+Within the state every key is either of the encoder or matches a pattern in `dropped`.
+"""
+
+import dataclasses
+import pathlib
+import re
+
+from cl_keras.zoo.imports import architectures, torch_file, torch_tensors, weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the state stands in the file, and what precedes torchvision's names in it."""
+
+    path: tuple[str, ...]
+    prefix: str
+
+    def state(self, value):
+        """The state in what was saved, or None if this layout is not that of the file."""
+        for key in self.path:
+            value = value.get(key) if isinstance(value, dict) else None
+        there = isinstance(value, dict) and f"{self.prefix}conv1.weight" in value
+        return value if there else None
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchFormat:
+    """One form of checkpoint.
+
+    Attributes:
+        name: by which users ask for it.
+        description: what has it.
+        layouts: the first that fits counts.
+        dropped: patterns of the keys that are left out on purpose.
+    """
+
+    name: str
+    description: str
+    layouts: tuple[Layout, ...]
+    dropped: tuple[str, ...] = ()
+
+    def network(self, encoder, *, width, image_size):
+        """The encoder with fresh weights."""
+        if encoder not in architectures.FAMILIES:
+            raise ValueError(
+                f"encoder must be one of {', '.join(architectures.FAMILIES)}; received {encoder!r}."
+            )
+        build = architectures.FAMILIES[encoder].build
+        return build(width=width, image_size=image_size, stem="imagenet", name=encoder)
+
+    def read(self, path):
+        """The weights of the encoder in a file.
+
+        Returns:
+            (Name of the encoder, its width as a multiple of 64 channels, {variable: array}.)
+
+        Raises:
+            ValueError: for any file but a whole one of this format.
+        """
+        with torch_file.open_checkpoint(path) as checkpoint:
+            state, prefix = self._state(checkpoint.value)
+            shapes = {key: value.shape for key, value in state.items()}
+            bare = {key.removeprefix(prefix): shape for key, shape in shapes.items()}
+            encoder, channels = architectures.recognise(bare)
+            layers = architectures.FAMILIES[encoder].layers(channels)
+            keys = {key: name for layer in layers for key, name in _keys(prefix, layer)}
+            expected = {key: shape for layer in layers for key, shape in _shapes(prefix, layer)}
+            counters = {f"{prefix}{layer.norm}.num_batches_tracked" for layer in layers}
+            weights.check_keys(
+                expected, shapes, lambda key: key in counters or self._drops(key), self.name
+            )
+            _check_size(pathlib.Path(path), [state[key] for key in expected])
+            arrays = {}
+            for key, name in keys.items():
+                array = weights.check_values(key, checkpoint.array(state[key]))
+                arrays[name] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+        return encoder, channels / 64, arrays
+
+    def _drops(self, key):
+        return any(re.match(pattern, key) for pattern in self.dropped)
+
+    def _state(self, value):
+        for layout in self.layouts:
+            if (state := layout.state(value)) is not None:
+                if no_text := [key for key in state if not isinstance(key, str)]:
+                    raise ValueError(f"The keys of a state must be text; received {no_text[0]!r}.")
+                for key, tensor in state.items():
+                    if not isinstance(tensor, torch_tensors.Tensor):
+                        raise ValueError(
+                            f"{key[:160]!r} must be a tensor; received {type(tensor).__name__}."
+                        )
+                return state, layout.prefix
+        places = " or ".join(_place(layout) for layout in self.layouts)
+        raise ValueError(
+            f"A checkpoint of the format {self.name!r} must have {places}; received "
+            f"{_outline(value)}.{_suggestion(value)}"
+        )
+
+
+def _keys(prefix, layer):
+    """(Key in the file, variable of ours) of each parameter of a layer."""
+    norm = f"{prefix}{layer.norm}"
+    return [
+        (f"{prefix}{layer.conv}.weight", f"{layer.name}_conv/kernel"),
+        (f"{norm}.weight", f"{layer.name}_norm/gamma"),
+        (f"{norm}.bias", f"{layer.name}_norm/beta"),
+        (f"{norm}.running_mean", f"{layer.name}_norm/moving_mean"),
+        (f"{norm}.running_var", f"{layer.name}_norm/moving_variance"),
+    ]
+
+
+def _shapes(prefix, layer):
+    """(Key in the file, shape) of each parameter; kernels are [out, in, height, width] there."""
+    height, width, inputs, outputs = layer.shape
+    [kernel, *rest] = [key for key, _ in _keys(prefix, layer)]
+    return [(kernel, (outputs, inputs, height, width)), *((key, (outputs,)) for key in rest)]
+
+
+def _check_size(path, tensors):
+    """Views of one storage could make a small file a large network."""
+    needed = sum(tensor.size * tensor.storage.type.stored.itemsize for tensor in tensors)
+    if needed > path.stat().st_size:
+        raise ValueError(
+            f"The encoder's tensors have {needed} bytes, more than the file; they share storages."
+        )
+
+
+def _place(layout):
+    nested = "".join(f"[{key!r}]" for key in layout.path)
+    return f"{layout.prefix + 'conv1.weight'!r} in {nested or 'its top level'}"
+
+
+def _outline(value):
+    if not isinstance(value, dict):
+        return f"a {type(value).__name__}"
+    keys = ", ".join(repr(str(key)[:80]) for key in list(value)[:5])
+    return f"a dict of {len(value)} keys: {keys or 'none'}{', …' if len(value) > 5 else ''}"
+
+
+def _suggestion(value):
+    fitting = [
+        name
+        for name, format_ in TORCH_FORMATS.items()
+        if any(layout.state(value) is not None for layout in format_.layouts)
+    ]
+    return f" It may be of the format {' or '.join(map(repr, fitting))}." if fitting else ""
+
+
+_MOCO = {
+    "layouts": (Layout(("state_dict",), "module.encoder_q."),),
+    "dropped": (r"module\.encoder_q\.fc\.", r"module\.encoder_k\.", r"module\.queue(_ptr)?$"),
+}
+
+TORCH_FORMATS = {
+    format_.name: format_
+    for format_ in [
+        TorchFormat(  # github.com/pytorch/vision, torchvision/models/resnet.py
+            "torchvision",
+            "ResNet-18, 34 or 50 with torchvision's names, with or without a classifier.",
+            (
+                Layout((), ""),
+                Layout(("state_dict",), "module."),
+                Layout(("state_dict",), ""),
+                Layout(("model",), ""),
+            ),
+            (r"(module\.)?fc\.(weight|bias)$",),
+        ),
+        TorchFormat(  # github.com/facebookresearch/moco, moco/builder.py
+            "moco", "MoCo v1 and v2: the query encoder.", **_MOCO
+        ),
+        TorchFormat(  # github.com/facebookresearch/moco-v3, moco/builder.py
+            "moco_v3",
+            "MoCo v3, ResNet-50: the base encoder.",
+            (Layout(("state_dict",), "module.base_encoder."),),
+            (r"module\.base_encoder\.fc\.", r"module\.momentum_encoder\.", r"module\.predictor\."),
+        ),
+        TorchFormat(  # github.com/salesforce/PCL, pcl/builder.py
+            "pcl", "PCL v1 and v2: the query encoder.", **_MOCO
+        ),
+        TorchFormat(  # github.com/facebookresearch/swav, src/resnet50.py
+            "swav",
+            "SwAV, DeepCluster-v2 and SeLa-v2 of the SwAV authors.",
+            (Layout((), "module."), Layout(("state_dict",), "module.")),
+            (r"module\.projection_head\.", r"module\.prototypes\."),
+        ),
+        TorchFormat(  # github.com/facebookresearch/vissl, vissl/models/trunks/resnext.py
+            "vissl",
+            "VISSL's ResNets: PIRL, NPID, NPID++, SimCLR, SwAV and others.",
+            (Layout(("classy_state_dict", "base_model", "model", "trunk"), "_feature_blocks."),),
+        ),
+        TorchFormat(  # github.com/zhirongw/lemniscate.pytorch, models/resnet.py
+            "instdisc",
+            "InstDisc (NPID) of its authors.",
+            (Layout(("state_dict",), "module."),),
+            (r"module\.fc\.(weight|bias)$",),
+        ),
+        TorchFormat(  # github.com/facebookresearch/barlowtwins, main.py
+            "barlow_twins",
+            "Barlow Twins: the encoder alone, or the full checkpoint.",
+            (Layout((), ""), Layout(("model",), "module.backbone.")),
+            (r"module\.projector\.", r"module\.bn\."),
+        ),
+        TorchFormat(  # github.com/facebookresearch/dino, main_dino.py
+            "dino",
+            "DINO, ResNet-50: the encoder alone, or the teacher of the full checkpoint.",
+            (
+                Layout((), ""),
+                Layout(("teacher",), "module.backbone."),
+                Layout(("teacher",), "backbone."),
+            ),
+            (r"(module\.)?head\.",),
+        ),
+    ]
+}

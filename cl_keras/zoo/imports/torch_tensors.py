@@ -1,0 +1,141 @@
+"""PyTorch's tensors as they stand in a pickle: a storage of numbers, and a view into it."""
+
+import dataclasses
+
+import numpy as np
+
+from cl_keras.zoo.imports import pickles
+
+MOST_DIMENSIONS = 8
+
+STORAGES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "<u1",
+    "BoolStorage": "|b1",
+}
+"""PyTorch's name of a storage to the type of its numbers, little-endian."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageType:
+    """The type of a storage's numbers, a value of `STORAGES`."""
+
+    dtype: str
+
+    @property
+    def stored(self):
+        """The NumPy type of the bytes; bfloat16, which NumPy lacks, is read as 16 bits."""
+        return np.dtype("<u2" if self.dtype == "bfloat16" else self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """Numbers in the file, not read yet: `size` of them, under `key`."""
+
+    key: str
+    type: StorageType
+    size: int
+
+    @property
+    def nbytes(self):
+        return self.size * self.type.stored.itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A view of a storage. Every number that it names lies in there; strides count numbers."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __post_init__(self):
+        lengths = (self.shape, self.strides)
+        if not isinstance(self.storage, Storage) or not all(isinstance(x, tuple) for x in lengths):
+            raise ValueError("A tensor must have a storage, a shape and strides.")
+        if len(self.shape) != len(self.strides) or len(self.shape) > MOST_DIMENSIONS:
+            raise ValueError(
+                f"A tensor must have a stride for each of at most {MOST_DIMENSIONS} axes; received "
+                f"{len(self.strides)} for {len(self.shape)}."
+            )
+        if not all(is_size(number) for number in (self.offset, *self.shape, *self.strides)):
+            raise ValueError("Offset, shape and strides of a tensor must be whole and not below 0.")
+        spans = [(length - 1) * step for length, step in zip(self.shape, self.strides, strict=True)]
+        last = self.offset + sum(spans) if self.size else 0
+        if last >= max(self.storage.size, 1) or self.size > self.storage.size:
+            raise ValueError(
+                f"A tensor of shape {list(self.shape)} reaches beyond its storage of "
+                f"{self.storage.size} numbers."
+            )
+
+    @property
+    def size(self):
+        """How many numbers it names."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    def take(self, numbers):
+        """The tensor as an array, from all numbers of its storage; bfloat16 as float32."""
+        steps = [step * numbers.itemsize for step in self.strides]
+        view = np.lib.stride_tricks.as_strided(
+            numbers[self.offset :], self.shape, steps, writeable=False
+        )
+        if self.storage.type.dtype == "bfloat16":
+            return (view.astype("<u4") << 16).view("<f4")
+        return np.array(view, order="C")
+
+
+def is_size(number):
+    """Whether it can be a number of things: an int, not a bool, from 0 to what memory can hold."""
+    return type(number) is int and 0 <= number < 2**48
+
+
+def _rebuild(storage, offset, shape, strides, *_):
+    """`torch._utils._rebuild_tensor[_v2]`; what follows is about gradients."""
+    return Tensor(storage, offset, shape, strides)
+
+
+def _rebuild_parameter(tensor, *_):
+    if not isinstance(tensor, Tensor):
+        raise ValueError("A parameter must be made of a tensor.")
+    return tensor
+
+
+NAMES = {
+    ("collections", "OrderedDict"): pickles.Builder(pickles.ordered_dict),
+    ("torch._utils", "_rebuild_tensor"): pickles.Builder(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): pickles.Builder(_rebuild),
+    ("torch._utils", "_rebuild_parameter"): pickles.Builder(_rebuild_parameter),
+    **{
+        (module, name): StorageType(dtype)
+        for module in ("torch", "torch.cuda")
+        for name, dtype in STORAGES.items()
+    },
+}
+"""What the pickles of PyTorch may ask for, and what stands for it."""
+
+BESIDE = {
+    names: pickles.Inert(".".join(names))
+    for names in [
+        ("argparse", "Namespace"),  # the arguments of the run: DINO
+        ("lib.NCEAverage", "NCEAverage"),  # the memory bank as an object: InstDisc
+        ("lib.LinearAverage", "LinearAverage"),
+        ("lib.alias_multinomial", "AliasMethod"),
+        ("torch.nn.backends.thnn", "_get_thnn_function_backend"),  # in modules of PyTorch 0.4
+        ("numpy.core.multiarray", "scalar"),  # a best accuracy so far
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+    ]
+}
+"""What official checkpoints hold beside the weights. It is passed over, never built or called."""
