@@ -27,7 +27,7 @@ setup(
     license_files=["LICENSE", "cl_keras/data/bundled/LICENSE-*"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cl_keras", "cl_keras.*"]),
-    package_data={"cl_keras": ["data/bundled/*"]},
+    package_data={"cl_keras": ["data/bundled/*", "zoo/catalogue.json"]},
     entry_points={"console_scripts": ["cl-keras = cl_keras.cli.main:run"]},
     install_requires=[
         "keras>=3.15,<3.16",
@@ -48,6 +48,7 @@ setup(
             f"tensorflow-cpu{TENSORFLOW}; {HAS_CPU_WHEEL}",
             f"tensorflow{TENSORFLOW}; {NO_CPU_WHEEL}",
         ],
+        "hf": ["huggingface_hub>=0.30"],  # hf:// addresses of the zoo
         "test": [
             "pytest>=8",
             "pytest-xdist",  # tests trace graphs most of the time, on one core each

@@ -24,6 +24,7 @@ from cl_keras import (
     report,
     runs,
     views,
+    zoo,
 )
 from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
 from cl_keras.version import __version__
@@ -51,4 +52,5 @@ __all__ = [
     "report",
     "runs",
     "views",
+    "zoo",
 ]

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 
-from cl_keras.zoo import names, typed
+from cl_keras.zoo import addresses, names, typed
 
 SCHEMA = 1
 OWN_FORMAT = "cl_keras"
@@ -14,7 +14,7 @@ LARGEST_FILE = 2**40
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PREFIX = re.compile(r"[0-9a-f]{8,63}", re.ASCII)
-_WEB = re.compile(r"https?://[^\s<>\"'\\]+", re.ASCII)
+_WEB = re.compile(r"https?://[^\s<>\"'\\|`]+", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,9 @@ class File:
             raise ValueError(f"part must be a word such as {PARTS}; received {self.part!r}.")
         if not names.is_word(self.format):
             raise ValueError(f"format must be a word; received {self.format!r}.")
-        if "://" not in self.address:
+        if "://" in self.address:
+            addresses.check(self.address)
+        else:
             names.check_relative_path(self.address)
         if self.size is not None and not 1 <= self.size <= LARGEST_FILE:
             raise ValueError(f"size must be from 1 byte to {LARGEST_FILE}; received {self.size}.")

@@ -1,0 +1,202 @@
+"""Catalogues: the one of the package, and those that `CL_KERAS_ZOO` names.
+
+A catalogue is a folder of entries (`<name>/card.json`), or a file that `tools/make_catalogue.py`
+made from one, here or at an https:// address. It is data: one that came over the network can name
+neither files nor servers of this machine. `CL_KERAS_ZOO` holds several separated by commas.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+
+from absl import logging
+
+from cl_keras.zoo import addresses, cache, cards, names, transfer, typed
+
+OWN = pathlib.Path(__file__).with_name("catalogue.json")
+LARGEST = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogueFile:
+    """What stands in the file. `base` is the address below which the entries' folders lie."""
+
+    schema: int
+    base: str | None
+    entries: tuple[cards.Card, ...]
+
+    def __post_init__(self):
+        if self.schema != cards.SCHEMA:
+            raise ValueError(f"schema must be {cards.SCHEMA}; received {self.schema}.")
+        found = [card.name for card in self.entries]
+        if twice := {name for name in found if found.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))}: there is more than one entry.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A card, and the catalogue that it stands in.
+
+    Args:
+        card: `cards.Card`.
+        where: path or address of the catalogue, for people.
+        folder: of the catalogue's files on this machine, or None.
+        base: address below which they lie, or None.
+    """
+
+    card: cards.Card
+    where: str
+    folder: pathlib.Path | None
+    base: str | None
+
+    def locate(self, file):
+        """Where a file of the card is: a `pathlib.Path`, or an address.
+
+        Raises:
+            FileNotFoundError: if it is not here, and no address is known.
+            ValueError: if a link leads out of the catalogue's folder.
+        """
+        if file.address.startswith("file://"):
+            return addresses.local_path(file.address)
+        if "://" in file.address:
+            return file.address
+        if self.folder is not None:
+            path = self.folder / self.card.name / file.address
+            if os.path.realpath(path) != os.path.join(
+                os.path.realpath(self.folder), self.card.name, *file.address.split("/")
+            ):
+                raise ValueError(f"{path} leads out of {self.folder} by a symbolic link: refused.")
+            if path.is_file():
+                return path
+        if self.base is not None:
+            return f"{self.base.rstrip('/')}/{self.card.name}/{file.address}"
+        raise FileNotFoundError(
+            f"The file {file.address} of {self.card.name} is not beside its catalogue "
+            f"({self.where}), which names no address for it. Take a clone of cl_keras, whose "
+            "folder zoo/ has it, and set CL_KERAS_ZOO to that folder."
+        )
+
+
+def entries():
+    """All entries of all catalogues, in their order.
+
+    Raises:
+        ValueError: if a catalogue is not valid, with the place.
+        OSError: if one cannot be had.
+    """
+    found = list(_read_file(OWN, OWN.parents[2] / "zoo"))
+    for where in filter(None, map(str.strip, os.environ.get("CL_KERAS_ZOO", "").split(","))):
+        found += read(where)
+    return found
+
+
+def find(name):
+    """The entry of a name.
+
+    Raises:
+        ValueError: if there is none, with near names, or if catalogues differ about it.
+    """
+    name, known = names.check_name(name), entries()
+    found = [entry for entry in known if entry.card.name == name]
+    if not found:
+        every = {entry.card.name for entry in known}
+        raise ValueError(
+            f"The zoo has no {name!r}.{names.near(name, every)} `cl-keras zoo list` shows all "
+            f"{len(every)}; CL_KERAS_ZOO names more catalogues."
+        )
+    if any(entry.card != found[0].card for entry in found):
+        places = " and ".join(entry.where for entry in found)
+        raise ValueError(f"Catalogues differ about {name!r}: {places}. Use one of them.")
+    return found[0]
+
+
+def read(where):
+    """The entries of a catalogue.
+
+    Args:
+        where: a folder of entries, a file, or an address.
+
+    Raises:
+        ValueError: if it is not valid.
+        OSError: if it cannot be had.
+    """
+    if "://" in where:
+        addresses.check(where)
+        if where.startswith("file://"):
+            return read(str(addresses.local_path(where)))
+        return _read_far(where, cache.root())
+    path = pathlib.Path(where).expanduser()
+    if path.is_dir():
+        return read_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"CL_KERAS_ZOO names {where!r}, where there is neither a folder nor a file."
+        )
+    return _read_file(path, path.parent)
+
+
+def read_folder(folder):
+    """The entries of a folder of `<name>/card.json`."""
+    found = []
+    for path in sorted(pathlib.Path(folder).glob("*/card.json")):
+        card = cards.parse(_bounded(path), str(path))
+        if card.name != path.parent.name:
+            raise ValueError(f"{path} is the card of {card.name!r}; folder and name must agree.")
+        found.append(Entry(card, str(folder), pathlib.Path(folder), None))
+    return found
+
+
+def _read_file(path, folder):
+    content = parse(_bounded(path), str(path))
+    return [Entry(card, str(path), folder, content.base) for card in content.entries]
+
+
+def parse(text, what, *, came_from=None):
+    """A `CatalogueFile` from JSON; `came_from`: its address, if it came over the network.
+
+    Raises:
+        ValueError: with what is wrong, and where.
+    """
+    content = typed.read(CatalogueFile, typed.parse_json(text, what), what)
+    if content.base is not None:
+        addresses.check(content.base, came_from=came_from)
+    for card in content.entries:
+        for file in (*card.files, *([card.golden] if card.golden else [])):
+            if "://" in file.address:
+                addresses.check(file.address, came_from=came_from)
+    return content
+
+
+def _bounded(path):
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} has more than the {LARGEST} bytes that a catalogue may have.")
+    return path.read_bytes()
+
+
+@functools.cache  # once a process
+def _read_far(address, root):
+    """The catalogue at an address; the last one that was had, where the network is not there."""
+    folder = root / "catalogues" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    path, part = folder / "catalogue.json", folder / "part"
+    with cache.locked(folder):
+        if not cache.is_offline():
+            try:
+                part.unlink(missing_ok=True)
+                limits = transfer.Limits(largest=LARGEST)
+                cache.retrieve(address, part, limits=limits, progress=False)
+                parse(_bounded(part), address, came_from=address)
+                os.replace(part, path)
+            except OSError as error:
+                if not path.is_file():
+                    raise
+                logging.warning("%s Taking the catalogue of last time, %s.", error, path)
+            finally:
+                part.unlink(missing_ok=True)
+        if not path.is_file() or path.is_symlink():
+            raise OSError(f"CL_KERAS_OFFLINE is set, and the catalogue {address} is not in {path}.")
+        content = parse(_bounded(path), address, came_from=address)
+    base = content.base or address.rpartition("/")[0]
+    return [Entry(card, address, None, base) for card in content.entries]

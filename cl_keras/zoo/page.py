@@ -1,0 +1,92 @@
+"""The page of an entry for people, in Markdown, made from its card."""
+
+import re
+
+from cl_keras.zoo import cards
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
+
+
+def markdown(card):
+    """The page of a `cards.Card`. What the card says is shown as text, never as markup."""
+    parts = [
+        f"# {card.name}",
+        _usage(card),
+        _table(["", ""], _facts(card)),
+        "## How good it is",
+        _table(["measure", "value", "protocol", "source"], _metrics(card))
+        if card.metrics
+        else "Not measured.",
+        "## Files",
+        _table(["part", "format", "bytes", "SHA-256", "address"], _files(card)),
+        *(["## Notes", *map(_text, card.notes)] if card.notes else []),
+        "This page is made from `card.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _usage(card):
+    lines = ["```python", "import cl_keras as cl", "", f'encoder = cl.zoo.load("{card.name}")']
+    if any(file.part == "pretraining" for file in card.files):
+        lines.append(f'model = cl.zoo.load("{card.name}", part="pretraining")')
+    return "\n".join([*lines, "```"])
+
+
+def _facts(card):
+    encoder, training = card.encoder, card.training
+    size = f"{encoder.image_size}×{encoder.image_size}, {encoder.channels} channel"
+    facts = {
+        "method": card.method,
+        "encoder": f"{encoder.name}, {encoder.features} features, for images of {size}"
+        + "s" * (encoder.channels > 1),
+        "data": card.data,
+        "epochs": training.epochs,
+        "seeds": ", ".join(map(str, training.seeds)) or None,
+        "hardware": training.hardware,
+        "recipe": training.recipe,
+        "origin": card.origin,
+    }
+    rows = [(name, "not known" if fact is None else _text(fact)) for name, fact in facts.items()]
+    return [
+        *rows,
+        ("licence", _linked(card.licence.name, card.licence.url)),
+        ("paper", _linked(card.paper.title, card.paper.url) if card.paper else "not known"),
+    ]
+
+
+def _linked(words, url):
+    return _text(words) + (f", <{url}>" if url else "")
+
+
+def _metrics(card):
+    return [
+        (
+            _text(metric.name),
+            f"{metric.value:.4g}",
+            _text(metric.protocol),
+            _text("cl-keras evaluate" if metric.source is None else metric.source),
+        )
+        for metric in card.metrics
+    ]
+
+
+def _files(card):
+    return [
+        (
+            file.part,
+            "own" if file.format == cards.OWN_FORMAT else file.format,
+            "not known" if file.size is None else f"{file.size:,}",
+            file.sha256 or (f"{file.sha256_prefix}…" if file.sha256_prefix else "not published"),
+            _text(file.address),
+        )
+        for file in (*card.files, *([card.golden] if card.golden else []))
+    ]
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _text(value):
+    return _SPECIAL.sub(r"\\\1", str(value))

@@ -1,0 +1,46 @@
+"""Make a catalogue from a folder of entries, and the page of each.
+
+    python tools/make_catalogue.py                        the one that cl_keras ships
+    python tools/make_catalogue.py --zoo=FOLDER --out=FILE [--base=https://…]   one of your own
+
+It reads FOLDER/<name>/card.json, writes FILE, and beside each card its page, README.md. `--base` is
+the address below which the folders of the entries lie, for those who have the catalogue alone.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cl_keras.files import write_atomically  # noqa: E402
+from cl_keras.zoo import cards, catalogue, page  # noqa: E402
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", type=Path, default=ROOT / "zoo", help="folder of the entries")
+    parser.add_argument("--out", type=Path, default=catalogue.OWN, help="the catalogue's file")
+    parser.add_argument("--base", help="address below which the folders of the entries lie")
+    options = parser.parse_args(arguments)
+    entries = catalogue.read_folder(options.zoo)
+    write_atomically(options.out, catalogue_text(entries, options.base))
+    for entry in entries:
+        write_atomically(options.zoo / entry.card.name / "README.md", page.markdown(entry.card))
+    print(f"{options.out}: {len(entries)} entries.")
+
+
+def catalogue_text(entries, base=None):
+    """The text of the catalogue of some entries, checked as it will be when it is read."""
+    found = [dataclasses.asdict(entry.card) for entry in entries]
+    content = {"schema": cards.SCHEMA, "base": base, "entries": found}
+    text = json.dumps(content, indent=1) + "\n"
+    catalogue.parse(text, "the new catalogue")
+    return text
+
+
+if __name__ == "__main__":
+    main()
