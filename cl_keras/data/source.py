@@ -53,6 +53,11 @@ class Source(abc.ABC):
         return self._labels
 
     @property
+    def readable_elsewhere(self):
+        """bool: whether TensorFlow alone reads the images, in whatever process."""
+        return False
+
+    @property
     def skipped(self):
         """List of (name, reason): what could not be read, so far."""
         return []
@@ -99,13 +104,14 @@ class Source(abc.ABC):
         """
         return Batches(self, batch_size, seed=seed, shuffle=shuffle, drop_remainder=drop_remainder)
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0):
+    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0, share=(0, 1)):
         """One epoch as a dataset; what `Batches` is made of.
 
         Args:
             epoch: int64 scalar tensor; may be symbolic.
             batch_size, seed, shuffle, drop_remainder: as in `batches`, all given.
             skip: int64 scalar tensor, batches at the beginning to leave out, unread. Default: 0.
+            share: (worker, workers): of each batch, read only the rows of that worker.
 
         Returns:
             `tf.data.Dataset` of `{"image", "index"[, "label"]}`.
@@ -114,10 +120,18 @@ class Source(abc.ABC):
             indices = order(seed, epoch, self.num_images)
         else:
             indices = tf.range(self.num_images, dtype=tf.int64)
-        return (
-            tf.data.Dataset.from_tensor_slices(indices[skip * batch_size :])
-            .batch(batch_size, drop_remainder=drop_remainder)
-            .map(self._element, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+        worker, workers = share
+        rows = batch_size // workers
+
+        @tf.autograph.experimental.do_not_convert
+        def of_worker(batch):
+            return batch[worker * rows : (worker + 1) * rows]
+
+        batches = tf.data.Dataset.from_tensor_slices(indices[skip * batch_size :]).batch(
+            batch_size, drop_remainder=drop_remainder
+        )
+        return (batches.map(of_worker) if workers > 1 else batches).map(
+            self._element, num_parallel_calls=PARALLEL_BATCHES, deterministic=True
         )
 
     @abc.abstractmethod

@@ -71,6 +71,11 @@ class TFDSSource(Source):
         return self._has_labels
 
     @property
+    def readable_elsewhere(self):
+        """bool: TensorFlow alone reads and decodes."""
+        return True
+
+    @property
     def labels(self):
         """int64 array [N], or None; the first use reads through the data set."""
         if self._has_labels and self._labels is None:
@@ -78,15 +83,21 @@ class TFDSSource(Source):
             self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
         return self._labels
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0):
-        """One epoch as a dataset; see `Source.epoch`. What is skipped is not decoded."""
+    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0, share=(0, 1)):
+        """One epoch as a dataset; see `Source.epoch`. Of what is left out nothing is decoded."""
         examples = self._numbered()
         if shuffle:
             examples = self._shuffle(examples, seed, epoch)
+        worker, workers = share
+        rows = batch_size // workers
+        if workers > 1:
+            # Of a last batch that is dropped, no worker may have its rows complete.
+            examples = examples.take(self.num_images // batch_size * batch_size)
+            examples = _of_worker(examples, worker, rows, batch_size)
         return (
-            examples.skip(skip * batch_size)
+            examples.skip(skip * rows)
             .map(self._decode, num_parallel_calls=THREADS, deterministic=True)
-            .batch(batch_size, drop_remainder=drop_remainder)
+            .batch(rows, drop_remainder=drop_remainder)
         )
 
     def _shuffle(self, examples, seed, epoch):
@@ -127,6 +138,16 @@ class TFDSSource(Source):
         )
         images = {int(e["index"]): e["image"] for e in chosen.as_numpy_iterator()}
         return np.stack([images[index] for index in indices.tolist()]), indices
+
+
+def _of_worker(examples, worker, rows, batch_size):
+    """The examples that are a worker's, which has `rows` of each batch."""
+
+    @tf.autograph.experimental.do_not_convert
+    def own(place, example):
+        return place % batch_size // rows == worker
+
+    return examples.enumerate().filter(own).map(lambda place, example: example)
 
 
 def import_tfds():

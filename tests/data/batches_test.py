@@ -186,3 +186,58 @@ def test_fit_takes_epochs_from_the_infinite_dataset(source):
     steps = batches.steps_per_epoch
     model.fit(pairs, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0)
     assert int(model.optimizer.iterations.numpy()) == 10
+
+
+def side_by_side(parts):
+    return [sum(rows, []) for rows in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_rows_of_all_workers_are_the_batches_of_one(source, workers):
+    batches = source.batches(4, seed=6)
+    shares = [batches.of_worker(worker, workers) for worker in range(workers)]
+    assert side_by_side(map(indices, shares)) == indices(batches)
+    places = [share.from_epoch(3, skip=2).take(5) for share in shares]
+    assert side_by_side(map(indices, places)) == indices(batches.from_epoch(3, skip=2).take(5))
+    element = next(iter(shares[1]))
+    np.testing.assert_array_equal(element["image"][:, 2, 1, 0], element["index"])
+    np.testing.assert_array_equal(element["label"], element["index"].numpy() % 3)
+    assert len(shares[0]) == 5 and shares[0].element_spec["index"].shape == (4 // workers,)
+
+
+def test_a_worker_reads_its_own_images_alone(source, monkeypatch):
+    read, original = [], source._read
+
+    def recorded(wanted):
+        read.extend(wanted.tolist())
+        return original(wanted)
+
+    monkeypatch.setattr(source, "_read", recorded)
+    own = sum(indices(source.batches(4, seed=6).of_worker(1, 2)), [])
+    assert len(own) == 10 and sorted(read) == sorted(own)
+
+
+@pytest.mark.parametrize(
+    "size, worker, workers, complaint",
+    [
+        (4, 2, 2, "numbered from 0; received batch_size=4 and worker 2"),
+        (4, -1, 2, "worker -1"),
+        (4, 0, 3, "a multiple of 3"),
+    ],
+)
+def test_workers_that_cannot_share_a_batch_are_refused(source, size, worker, workers, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        source.batches(size).of_worker(worker, workers)
+
+
+def test_a_smaller_last_batch_is_not_shared(source):
+    with pytest.raises(ValueError, match="2 workers cannot share it; give drop_remainder=True"):
+        source.batches(4, shuffle=False).of_worker(0, 2)
+    assert indices(source.batches(2, shuffle=False).of_worker(0, 2))[-1] == [20]
+
+
+def test_images_that_python_reads_are_not_for_a_service(source):
+    with pytest.raises(ValueError, match="array is read by Python in this process"):
+        source.batches(4).from_service("grpc://localhost:1")
+    with pytest.raises(ValueError, match="'grpc://host:port'; received 'localhost:1'"):
+        source.batches(4).from_service("localhost:1")

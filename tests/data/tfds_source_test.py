@@ -177,3 +177,66 @@ def test_a_missing_dependency_comes_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match="pip install tensorflow-datasets importlib_resources"):
         import_tfds()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_rows_of_all_workers_are_the_batches_of_one(source, shuffle, monkeypatch):
+    monkeypatch.setattr(tfds_source, "BLOCK", 8)
+    batches = source.batches(6, seed=4, shuffle=shuffle, drop_remainder=True)
+    shares = [batches.of_worker(worker, 3) for worker in range(3)]
+    together = [sum(rows, []) for rows in zip(*map(indices, shares), strict=True)]
+    assert together == indices(batches) and len(together) == 6
+    late = [indices(share.from_epoch(2, skip=4).take(4)) for share in shares]
+    together = [sum(rows, []) for rows in zip(*late, strict=True)]
+    assert together == indices(batches.from_epoch(2, skip=4).take(4))
+
+
+def test_a_worker_decodes_its_own_images_alone(source, monkeypatch):
+    decoded = tf.Variable(0)
+    original = source._decode
+
+    def counted(example):
+        with tf.control_dependencies([decoded.assign_add(1)]):
+            return original(example)
+
+    monkeypatch.setattr(source, "_decode", counted)
+    assert len(indices(source.batches(10).of_worker(1, 2))) == 4
+    assert int(decoded) == 20
+
+
+@pytest.fixture
+def service():
+    """A function that starts a tf.data service of so many workers in this process."""
+    servers, kinds = [], tf.data.experimental.service
+
+    def start(workers):
+        dispatcher = kinds.DispatchServer()
+        address = dispatcher.target.split("://")[1]
+        config = [kinds.WorkerConfig(dispatcher_address=address) for _ in range(workers)]
+        servers.extend([dispatcher, *map(kinds.WorkerServer, config)])
+        return dispatcher.target
+
+    yield start
+    for server in reversed(servers):
+        server._stop()
+
+
+def test_a_service_of_one_worker_keeps_the_order(source, service):
+    batches = source.batches(8, seed=4)
+    served = batches.from_service(service(1))
+    assert served.element_spec == batches.element_spec
+    assert indices(served) == indices(batches) == indices(served)
+    place = {"epoch": 5, "skip": 3}
+    expected = indices(batches.from_epoch(**place).take(12))
+    assert indices(served.from_epoch(**place).take(12)) == expected
+    element = next(iter(served))
+    expected = source.images(element["index"].numpy())
+    np.testing.assert_array_equal(element["image"], expected)
+    shares = [served.of_worker(worker, 2) for worker in range(2)]
+    together = [sum(rows, []) for rows in zip(*map(indices, shares), strict=True)]
+    assert together == indices(batches)
+
+
+def test_a_service_of_two_workers_gives_every_image_as_often(source, service):
+    served = source.batches(8, seed=4).from_service(service(2))
+    assert sorted(sum(indices(served), [])) == list(range(40))
