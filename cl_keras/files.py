@@ -5,6 +5,9 @@ import hashlib
 import os
 import pathlib
 
+UNFINISHED = ".writing-*"
+"""Pattern of the temporary files, which stay behind where the process is killed."""
+
 
 def sha256(path):
     """Hexadecimal SHA-256 of a file."""

@@ -18,8 +18,9 @@ COMMANDS = {
     "demo": "all of it, on the bundled images, in about three minutes",
 }
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-"""Exit codes beside 0: it could not be done; the command line is wrong; stopped from outside."""
+FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
+"""Exit codes beside 0: it could not be done; the command line is wrong; stopped by SIGTERM, which
+is to be tried again; stopped by ctrl-C."""
 
 
 def run():
@@ -68,6 +69,11 @@ def _run_command(name, command, flags, arguments):
         command.main(flags)
     except KeyboardInterrupt:
         return _complain("stopped; the same command takes the work up again.", INTERRUPTED, name)
+    except SystemExit as stop:
+        if stop.code != PREEMPTED:
+            raise
+        again = "stopped by SIGTERM; a checkpoint is saved, and the same command takes it up."
+        return _complain(again, PREEMPTED, name)
     except (ValueError, TypeError, OSError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)
     except Exception as error:  # TensorFlow's errors; the message of ours is inside
@@ -102,7 +108,8 @@ def _overview():
             "",
             "`cl-keras COMMAND --help` describes a command and its flags.",
             "Flags can be read from a file: --flagfile=recipe.flags, one --flag=value a line.",
-            "Exit codes: 0 done, 1 failed (the message says why), 2 wrong flags, 130 stopped.",
+            "Exit codes: 0 done, 1 failed (the message says why), 2 wrong flags, 75 stopped by",
+            "SIGTERM (the same command goes on), 130 stopped by ctrl-C.",
         ]
     )
 

@@ -5,7 +5,8 @@
 The run folder holds the configuration, the versions, metrics.csv, TensorBoard's logs,
 checkpoints, the files that could not be read, and at the end encoder.keras. The same command
 takes a stopped run up where its last checkpoint is, and ends with the same weights as if it had
-not been stopped. Another configuration on an existing run is refused.
+not been stopped. SIGTERM and ctrl-C save a checkpoint first. Another configuration on an existing
+run is refused.
 """
 
 import json
@@ -13,7 +14,7 @@ import json
 import keras
 from absl import flags as absl_flags
 
-from cl_keras import data
+from cl_keras import data, distribute
 from cl_keras.evaluation import KNNMonitor
 from cl_keras.runs import Run, recipe
 
@@ -80,6 +81,17 @@ def define_flags(flags):
     absl_flags.DEFINE_integer(
         "knn_every", 1, "Epochs between measures on --test_data.", lower_bound=1, **own
     )
+    absl_flags.DEFINE_integer(
+        "checkpoint_every_steps",
+        None,
+        "Steps between checkpoints within an epoch, beside the one after each; "
+        "default: ten minutes.",
+        lower_bound=1,
+        **own,
+    )
+    absl_flags.DEFINE_integer(
+        "keep_checkpoints", 2, "Newest checkpoints to keep, beside the best.", lower_bound=1, **own
+    )
     for name in ("run", "data"):
         absl_flags.mark_flag_as_required(name, flag_values=flags)
 
@@ -89,8 +101,8 @@ def main(flags):
     config = config_of(flags)
     source = recipe.load_data(config["data"], config)
     config["images"] = len(source)
-    with Run(flags.run, config).locked() as run:
-        train(run, source, knn_every=flags.knn_every)
+    with Run(flags.run, config, keep=flags.keep_checkpoints).locked() as run:
+        train(run, source, knn_every=flags.knn_every, checkpoint_every=flags.checkpoint_every_steps)
 
 
 def config_of(flags):
@@ -125,30 +137,35 @@ def config_of(flags):
     }
 
 
-def train(run, source, *, knn_every=1):
+def train(run, source, *, knn_every=1, checkpoint_every=None):
     """Trains the model of a run's configuration to its end, from its last checkpoint.
 
     Args:
         run: a `Run` that this process has locked.
         source: the images.
         knn_every: epochs between measures on the labelled test images.
+        checkpoint_every: steps within an epoch between checkpoints; default: ten minutes.
     """
     config = run.config
     keras.config.set_dtype_policy(config["precision"])
     batches = source.batches(config["batch_size"], seed=config["seed"])
     model = recipe.make_model(config, source.image_shape, batches.steps_per_epoch)
-    done = run.checkpoints.restore(model)
-    if done:
-        print(f"{run.folder}: {done} of {config['epochs']} epochs are done; going on from there.")
-    if done < config["epochs"]:
-        callbacks = run.callbacks(batches.steps_per_epoch * config["batch_size"])
+    place = run.checkpoints.restore(model)
+    if place:
+        within = f" and {place.batch} steps" if place.batch else ""
+        done = f"{place.epoch} of {config['epochs']} epochs{within} are done"
+        print(f"{run.folder}: {done}; going on from there.")
+    if place.epoch < config["epochs"]:
+        images = batches.steps_per_epoch * config["batch_size"]
+        callbacks = run.callbacks(images, every_steps=checkpoint_every)
         model.fit(
             batches,
             epochs=config["epochs"],
-            initial_epoch=done,
+            initial_epoch=place.epoch,
+            initial_batch=place.batch,
             callbacks=[*_monitors(config, source, knn_every), *callbacks],
         )
-    if source.skipped:
+    if source.skipped and distribute.is_chief():
         path = run.folder / "skipped.txt"
         data.write_skipped(source, path)
         print(f"{len(source.skipped)} files could not be read; {path} lists them.")

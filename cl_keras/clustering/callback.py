@@ -7,7 +7,8 @@ class Recluster(keras.callbacks.Callback):
     """Calls `model.recluster(batches, epoch)` before an epoch begins.
 
     What comes of it is kept in the variables of the model, so a run that is taken up goes on with
-    it. A method that clusters brings this callback along to `fit`.
+    it, and one that is taken up within an epoch does not cluster again. A method that clusters
+    brings this callback along to `fit`.
 
     Args:
         batches: `tf.data.Dataset` of the images, for a model that must look at them.
@@ -26,3 +27,6 @@ class Recluster(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch % self.every == 0:
             self.model.recluster(self.batches, epoch)
+
+    def on_epoch_taken_up(self, epoch, logs=None):
+        """Instead of `on_epoch_begin` where the epoch began in another process, and clustered."""

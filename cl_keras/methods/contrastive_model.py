@@ -8,7 +8,7 @@ from cl_keras import distribute, losses
 from cl_keras.data import Batches, Source, load
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
-from cl_keras.methods import checks, gradients
+from cl_keras.methods import checks, gradients, taken_up
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
@@ -228,15 +228,22 @@ class ContrastiveModel(keras.Model):
         best = tf.argmax(scores, axis=1, output_type=tf.int32)
         soft = targets.dtype.is_floating
         targets = tf.argmax(targets, 1, tf.int32) if soft else tf.cast(targets, tf.int32)
-        self.loss_metric.update_state(loss)
-        known = tf.cast(targets >= 0, tf.float32)
-        self.accuracy_metric.update_state(tf.cast(best == targets, tf.float32), known)
+        # Of the global batch, so that a checkpoint needs to know the metrics of one replica only.
+        self.loss_metric.update_state(
+            distribute.sum_over_replicas(loss) / distribute.num_replicas()
+        )
+        hits = tf.cast(tf.stack([best == targets, targets >= 0], axis=1), tf.float32)
+        hits = distribute.gather(hits)
+        self.accuracy_metric.update_state(hits[:, 0], hits[:, 1])
 
     @property
     def metrics(self):
         return [self.loss_metric, self.accuracy_metric]
 
     # The loop.
+
+    epoch_goes_on = False
+    """Whether the metrics keep what they have when the next epoch begins; see `initial_batch`."""
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
@@ -267,6 +274,7 @@ class ContrastiveModel(keras.Model):
         batch_size=None,
         epochs=1,
         initial_epoch=0,
+        initial_batch=0,
         callbacks=None,
         validation_data=None,
         steps_per_epoch=None,
@@ -275,14 +283,18 @@ class ContrastiveModel(keras.Model):
         """Train on images; as `keras.Model.fit`, without labels.
 
         The order of the images and their views depend on the seeds and the epoch alone: a run that
-        is taken up at `initial_epoch` with restored weights goes on as if never interrupted.
+        is taken up at `initial_epoch` and `initial_batch` with restored variables goes on as if
+        never interrupted. See `runs.Checkpoints` for how to.
 
         Args:
             x: images, in one of the forms named above.
             batch_size: global batch size for an array or a source; default 256.
             epochs: number of the last epoch.
             initial_epoch: epochs that are done.
-            callbacks: list of `keras.callbacks.Callback`.
+            initial_batch: batches of the epoch after them that are done. The metrics go on from
+                their present values, so that the logs are those of the whole epoch.
+            callbacks: list of `keras.callbacks.Callback`. Those that are contexts, with
+                `__enter__` and `__exit__`, are entered before and left after, an error too.
             validation_data: images for `evaluate` after each epoch.
             steps_per_epoch: where `x` is a dataset without end.
             **kwargs: as for `keras.Model.fit`.
@@ -291,30 +303,45 @@ class ContrastiveModel(keras.Model):
             The `keras.callbacks.History`.
 
         Raises:
-            ValueError: for images in another form, a batch of one image, or a batch that the
-                replicas do not divide.
+            ValueError: for images in another form, a batch of one image, a batch that the
+                replicas do not divide, or an `initial_batch` at which no step begins.
             FloatingPointError: when the loss is not finite, with the place.
         """
         x = self._image_batches(x, batch_size, shuffle=True)
         self.check_data(x)
         own = self.own_callbacks(x.take(steps_per_epoch) if steps_per_epoch else x)
-        if isinstance(x, Batches):
-            steps_per_epoch = steps_per_epoch or x.steps_per_epoch
-            dataset = x.from_epoch(initial_epoch)
-        else:
-            dataset = x
+        steps = int(steps_per_epoch or x.cardinality())
+        taken_up.check_place(initial_batch, steps, self.steps_per_execution)
+        if isinstance(x, Batches) or initial_batch:
+            steps_per_epoch = steps
         if validation_data is not None:
             validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
-        return super().fit(
-            dataset,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=[StopOnNonFiniteLoss(), *own, *(callbacks or [])],
-            validation_data=validation_data,
-            shuffle=False,  # the data set has its order already
-            **kwargs,
-        )
+        callbacks = [StopOnNonFiniteLoss(), *own, *(callbacks or [])]
+        with taken_up.entered(callbacks) as stack:
+            if initial_batch:
+                callbacks = taken_up.TakenUp(
+                    callbacks,
+                    model=self,
+                    batch=initial_batch,
+                    epochs=epochs,
+                    steps=steps,
+                    verbose=kwargs.get("verbose", "auto"),
+                )
+                stack.enter_context(callbacks.passing())
+            return super().fit(
+                taken_up.from_place(x, initial_epoch, initial_batch, steps),
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,  # the data set has its order already
+                **kwargs,
+            )
+
+    def reset_metrics(self):
+        if not self.epoch_goes_on:
+            super().reset_metrics()
 
     def evaluate(self, x=None, *, batch_size=None, **kwargs):
         """The loss and the contrastive accuracy on held-out images; no state moves."""

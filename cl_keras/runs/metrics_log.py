@@ -31,7 +31,8 @@ class MetricsLog(keras.callbacks.Callback):
     """Writes `epoch, step, seconds, images_per_second, learning_rate` and all logs of an epoch.
 
     It adds `learning_rate` to the logs, so put it before other loggers. The file is written whole
-    after each epoch. On a resumed run, rows of epochs that are done again are dropped.
+    after each epoch. On a resumed run, rows of epochs that are done again are dropped; the seconds
+    of an epoch that was taken up in its middle are those since then.
 
     Args:
         path: of the table.
@@ -48,21 +49,25 @@ class MetricsLog(keras.callbacks.Callback):
         self._rows = [{key: column[i] for key, column in columns.items()} for i in range(length)]
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._begin = time.perf_counter()
+        self._begin, self._first = time.perf_counter(), self._step()
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         seconds = time.perf_counter() - self._begin
+        done = (self._step() - self._first) / self.params["steps"]  # share of the epoch, done here
         row = {
             "epoch": epoch + 1,
-            "step": int(self.model.step.numpy()),
+            "step": self._step(),
             "seconds": round(seconds, 3),
-            "images_per_second": round(self._images / seconds, 1),
+            "images_per_second": round(done * self._images / seconds, 1),
             **{key: float(value) for key, value in logs.items() if not math.isnan(value)},
         }
         earlier = [other for other in self._rows if other["epoch"] <= epoch]
         self._rows = [*earlier, row]
         write_atomically(self._path, self._as_csv())
+
+    def _step(self):
+        return int(self.model.step.numpy())
 
     def _as_csv(self):
         columns = list(dict.fromkeys(key for row in self._rows for key in row))

@@ -89,7 +89,7 @@ def test_it_trains_evaluates_and_goes_on_from_its_files(name, source, tmp_path):
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
     checkpoints, restored = Checkpoints(tmp_path), make(name)
     checkpoints.save(model, 1)
-    assert checkpoints.restore(restored) == 1
+    assert checkpoints.restore(restored).epoch == 1
     for each in (model, loaded, restored):
         fit(each, source, initial_epoch=1, epochs=2)
     assert_same(state(loaded), state(model))

@@ -1,0 +1,101 @@
+"""When checkpoints are saved: after epochs, within them, and before the process must end."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.runs.stopping import StopRequest
+
+EVERY_SECONDS = 600
+"""Most training, in seconds, that a kill costs where epochs are long."""
+
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+"""What TensorFlow raises in a worker when another one has ended."""
+
+
+class CheckpointCallback(keras.callbacks.Callback):
+    """Saves a checkpoint after every epoch, within epochs, and when the process is told to end.
+
+    Put it last, so that the other callbacks have done with an epoch whose checkpoint is there.
+
+    SIGTERM, which clusters send before they take a machine away, ends the training after the
+    running step: a checkpoint is saved, and `Preempted` raised, which ends the process with exit
+    code 75. Ctrl-C does the same and raises `KeyboardInterrupt`; a second one does not wait.
+
+    Of several workers the first one saves and answers signals. The others go on in step with it
+    until it has stopped.
+
+    NOTE: the time within an epoch counts from the last checkpoint, so epochs shorter than that are
+    saved once each. A moment told by a clock does no harm: what is resumed does not depend on it.
+
+    Args:
+        checkpoints: a `Checkpoints`.
+        every_steps: also within an epoch, after so many steps at most. Default: None, ten minutes
+            after the last checkpoint.
+
+    Raises:
+        ValueError: for `every_steps` below 1.
+    """
+
+    def __init__(self, checkpoints, *, every_steps=None):
+        super().__init__()
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(f"every_steps must be at least 1; received {every_steps!r}.")
+        self._checkpoints = checkpoints
+        self._every_steps = every_steps
+        self._stop = StopRequest()
+
+    # `fit` of the methods enters callbacks that are contexts, and leaves them after an error too.
+
+    def __enter__(self):
+        self._stop.__enter__()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._stop.__exit__()
+        if isinstance(error, LOST) and distribute.num_workers() > 1:
+            self._stop.answer()
+            raise OSError(
+                "Another worker of this run has ended. Restart all workers with the same commands; "
+                f"they go on from {self._newest()}."
+            ) from error
+
+    def on_train_begin(self, logs=None):
+        self._saved()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps_since += self.model.steps_per_execution
+        last = self.params["steps"] is not None and batch + 1 >= self.params["steps"]
+        if self._stop.received or (self._is_due() and not last):
+            self._save(self._epoch, batch + 1)
+        self._answer()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._save(epoch + 1, logs=logs)
+        self._answer()
+
+    def _is_due(self):
+        if self._every_steps is None:
+            return time.monotonic() - self._time >= EVERY_SECONDS
+        return self._steps_since + self.model.steps_per_execution > self._every_steps
+
+    def _save(self, epoch, batch=0, logs=None):
+        if distribute.is_chief():
+            self._checkpoints.save(self.model, epoch, batch, logs)
+            self._saved()
+
+    def _saved(self):
+        self._time, self._steps_since = time.monotonic(), 0
+
+    def _answer(self):
+        if distribute.is_chief():
+            self._stop.answer()
+
+    def _newest(self):
+        records = self._checkpoints.list()
+        return f"step {records[-1]['step']}" if records else "the beginning"

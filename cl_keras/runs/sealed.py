@@ -1,0 +1,39 @@
+"""Small JSON files that show whether a single byte of them has changed."""
+
+import hashlib
+import json
+
+
+def seal(content):
+    """A dictionary as readable JSON, with the SHA-256 of its content as the last entry.
+
+    Args:
+        content: what JSON can hold, without NaN and infinity.
+
+    Returns:
+        A str; `unseal` gives the dictionary back.
+    """
+    digest = hashlib.sha256(_as_json(content).encode()).hexdigest()
+    return _as_json({**content, "sha256_of_the_above": digest})
+
+
+def unseal(data):
+    """The dictionary that `seal` was given.
+
+    Args:
+        data: bytes of the file.
+
+    Raises:
+        ValueError: if they are not, byte for byte, what `seal` wrote.
+    """
+    content = json.loads(data.decode("utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    content.pop("sha256_of_the_above", None)
+    if seal(content).encode("utf-8") != data:
+        raise ValueError("its content and its SHA-256 differ")
+    return content
+
+
+def _as_json(content):
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,54 @@
+"""All that a compiled model keeps, as NumPy arrays, and back."""
+
+import numpy as np
+
+
+def values_of(model):
+    """All variables of a compiled model and its optimizer, as arrays by their place.
+
+    Under a strategy this is what the first replica here holds, and no other process is asked: all
+    replicas hold the same.
+    """
+    return {name: _copies(variable)[0].numpy() for name, variable in _variables(model).items()}
+
+
+def assign(model, path):
+    """Gives a compiled model and its optimizer what `np.savez(path, **values_of(model))` wrote.
+
+    Raises:
+        ValueError: if it is of another model.
+    """
+    variables = _variables(model)
+    with np.load(path, allow_pickle=False) as saved:
+        shapes = {name: saved[name].shape for name in saved.files}
+        if shapes != {name: tuple(v.shape) for name, v in variables.items()}:
+            raise ValueError(
+                f"The checkpoint {path} holds {len(shapes)} variables, but not those of this model "
+                f"({len(variables)}). It was made by another model or version."
+            )
+        for name, variable in variables.items():
+            value = saved[name]
+            # NumPy's files know no bfloat16: its bits come back as void.
+            value = value.view(variable.dtype) if value.dtype.kind == "V" else value
+            for copy in _copies(variable):
+                copy.assign(value)
+
+
+def _variables(model):
+    """The variables by their place.
+
+    Their names will not do: Keras counts models of one class, and names the second another way.
+    """
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{i:05d}": variable for i, variable in enumerate(variables)}
+
+
+def _copies(variable):
+    """The `tf.Variable` of each replica in this process.
+
+    Those of metrics are summed over all replicas when they are read as a whole, and that is not
+    what a replica goes on from.
+    """
+    return getattr(variable.value, "values", [variable.value])
