@@ -41,7 +41,7 @@ def check(address, *, came_from=None):
         from_far = came_from is not None and _is_far(came_from)
         _refuse_if(here and from_far, address, f"names this machine, and {came_from} may not")
     else:
-        raise ValueError(f"{address[:200]!r} has a scheme that is not known. Expected {FORMS}.")
+        raise ValueError(f"{address[:200]!r} is no address of a known kind. Expected {FORMS}.")
 
 
 def parse_hub(address):
@@ -89,7 +89,9 @@ def _host(address):
     except ValueError as error:
         raise ValueError(f"{address[:200]!r} is no address: {error}.") from None
     if not host or "@" in parts.netloc:
-        raise ValueError(f"{address[:200]!r} must name a host, and no user or password.")
+        raise ValueError(
+            f"The address {address[:200]!r} must name a host, and no user or password."
+        )
     return host
 
 

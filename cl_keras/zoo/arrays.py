@@ -28,7 +28,7 @@ def write(path, arrays, *, compressed=False):
     for name, array in arrays.items():
         _check_numbers(np.asarray(array), name, "The model")
     save = np.savez_compressed if compressed else np.savez
-    save(path, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    save(path, **{name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def read(stream, expected, what):
@@ -99,7 +99,8 @@ def _read_one(archive, member, shape, dtype, what):
                 f"{_form(found_shape, found_dtype)}{', in columns' * in_columns}."
             )
         data = file.read(_bytes_of(shape, dtype) + 1)
-    if len(data) != _bytes_of(shape, dtype):
+        ends = file.tell()
+    if len(data) != _bytes_of(shape, dtype) or ends != member.file_size:
         raise ValueError(f"{what} should have {_bytes_of(shape, dtype)} bytes; {len(data)} came.")
     array = np.frombuffer(data, dtype).reshape(shape)
     _check_numbers(array, what, "The file")
@@ -117,7 +118,7 @@ def _read_header(file, what):
         if version not in readers:
             raise ValueError(f"version {version} of the format is not read")
         return readers[version](file, max_header_size=HEADER)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, UserWarning) as error:
+    except Exception as error:  # NumPy parses it as Python's literals, which fail in many ways
         raise ValueError(f"{what} has no valid header: {str(error)[:200]}.") from None
 
 

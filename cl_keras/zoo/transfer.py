@@ -65,6 +65,8 @@ def download(address, path, *, size=None, anchored=False, limits=None, progress=
         OSError: if it could not be had, after all attempts; what came stays, for the next call.
     """
     addresses.check(address)
+    if not address.startswith(("https://", "http://")):
+        raise ValueError(f"{address!r} is not at an address of the web, https://….")
     limits, failures = limits or Limits(), 0
     title = os.path.basename(address)[:40]
     with tqdm(desc=title, total=size, unit="B", unit_scale=True, disable=not progress) as bar:
@@ -251,6 +253,7 @@ class _Watched:
         finally:
             timer.cancel()
         if gave_up.is_set():
+            response.close()
             raise TimeoutError("the server took too long to answer")
         return response
 

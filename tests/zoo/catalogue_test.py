@@ -1,0 +1,251 @@
+import dataclasses
+import json
+import os
+
+import pytest
+
+from cl_keras import zoo
+from cl_keras.zoo import cache, cards, catalogue, typed
+from tests.zoo import server as answers
+from tests.zoo.examples import CONTENT, card_of, file_of, foreign_file
+
+NAME = "simclr_small_resnet_photos"
+
+
+def text_of(*entries, base=None, schema=1):
+    content = {"schema": schema, "base": base}
+    return json.dumps(content | {"entries": [dataclasses.asdict(card) for card in entries]})
+
+
+def other_card():
+    return card_of(
+        name="moco_resnet18_birds_9ep",
+        method="moco",
+        data="birds",
+        tag="9ep",
+        encoder=cards.Encoder("resnet18", 96, 3, 512, None, 1.0),
+    )
+
+
+@pytest.fixture
+def own(monkeypatch, tmp_path):
+    """The package's own catalogue: empty, in a place of its own."""
+    path = tmp_path / "package" / "cl_keras" / "zoo" / "catalogue.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text_of())
+    monkeypatch.setattr(catalogue, "OWN", path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, own, monkeypatch):
+    """A folder of one entry with its file, in CL_KERAS_ZOO."""
+    folder = tmp_path / "company"
+    write_entry(folder, card_of())
+    monkeypatch.setenv("CL_KERAS_ZOO", str(folder))
+    return folder
+
+
+def write_entry(folder, card, content=CONTENT):
+    (folder / card.name).mkdir(parents=True)
+    (folder / card.name / "card.json").write_text(typed.as_json(card))
+    (folder / card.name / "encoder.npz").write_bytes(content)
+
+
+def test_a_folder_of_entries_is_a_catalogue(folder):
+    write_entry(folder, other_card())
+    assert zoo.list() == ["moco_resnet18_birds_9ep", NAME]
+    assert zoo.list(method="moco") == zoo.list(encoder="resnet18") == zoo.list(data="birds")
+    assert zoo.list(method="simclr", data="photos") == [NAME]
+    assert zoo.list(method="simclr", data="photos", encoder="small_resnet") == [NAME]
+    assert zoo.card(NAME.upper()) == card_of()
+    assert zoo.download(NAME) == folder / NAME / "encoder.npz"
+
+
+def test_filters_that_find_nothing_say_what_there_is(folder):
+    with pytest.raises(ValueError, match="of the method 'simclrr'. Did you mean 'simclr'"):
+        zoo.list(method="simclrr")
+    with pytest.raises(ValueError, match="of the data 'imagenet'. It has: photos"):
+        zoo.list(data="imagenet")
+
+
+def test_a_misspelt_name_is_answered_with_near_ones(folder):
+    for ask in (zoo.card, zoo.load, zoo.download):
+        with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
+            ask("simclr_small_resnet_photo")
+        with pytest.raises(ValueError, match="has no 'x_y'. `cl-keras zoo list` shows all 1"):
+            ask("x_y")
+
+
+def test_several_catalogues_files_and_folders(folder, tmp_path, monkeypatch):
+    file = tmp_path / "catalogue.json"
+    file.write_text(text_of(other_card()))
+    monkeypatch.setenv("CL_KERAS_ZOO", f" {folder} , {file},, file://{file}")
+    assert zoo.list() == ["moco_resnet18_birds_9ep", NAME]
+
+
+def test_catalogues_that_differ_about_a_name_are_named(folder, tmp_path, monkeypatch):
+    file = tmp_path / "catalogue.json"
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{folder},{file}")
+    file.write_text(text_of(card_of()))
+    assert zoo.card(NAME) == card_of()
+    file.write_text(text_of(card_of(origin="somebody else")))
+    with pytest.raises(ValueError, match="Catalogues differ about .*company and .*catalogue.json"):
+        zoo.card(NAME)
+
+
+def test_a_catalogue_that_is_not_there_is_named(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="CL_KERAS_ZOO names .*nowhere"):
+        zoo.list()
+
+
+def test_the_own_one_takes_its_files_from_the_clone_or_its_base(own, server, monkeypatch):
+    own.write_text(text_of(card_of()))
+    with pytest.raises(FileNotFoundError, match="Take a clone .* set CL_KERAS_ZOO"):
+        zoo.download(NAME)
+    own.write_text(text_of(card_of(), base=f"{server.address}/files/"))
+    server.answers[f"/files/{NAME}/encoder.npz"] = CONTENT
+    assert zoo.download(NAME, progress=False).is_relative_to(cache.root())
+    clone = own.parents[2] / "zoo"
+    write_entry(clone, card_of())
+    assert zoo.download(NAME) == clone / NAME / "encoder.npz"
+
+
+def test_a_catalogue_at_an_address_has_its_files_beside_it(own, server, monkeypatch):
+    server.answers["/zoo/catalogue.json"] = text_of(card_of()).encode()
+    server.answers[f"/zoo/{NAME}/encoder.npz"] = CONTENT
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/zoo/catalogue.json")
+    assert zoo.list() == [NAME]
+    assert zoo.download(NAME, progress=False).read_bytes() == CONTENT
+    assert zoo.list() == [NAME]
+    assert server.count("/zoo/catalogue.json") == 1  # once a process
+
+
+def forget():
+    catalogue._read_far.cache_clear()
+
+
+def test_without_the_network_the_catalogue_of_last_time_is_taken(own, server, monkeypatch):
+    address = f"{server.address}/catalogue.json"
+    monkeypatch.setenv("CL_KERAS_ZOO", address)
+    server.answers["/catalogue.json"] = text_of(card_of()).encode()
+    assert zoo.list() == [NAME]
+    forget()
+    server.answers["/catalogue.json"] = answers.status(404)
+    assert zoo.list() == [NAME]
+    forget()
+    monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
+    asked = len(server.requests)
+    assert zoo.list() == [NAME]
+    assert len(server.requests) == asked
+    forget()
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{address}?other")
+    with pytest.raises(OSError, match="CL_KERAS_OFFLINE is set"):
+        zoo.list()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answers.status(404),
+        answers.whole(b"<html></html>", Content_Type="text/html"),
+        answers.whole(b"{"),
+        answers.whole(b"\x80\x04."),
+        answers.whole(b"{}", Content_Length=catalogue.LARGEST + 1),
+        answers.redirect("http://example.org/catalogue.json"),
+    ],
+)
+def test_a_catalogue_that_is_none_is_not_kept(own, server, answer, monkeypatch, cache_folder):
+    server.answers["/catalogue.json"] = answer
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/catalogue.json")
+    with pytest.raises((ValueError, OSError), match="catalogue.json|not encrypted"):
+        zoo.list()
+    assert [path.name for path in cache_folder.rglob("*.json")] == []
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "file://localhost/etc/passwd", "http://localhost:1/a"]
+)
+@pytest.mark.parametrize("where", ["file", "golden", "base"])
+def test_what_came_over_the_network_names_nothing_of_this_machine(address, where):
+    file = foreign_file(address)
+    card = {
+        "file": lambda: card_of(file),
+        "golden": lambda: card_of(golden=dataclasses.replace(file, part="golden")),
+        "base": card_of,
+    }[where]()
+    text = text_of(card, base=address if where == "base" else None)
+    assert catalogue.parse(text, "here").entries == (card,)
+    with pytest.raises(ValueError, match="may not"):
+        catalogue.parse(text, "there", came_from="https://example.org/catalogue.json")
+
+
+def test_a_catalogue_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, monkeypatch):
+    (tmp_path / "weights.npz").write_bytes(CONTENT)
+    file = tmp_path / "catalogue.json"
+    card = card_of(file_of(CONTENT, f"file://{tmp_path}/weights.npz"))
+    file.write_text(text_of(card))
+    monkeypatch.setenv("CL_KERAS_ZOO", str(file))
+    assert zoo.download(NAME) == tmp_path / "weights.npz"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "not valid JSON"),
+        ("[]", "must be a JSON object"),
+        ("{}", "lacks schema, base, entries"),
+        (text_of(schema=2), "schema must be 1"),
+        (text_of(card_of(), card_of()), "there is more than one entry"),
+        (text_of(base="http://example.org"), "not encrypted"),
+        (text_of(base="../.."), "is no address"),
+        (text_of(base=7), "base must be text"),
+        (text_of(card_of()).replace('"entries": [', '"entries": [null, '), r"entries\[0\] must be"),
+        (text_of(card_of()).replace(NAME, "../../etc"), r"entries\[0\]: name must be"),
+        (text_of(card_of()).replace("encoder.npz", "../../a"), "a path below"),
+        (text_of(card_of()).replace("encoder.npz", "/etc/passwd"), "a path below"),
+        (text_of(card_of())[:-1] + ', "run": "os.system"}', "unknown fields 'run'"),
+    ],
+)
+def test_a_catalogue_that_is_wrong_says_where(text, message):
+    with pytest.raises(ValueError, match=message):
+        catalogue.parse(text, "the catalogue")
+
+
+def test_a_huge_catalogue_is_not_read(own, tmp_path, monkeypatch):
+    path = tmp_path / "catalogue.json"
+    with open(path, "wb") as file:
+        file.truncate(catalogue.LARGEST + 1)
+    with pytest.raises(ValueError, match="more than the"):
+        catalogue.read(str(path))
+
+
+@pytest.mark.parametrize("link", ["file", "entry"])
+def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
+    outside = tmp_path / "outside"
+    (folder / NAME).rename(outside)
+    if link == "entry":
+        (folder / NAME).symlink_to(outside)
+    else:
+        (folder / NAME).mkdir()
+        os.replace(outside / "card.json", folder / NAME / "card.json")
+        (folder / NAME / "encoder.npz").symlink_to(outside / "encoder.npz")
+    for use in (zoo.download, zoo.load):
+        with pytest.raises(ValueError, match="by a symbolic link: refused"):
+            use(NAME)
+
+
+def test_a_folder_and_its_card_must_have_one_name(folder):
+    (folder / NAME).rename(folder / "other_name")
+    with pytest.raises(ValueError, match="folder and name must agree"):
+        zoo.list()
+
+
+def test_a_file_beside_its_catalogue_is_checked_and_never_removed(folder):
+    path = folder / NAME / "encoder.npz"
+    path.write_bytes(b"x" + CONTENT[1:])
+    for use in (zoo.download, zoo.load):
+        with pytest.raises(ValueError, match="is not the file that its card names"):
+            use(NAME)
+    assert path.exists()

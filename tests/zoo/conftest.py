@@ -1,0 +1,21 @@
+"""A cache of its own for every test, no catalogues but those it names, and a server to hand."""
+
+import pytest
+
+from tests.zoo.server import Server
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CL_KERAS_CACHE", str(folder))
+    for name in ("CL_KERAS_ZOO", "CL_KERAS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder / "zoo"
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()

@@ -1,0 +1,31 @@
+"""Fetches a file of the zoo in a process without TensorFlow: of the package, only what it needs.
+
+python -m tests.zoo.light ADDRESS SIZE SHA256
+"""
+
+import importlib
+import pathlib
+import sys
+import types
+
+
+def without_the_top():
+    """Puts empty packages in the place of `cl_keras` and `cl_keras.zoo`, which import all."""
+    folder = pathlib.Path(__file__).parents[2] / "cl_keras"
+    for name, path in (("cl_keras", folder), ("cl_keras.zoo", folder / "zoo")):
+        package = types.ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+
+
+if __name__ == "__main__":
+    without_the_top()
+    cache = importlib.import_module("cl_keras.zoo.cache")
+    cards = importlib.import_module("cl_keras.zoo.cards")
+    importlib.import_module("cl_keras.zoo.client")
+    assert not {"tensorflow", "keras"} & set(sys.modules), "the client needs no TensorFlow"
+    address, size, sha256 = sys.argv[1:]
+    file = cards.File("encoder", "cl_keras", "encoder.npz", int(size), sha256, None)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(cache.fetch("simclr_small_resnet_photos", file, address, progress=False))

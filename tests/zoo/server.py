@@ -1,0 +1,142 @@
+"""A web server on this machine that does as each test says, and notes what it was asked."""
+
+import contextlib
+import http.server
+import threading
+import time
+
+
+class Server:
+    """`answers[path]` is bytes, or a function `(handler, number)` that answers the n-th request."""
+
+    def __init__(self):
+        self.answers, self.requests = {}, []
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                owner.requests.append((self.path, dict(self.headers)))
+                answer = owner.answers.get(self.path.partition("?")[0])
+                number = owner.count(self.path)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    if answer is None:
+                        status(404)(self, number)
+                    elif callable(answer):
+                        answer(self, number)
+                    else:
+                        file(answer)(self, number)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
+        self._thread.start()
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def count(self, path):
+        """How often a path was asked for."""
+        return sum(asked == path for asked, _ in self.requests)
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def send(handler, code, body=b"", **headers):
+    """A whole answer; `Content_Length` and others as they are given."""
+    handler.send_response(code)
+    for name, value in ({"Content_Length": len(body)} | headers).items():
+        if value is not None:
+            handler.send_header(name.replace("_", "-"), str(value))
+    if headers.get("Content_Length", 0) is None:
+        handler.send_header("Connection", "close")
+        handler.close_connection = True
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def file(content, **headers):
+    """A file, or the part of it that was asked for."""
+
+    def answer(handler, _):
+        start = _start(handler)
+        if start >= len(content):
+            send(handler, 416)
+        elif start:
+            where = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            send(handler, 206, content[start:], Content_Range=where, **headers)
+        else:
+            send(handler, 200, content, **headers)
+
+    return answer
+
+
+def whole(content, **headers):
+    """A file, whatever part of it was asked for."""
+    return lambda handler, _: send(handler, 200, content, **headers)
+
+
+def status(code, body=b"", **headers):
+    return lambda handler, _: send(handler, code, body, **headers)
+
+
+def redirect(address, code=302):
+    return status(code, Location=address)
+
+
+def dropping(content, at, times=1, **headers):
+    """Breaks the connection off at a place of the file, so many times; then as `file`."""
+
+    def answer(handler, number):
+        if number > times:
+            return file(content, **headers)(handler, number)
+        start = _start(handler)
+        handler.close_connection = True
+        where = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        part = {"Content_Length": len(content) - start, **(where if start else {}), **headers}
+        send(handler, 206 if start else 200, content[start:at], **part)
+
+    return answer
+
+
+def slow(content, pieces, seconds):
+    """The file in so many pieces, with a pause behind each."""
+
+    def answer(handler, _):
+        size = max(1, len(content) // pieces)
+        send(handler, 200, Content_Length=len(content))
+        for start in range(0, len(content), size):
+            handler.wfile.write(content[start : start + size])
+            handler.wfile.flush()
+            time.sleep(seconds)
+
+    return answer
+
+
+def slow_headers(seconds, times):
+    """A header in single signs, with a pause behind each."""
+
+    def answer(handler, _):
+        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(times):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(seconds)
+
+    return answer
+
+
+def then(*answers):
+    """One after another; the last again and again."""
+    return lambda handler, number: answers[min(number, len(answers)) - 1](handler, number)
+
+
+def _start(handler):
+    asked = handler.headers.get("Range", "bytes=0-")
+    return int(asked.removeprefix("bytes=").rstrip("-"))
