@@ -1,19 +1,25 @@
-"""Measures the encoder of a run beside its baselines, and writes the run's report.
+"""Measures an encoder beside its baselines, and writes the report of a run.
 
   cl-keras evaluate --run=runs/photos --test_data=folder:labelled_photos
+  cl-keras evaluate --zoo=NAME --data=folder:train --test_data=folder:test
 
 With labels: k-NN and a linear classifier on clean images, k-NN on disturbed ones (cropped, flipped,
 brighter or darker), and how often a disturbed image finds its original; without labels the last.
 Beside the learned encoder stand raw pixels, whitened PCA and the encoder before training. The
-numbers go to evaluation.json, the page to report.html, in the run folder.
+linear classifier is also fitted to 10 % and to 1 % of the labels. The numbers go to
+evaluation.json, the page to report.html, in the run folder; for an encoder of the zoo or a file,
+the numbers alone, to --out.
 """
 
 import json
+import pathlib
 
+import keras
 import numpy as np
 from absl import flags as absl_flags
 
-from cl_keras import evaluation, report
+from cl_keras import data, evaluation, report
+from cl_keras.cli import trained
 from cl_keras.files import write_atomically
 from cl_keras.runs import Run, recipe
 from cl_keras.views import view_grid
@@ -44,23 +50,32 @@ NOTES = [
 
 def define_flags(flags):
     """Declares the flags of the command."""
-    absl_flags.DEFINE_string("run", None, "Required. Folder of a finished run.", flag_values=flags)
+    trained.define_flags(flags)
     absl_flags.DEFINE_string(
-        "train_data", None, "Images of the bank; default: those of the run.", flag_values=flags
+        "data", None, "Images of the bank; default: those of the run.", flag_values=flags
     )
+    absl_flags.DEFINE_string("train_data", None, "The same as --data.", flag_values=flags)
     absl_flags.DEFINE_string(
         "test_data", None, "Images to classify; default: --test_data of the run.", flag_values=flags
     )
-    absl_flags.mark_flag_as_required("run", flag_values=flags)
+    absl_flags.DEFINE_string(
+        "out", None, "With --zoo or --encoder: a folder for evaluation.json.", flag_values=flags
+    )
 
 
 def main(flags):
     """Measures, prints the table, and writes the report."""
+    if flags.data is not None and flags.train_data is not None:
+        raise ValueError("--data and --train_data are the same; give one.")
+    bank = flags.data or flags.train_data
+    if flags.run is None or flags.zoo is not None or flags.encoder is not None:
+        _evaluate_encoder(flags, bank)
+        return
     run = Run(flags.run)
     test = flags.test_data or run.config["test_data"]
     if test is None:
         raise ValueError("The run names no test images; give --test_data.")
-    train_source = recipe.load_data(flags.train_data or run.config["data"], run.config)
+    train_source = recipe.load_data(bank or run.config["data"], run.config)
     test_source = recipe.load_data(test, run.config)
     evaluate(run, train_source, test_source)
 
@@ -68,17 +83,37 @@ def main(flags):
 def evaluate(run, train_source, test_source):
     """Measures a finished run, prints its table, and writes evaluation.json and report.html."""
     learned = run.load_encoder()
+    untrained = recipe.make_encoder(run.config, train_source.image_shape)
+    result = _measure(learned, untrained, train_source, test_source, run.folder)
+    path = _write_report(run, result["rows"], learned, train_source, test_source)
+    print(f"The report is {path}.")
+    return result
+
+
+def _evaluate_encoder(flags, bank):
+    """The same for an encoder without a run: the numbers alone."""
+    learned = trained.load_encoder(flags)
+    if bank is None or flags.test_data is None:
+        raise ValueError("An encoder without a run needs --data and --test_data.")
+    options = trained.image_options(learned)
+    sources = [data.load(spec, **options) for spec in (bank, flags.test_data)]
+    keras.utils.set_random_seed(0)
+    _measure(learned, keras.models.clone_model(learned), *sources, flags.out)
+
+
+def _measure(learned, untrained, train_source, test_source, folder):
     encoders = {
         "raw pixels": evaluation.raw_pixels,
         "PCA-128, whitened": evaluation.pca_whitened(train_source),
-        "untrained encoder": recipe.make_encoder(run.config, train_source.image_shape),
+        "untrained encoder": untrained,
         "learned encoder": learned,
     }
     result = evaluation.table(encoders, train_source, test_source)
-    write_atomically(run.folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    if folder is not None:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        path = pathlib.Path(folder) / "evaluation.json"
+        write_atomically(path, json.dumps(result, indent=2) + "\n")
     print("\n" + as_text(result["rows"]) + "\n")
-    path = _write_report(run, result["rows"], learned, train_source, test_source)
-    print(f"The report is {path}.")
     return result
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "measure a run beside its baselines, and write its report",
     "embed": "write the features of images to a file",
     "export": "write an encoder as a SavedModel for TensorFlow Serving",
+    "zoo": "published weights: list, card, download, publish, import",
     "demo": "all of it, on the bundled images, in about three minutes",
 }
 
@@ -62,11 +63,18 @@ def _run_command(name, command, flags, arguments):
         surplus = flags([name, *arguments])[1:]
     except absl_flags.Error as error:
         return _complain(f"{error}\n`cl-keras {name} --help` lists the flags.", USAGE, name)
+    action = []
+    if hasattr(command, "ACTIONS"):
+        action, surplus = surplus[:1], surplus[1:]
+        if not action or action[0] not in command.ACTIONS:
+            known = ", ".join(command.ACTIONS)
+            given = f"; received {action[0]!r}" if action else ""
+            return _complain(f"say what to do, one of {known}{given}.", USAGE, name)
     if surplus:
         given = " ".join(surplus)
         return _complain(f"flags are written --name=value; received {given!r}.", USAGE, name)
     try:
-        command.main(flags)
+        command.main(flags, *action)
     except KeyboardInterrupt:
         return _complain("stopped; the same command takes the work up again.", INTERRUPTED, name)
     except SystemExit as stop:
@@ -74,7 +82,7 @@ def _run_command(name, command, flags, arguments):
             raise
         again = "stopped by SIGTERM; a checkpoint is saved, and the same command takes it up."
         return _complain(again, PREEMPTED, name)
-    except (ValueError, TypeError, OSError, FloatingPointError, IndexError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)
     except Exception as error:  # TensorFlow's errors; the message of ours is inside
         if type(error).__module__.startswith("tensorflow"):
@@ -117,7 +125,7 @@ def _overview():
 def _help(name, command, flags):
     columns = min(shutil.get_terminal_size().columns, 100)
     lines = [
-        f"usage: cl-keras {name} [--flag=value ...]",
+        f"usage: cl-keras {name}{' ACTION' * hasattr(command, 'ACTIONS')} [--flag=value ...]",
         "",
         command.__doc__.strip(),
         "",

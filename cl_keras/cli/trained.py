@@ -5,13 +5,13 @@ import pathlib
 import keras
 from absl import flags as absl_flags
 
-from cl_keras import encoders
+from cl_keras import encoders, zoo
 from cl_keras.methods import ContrastiveModel
 from cl_keras.runs import Run
 
 
 def define_flags(flags):
-    """Declares --run and --encoder, of which one is needed."""
+    """Declares --run, --encoder and --zoo, of which one is needed."""
     absl_flags.DEFINE_string("run", None, "Folder of a finished run.", flag_values=flags)
     absl_flags.DEFINE_string(
         "encoder",
@@ -19,17 +19,22 @@ def define_flags(flags):
         "Instead of --run: a .keras file of an encoder or model.",
         flag_values=flags,
     )
+    absl_flags.DEFINE_string(
+        "zoo", None, "Instead of --run: name of an entry; see `cl-keras zoo`.", flag_values=flags
+    )
 
 
 def load_encoder(flags):
     """The encoder that the flags name.
 
     Raises:
-        ValueError: if they name none, or both.
+        ValueError: if they name none, or several.
         FileNotFoundError: if it is not there.
     """
-    if (flags.run is None) == (flags.encoder is None):
-        raise ValueError("Give either --run=FOLDER or --encoder=FILE.keras.")
+    if [flags.run, flags.encoder, flags.zoo].count(None) != 2:
+        raise ValueError("Give one of --run=FOLDER, --encoder=FILE.keras and --zoo=NAME.")
+    if flags.zoo is not None:
+        return zoo.load(flags.zoo)
     if flags.run is not None:
         return Run(flags.run).load_encoder()
     path = pathlib.Path(flags.encoder)
