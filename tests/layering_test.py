@@ -15,7 +15,9 @@ LAYERS = """
 """.split()
 """A folder or file may import from those before it, and from itself."""
 
-METHODS_SHARED = {"bank_model", "checks", "contrastive_model", "gradients", "step_loop", "taken_up"}
+METHODS_SHARED = {
+    *("bank_model", "checks", "contrastive_model", "gradients", "inputs", "step_loop", "taken_up")
+}
 """What the methods may import of their own folder; all else there is a method."""
 
 REPORT_MAY_IMPORT = {

@@ -8,7 +8,7 @@ from cl_keras import distribute, losses
 from cl_keras.data import Batches, Source, load
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
-from cl_keras.methods import checks, gradients, taken_up
+from cl_keras.methods import checks, gradients, inputs, taken_up
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
@@ -245,6 +245,11 @@ class ContrastiveModel(keras.Model):
     epoch_goes_on = False
     """Whether the metrics keep what they have when the next epoch begins; see `initial_batch`."""
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Of several workers, Keras would take the mean of a batch of images, and fails; all to
+        # build what is built already.
+        pass
+
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             self._check_compiled()
@@ -316,6 +321,7 @@ class ContrastiveModel(keras.Model):
             steps_per_epoch = steps
         if validation_data is not None:
             validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
+            validation_data = inputs.for_workers(self.distribute_strategy, validation_data)
         callbacks = [StopOnNonFiniteLoss(), *own, *(callbacks or [])]
         with taken_up.entered(callbacks) as stack:
             if initial_batch:
@@ -329,7 +335,11 @@ class ContrastiveModel(keras.Model):
                 )
                 stack.enter_context(callbacks.passing())
             return super().fit(
-                taken_up.from_place(x, initial_epoch, initial_batch, steps),
+                inputs.for_workers(
+                    self.distribute_strategy,
+                    x,
+                    lambda x: taken_up.from_place(x, initial_epoch, initial_batch, steps),
+                ),
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -345,8 +355,9 @@ class ContrastiveModel(keras.Model):
 
     def evaluate(self, x=None, *, batch_size=None, **kwargs):
         """The loss and the contrastive accuracy on held-out images; no state moves."""
-        if x is not None:
+        if not isinstance(x, (type(None), tf.distribute.DistributedDataset)):
             x = self._image_batches(x, batch_size, shuffle=False)
+            x = inputs.for_workers(self.distribute_strategy, x)
         return super().evaluate(x, **kwargs)
 
     def _image_batches(self, x, batch_size, *, shuffle):

@@ -1,0 +1,33 @@
+"""What goes into `fit` and `evaluate` where several workers share a batch."""
+
+import tensorflow as tf
+
+from cl_keras.data import Batches
+
+
+def for_workers(strategy, dataset, begin=lambda dataset: dataset):
+    """Batches as Keras takes them, of which each of several workers reads its own rows alone.
+
+    Left to itself, TensorFlow lets every worker read all images and keep its share.
+
+    Args:
+        strategy: the `tf.distribute.Strategy` of the model.
+        dataset: a `tf.data.Dataset` of global batches. One that is no `Batches` does not say which
+            images it will read, and is left to TensorFlow.
+        begin: function of a dataset, to the one that is iterated: such as the epochs to come.
+
+    Returns:
+        A `tf.data.Dataset` of global batches, or a `tf.distribute.DistributedDataset`.
+    """
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not several or not isinstance(dataset, Batches):
+        return begin(dataset)
+
+    def own(context):
+        rows = begin(dataset.of_worker(context.input_pipeline_id, context.num_input_pipelines))
+        replicas = context.num_replicas_in_sync
+        if replicas == context.num_input_pipelines:
+            return rows
+        return rows.rebatch(dataset.batch_size // replicas, drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(own)
