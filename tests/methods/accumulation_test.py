@@ -23,7 +23,7 @@ def batches():
     coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
     images = tf.image.resize(coarse, [12, 12]).numpy().astype("uint8")
     pairs = {"image": images, "index": np.arange(IMAGES)}
-    return tf.data.Dataset.from_tensor_slices(pairs).batch(16).take(3)
+    return tf.data.Dataset.from_tensor_slices(pairs).batch(16, drop_remainder=True).take(3)
 
 
 def train(name, batches, **options):
