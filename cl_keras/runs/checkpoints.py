@@ -35,7 +35,7 @@ class Place:
 
 
 class Checkpoints:
-    """A folder of all variables of a model and its optimizer, and a manifest of what is whole.
+    """All variables of a model and its training, in a folder, and a manifest of what is whole.
 
     A run that keeps checkpoints cannot be lost, in a script of one's own either:
 

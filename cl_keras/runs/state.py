@@ -4,7 +4,7 @@ import numpy as np
 
 
 def values_of(model):
-    """All variables of a compiled model and its optimizer, as arrays by their place.
+    """All variables of a compiled model, its optimizer and metrics, as arrays by their place.
 
     Under a strategy this is what the first replica here holds, and no other process is asked: all
     replicas hold the same.
@@ -41,7 +41,8 @@ def _variables(model):
     """
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
-    variables = [*model.variables, *model.optimizer.variables]
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    variables = [*model.variables, *model.optimizer.variables, *metrics]
     return {f"{i:05d}": variable for i, variable in enumerate(variables)}
 
 

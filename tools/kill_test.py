@@ -1,0 +1,251 @@
+"""Kills a run again and again, and compares its end with that of one that was left alone.
+
+  python tools/kill_test.py --kills 50 --inside-write 20
+
+A small MoCo, or another method, is trained by `cl-keras pretrain` on images made here. SIGKILL
+comes at random moments of the run, and, by tools/die_in_write.py, at given ones within the write
+of a checkpoint; the same command takes the run up each time. After every death all checkpoints that
+are recorded must be readable, and at the end all variables, the encoder and the metrics must equal
+those of the other run bit for bit. With --workers 2 two processes train together, and one of them
+is killed; the other must then end by itself, with a word. Exit code 1 if anything differs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from die_in_write import SPOTS  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from cl_keras.files import sha256  # noqa: E402
+from cl_keras.runs.sealed import unseal  # noqa: E402
+
+IMAGES, BATCH = 192, 16
+STEPS_PER_EPOCH = IMAGES // BATCH
+STEPS_PER_DEATH = 12
+"""On average; the run is made as long as that takes."""
+
+OPTIONS = {
+    "moco": {"queue_size": 64, "key_parts": 1},
+    "deepcluster": {"num_clusters": 8},
+    "simclr": {},
+}
+PATIENCE = 300
+"""Seconds in which a process must come on, or end."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50, help="at random moments")
+    parser.add_argument("--inside-write", type=int, default=20, help="while a checkpoint is saved")
+    parser.add_argument("--workers", type=int, default=1, choices=[1, 2])
+    parser.add_argument("--method", default="moco", choices=list(OPTIONS))
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    if arguments.workers > 1 and arguments.inside_write:
+        parser.error("--inside-write is for one worker; give --inside-write 0.")
+    with tempfile.TemporaryDirectory(prefix="kill_test_") as folder:
+        sys.exit(0 if survives(pathlib.Path(folder), arguments) else 1)
+
+
+def survives(folder, arguments):
+    """Whether the run that is killed ends as the other one; prints a line for each death."""
+    draws = random.Random(arguments.seed)
+    deaths = [None] * arguments.kills
+    deaths += [SPOTS[i % len(SPOTS)] for i in range(arguments.inside_write)]
+    draws.shuffle(deaths)
+    epochs = max(4, -(-len(deaths) * STEPS_PER_DEATH // STEPS_PER_EPOCH))
+    write_images(folder / "images")
+    start = Starter(folder, arguments.method, arguments.workers, epochs)
+
+    begin = time.monotonic()
+    end_well(start(folder / "whole"))
+    print(f"undisturbed: {epochs * STEPS_PER_EPOCH} steps, {time.monotonic() - begin:.0f} s")
+    run, complaints = folder / "killed", []
+    last = epochs * STEPS_PER_EPOCH - STEPS_PER_DEATH
+    moments = sorted(draws.randrange(last) for _ in deaths)
+    for number, (spot, moment) in enumerate(zip(deaths, moments, strict=True), 1):
+        if spot is None:
+            how = kill_at(start, run, moment, draws)
+        else:
+            count = draws.randint(1, 3)
+            (process,) = start(run, "tools/die_in_write.py", spot, str(count))
+            how = f"{spot}, write {count}"
+            if process.wait(PATIENCE) != -9:
+                complaints.append(f"death {number} did not come")
+        found = unreadable(run / "checkpoints")
+        complaints += found
+        print(f"{number:3}: {how}; at step {newest_step(run)}; unreadable: {len(found)}")
+    end_well(start(run))
+    complaints += differences(folder / "whole", run)
+    deaths = f"{arguments.kills} random kills, {arguments.inside_write} within a write"
+    print("\n".join(complaints))
+    print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all equal, bit for bit'}")
+    return not complaints
+
+
+def write_images(folder):
+    """Two classes of smooth grey squares."""
+    pixels = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4]).astype("uint8")
+    for i, image in enumerate(pixels):
+        path = folder / "ab"[i % 2] / f"{i:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).resize([16, 16], Image.Resampling.BICUBIC).save(path)
+
+
+class Starter:
+    """Starts the processes of a run, with the same command each time."""
+
+    def __init__(self, folder, method, workers, epochs):
+        self._log, self._workers = folder / "log", workers
+        data = f"folder:{folder / 'images'}"
+        self._arguments = [
+            "pretrain",
+            f"--data={data}",
+            f"--test_data={data}",
+            "--knn_every=5",
+            "--channels=1",
+            f"--method={method}",
+            "--encoder=small_resnet",
+            f"--method_options={json.dumps(OPTIONS[method])}",
+            f"--batch_size={BATCH}",
+            f"--epochs={epochs}",
+            "--optimizer=adamw",
+            "--checkpoint_every_steps=3",
+            *(["--strategy=multiworker"] if workers > 1 else []),
+        ]
+
+    def __call__(self, run, *program):
+        """The processes, one for each worker.
+
+        Args:
+            run: the run's folder.
+            *program: a script and its own arguments; default: cl-keras.
+        """
+        command = [sys.executable, *(program or ("-m", "cl_keras.cli.main"))]
+        command += [*self._arguments, f"--run={run}"]
+        environments = [os.environ] if self._workers == 1 else self._clusters()
+        processes = []
+        for worker, environment in enumerate(environments):
+            with open(f"{self._log}-{worker}", "w") as log:
+                processes.append(
+                    subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                )
+        return processes
+
+    def log(self, worker):
+        return pathlib.Path(f"{self._log}-{worker}").read_text(errors="replace")
+
+    def _clusters(self):
+        sockets = [socket.create_server(("localhost", 0)) for _ in range(self._workers)]
+        addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+        for one in sockets:
+            one.close()
+        for worker in range(self._workers):
+            task = {"type": "worker", "index": worker}
+            config = {"cluster": {"worker": addresses}, "task": task}
+            yield os.environ | {"TF_CONFIG": json.dumps(config)}
+
+
+def kill_at(start, run, moment, draws):
+    """Kills a process of the run soon after a step is saved; the moment after is a random one."""
+    begin, processes = time.monotonic(), start(run)
+    if newest_step(run) >= moment:  # an earlier death came late; so this one comes as it starts
+        time.sleep(draws.uniform(0, 10))
+    while newest_step(run) < moment and time.monotonic() - begin < PATIENCE:
+        time.sleep(0.01)
+    time.sleep(draws.uniform(0, 0.3))
+    victim = draws.randrange(len(processes))
+    processes[victim].kill()
+    codes = [process.wait(PATIENCE) for process in processes]
+    how = f"killed after {time.monotonic() - begin:.1f} s"
+    if len(processes) > 1:
+        other = 1 - victim
+        word = [line for line in start.log(other).splitlines() if line.startswith("cl-keras")]
+        how = f"worker {victim} {how}; the other: exit {codes[other]}, {word[-1:]}"
+        if codes[other] in (0, -6, -11):
+            raise SystemExit(f"The other worker ended with {codes[other]}:\n{start.log(other)}")
+    return how
+
+
+def end_well(processes):
+    codes = [process.wait(10 * PATIENCE) for process in processes]
+    if any(codes):
+        raise SystemExit(f"A run that was left alone ended with {codes}.")
+
+
+def records(checkpoints):
+    """What the manifest and the records name."""
+    paths = [*checkpoints.glob("epoch-*.json"), *checkpoints.glob("manifest.json")]
+    contents = [unseal(path.read_bytes()) for path in paths]
+    return [record for content in contents for record in content.get("checkpoints", [content])]
+
+
+def newest_step(run):
+    """The last step of the run of which a checkpoint is there, by the names; 0 at the beginning."""
+    places = [path.stem.split("-")[1::2] for path in (run / "checkpoints").glob("epoch-*.json")]
+    return max((int(epoch) * STEPS_PER_EPOCH + int(batch) for epoch, batch in places), default=0)
+
+
+def unreadable(checkpoints):
+    """A line for each record or checkpoint that is not whole."""
+    try:
+        named = records(checkpoints)
+    except ValueError as error:
+        return [f"a broken record in {checkpoints}: {error}"]
+    broken = []
+    for record in named:
+        path = checkpoints / record["file"]
+        # Of an older one the manifest goes first, then the record, then the arrays.
+        if not path.exists() or sha256(path) != record["sha256"]:
+            broken.append(f"{path} is not as recorded")
+    return broken
+
+
+def differences(whole, killed):
+    """A line for each thing that differs between two runs that have ended."""
+    found = []
+    ends = [max(records(run / "checkpoints"), key=lambda r: r["step"]) for run in (whole, killed)]
+    if ends[0]["step"] != ends[1]["step"] or ends[0]["logs"] != ends[1]["logs"]:
+        found.append(f"the ends differ: {ends}")
+    arrays = [
+        np.load(run / "checkpoints" / end["file"])
+        for run, end in zip((whole, killed), ends, strict=True)
+    ]
+    for name in arrays[0].files:
+        if arrays[0][name].tobytes() != arrays[1][name].tobytes():
+            found.append(f"variable {name} differs")
+    tables = []
+    for run in (whole, killed):
+        with open(run / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            del row["seconds"], row["images_per_second"]
+        tables.append(rows)
+    for expected, received in zip(*tables, strict=True):
+        found += [
+            f"metrics.csv, epoch {expected['epoch']}: {name} is {received[name]}, not {value}"
+            for name, value in expected.items()
+            if received[name] != value
+        ]
+    if not (killed / "encoder.keras").exists():
+        found.append("there is no encoder")
+    print(f"compared {len(arrays[0].files)} variables and {len(tables[0])} epochs of metrics")
+    return found
+
+
+if __name__ == "__main__":
+    main()
