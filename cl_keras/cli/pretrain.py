@@ -12,6 +12,7 @@ run is refused.
 import json
 
 import keras
+import tensorflow as tf
 from absl import flags as absl_flags
 
 from cl_keras import data, distribute
@@ -92,17 +93,41 @@ def define_flags(flags):
     absl_flags.DEFINE_integer(
         "keep_checkpoints", 2, "Newest checkpoints to keep, beside the best.", lower_bound=1, **own
     )
+    absl_flags.DEFINE_string(
+        "strategy",
+        "auto",
+        "auto, cpu, gpu, mirrored (all GPUs of this machine) or multiworker (the workers of "
+        "TF_CONFIG or Slurm); auto takes what is there. The result is the same.",
+        **own,
+    )
+    absl_flags.DEFINE_string("devices", None, 'Of the machine, these alone: "gpu:0,gpu:1".', **own)
+    absl_flags.DEFINE_string(
+        "data_service",
+        None,
+        'Dispatcher of a tf.data service that reads the images, "grpc://HOST:PORT"; for tfds:… '
+        "alone.",
+        **own,
+    )
     for name in ("run", "data"):
         absl_flags.mark_flag_as_required(name, flag_values=flags)
 
 
 def main(flags):
     """Trains, or goes on training."""
+    # First of all: over several workers it must come before anything that TensorFlow does.
+    strategy = distribute.strategy(flags.strategy, flags.devices)
     config = config_of(flags)
     source = recipe.load_data(config["data"], config)
     config["images"] = len(source)
     with Run(flags.run, config, keep=flags.keep_checkpoints).locked() as run:
-        train(run, source, knn_every=flags.knn_every, checkpoint_every=flags.checkpoint_every_steps)
+        train(
+            run,
+            source,
+            strategy=strategy,
+            service=flags.data_service,
+            knn_every=flags.knn_every,
+            checkpoint_every=flags.checkpoint_every_steps,
+        )
 
 
 def config_of(flags):
@@ -137,19 +162,24 @@ def config_of(flags):
     }
 
 
-def train(run, source, *, knn_every=1, checkpoint_every=None):
+def train(run, source, *, strategy=None, service=None, knn_every=1, checkpoint_every=None):
     """Trains the model of a run's configuration to its end, from its last checkpoint.
 
     Args:
         run: a `Run` that this process has locked.
         source: the images.
+        strategy: of `distribute.strategy`; default: one device.
+        service: address of a tf.data service that reads the images.
         knn_every: epochs between measures on the labelled test images.
         checkpoint_every: steps within an epoch between checkpoints; default: ten minutes.
     """
     config = run.config
     keras.config.set_dtype_policy(config["precision"])
     batches = source.batches(config["batch_size"], seed=config["seed"])
-    model = recipe.make_model(config, source.image_shape, batches.steps_per_epoch)
+    if service:
+        batches = batches.from_service(service)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = recipe.make_model(config, source.image_shape, batches.steps_per_epoch)
     place = run.checkpoints.restore(model)
     if place:
         within = f" and {place.batch} steps" if place.batch else ""
