@@ -14,7 +14,9 @@ class BankModel(ContrastiveModel):
     """Every image is a class of its own, whose vector is its row of a memory bank.
 
     A subclass writes `queries`. The loss is NCE against images drawn for each (`loss="nce"`;
-    `losses.noise_contrastive`), or a softmax over the whole bank (`loss="softmax"`).
+    `losses.noise_contrastive`), or a softmax over the whole bank (`loss="softmax"`). With
+    `gradient_accumulation`, the first batch of NCE, which has no Z of earlier ones, takes that of
+    each part.
 
     Each image must come with its index, its place in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.
