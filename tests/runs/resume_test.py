@@ -1,0 +1,74 @@
+"""A run that is taken up within an epoch ends as one that was not interrupted, for every method."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cl_keras import data
+from cl_keras.runs import CheckpointCallback, Checkpoints, Place
+from tests.conformance.descriptors import IMAGES, OPTIONS, make
+
+STEPS = IMAGES // 16
+
+
+@pytest.fixture(scope="module")
+def source():
+    coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
+    return data.load(tf.image.resize(coarse, [12, 12]).numpy().astype("uint8"))
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends the training as a power cut does: no callback hears of it."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == self._step:
+            raise InterruptedError
+
+
+def state(model):
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    return {
+        f"{i}: {v.path}": v.numpy()
+        for i, v in enumerate([*model.variables, *model.optimizer.variables, *metrics])
+    }
+
+
+def assert_same_state(model, expected):
+    received = state(model)
+    assert len(received) == len(expected)
+    for (name, value), wanted in zip(received.items(), expected.values(), strict=True):
+        np.testing.assert_array_equal(value, wanted, err_msg=name)
+
+
+def without_graphs(name):
+    """A method that runs without being compiled: a dozen steps are quicker so."""
+    model = make(name)
+    model.compile(model.optimizer, run_eagerly=True)
+    return model
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_middle_of_an_epoch_is_as_good_as_its_beginning(name, source, tmp_path):
+    batches, checkpoints = source.batches(16, seed=2), Checkpoints(tmp_path)
+    whole = without_graphs(name)
+    expected = whole.fit(batches, epochs=2, verbose=0).history
+
+    stopped = without_graphs(name)
+    callbacks = [CheckpointCallback(checkpoints, every_steps=1), StopAt(STEPS + 3)]
+    with pytest.raises(InterruptedError):
+        stopped.fit(batches, epochs=2, verbose=0, callbacks=callbacks)
+
+    # Two batches of the second epoch are left, to a model that knows nothing but the checkpoint.
+    resumed = without_graphs(name)
+    place = checkpoints.restore(resumed)
+    assert place == Place(epoch=1, batch=3, step=STEPS + 3)
+    received = resumed.fit(
+        batches, epochs=2, initial_epoch=place.epoch, initial_batch=place.batch, verbose=0
+    ).history
+    assert received == {log: values[1:] for log, values in expected.items()}
+    assert_same_state(resumed, state(whole))
