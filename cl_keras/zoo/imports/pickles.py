@@ -48,12 +48,17 @@ def read(stream, names, persistent):
         ValueError: for anything else than a pickle of such values, with the reason.
     """
     machine = _Machine(names, persistent)
+    for opcode, argument in _opcodes(stream):
+        machine.step(opcode, argument)
+    return machine.result()
+
+
+def _opcodes(stream):
     try:
         for opcode, argument, _ in pickletools.genops(_Limited(stream)):
-            machine.step(opcode.name, argument)
-    except (IndexError, UnicodeError, OverflowError) as error:
-        raise ValueError(f"This is no valid pickle: {error}.") from None
-    return machine.result()
+            yield opcode.name, argument
+    except (ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f"This is no whole, valid pickle: {error}.") from None
 
 
 class _Limited:
@@ -66,19 +71,19 @@ class _Limited:
 
     def read(self, size):
         if not 0 <= size <= LONGEST_STRING:
-            raise ValueError(f"A string of {size} bytes is longer than {LONGEST_STRING}.")
+            raise ValueError(f"a string of {size} bytes is longer than {LONGEST_STRING}")
         return self._count(self._stream.read(size))
 
     def readline(self):
         line = self._count(self._stream.readline(LONGEST_STRING))
         if b"\\" in line:
-            raise ValueError("A name holds a backslash; no name of a checkpoint does.")
+            raise ValueError("a name holds a backslash")
         return line
 
     def _count(self, data):
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError(f"The pickle is longer than {LONGEST_PICKLE} bytes.")
+            raise ValueError(f"it is longer than {LONGEST_PICKLE} bytes")
         return data
 
 

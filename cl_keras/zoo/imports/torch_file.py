@@ -79,7 +79,7 @@ def _named(path):
     """Errors about a file say which."""
     try:
         yield
-    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"{path.name}: {error}") from error
 
 
@@ -87,7 +87,7 @@ def _named(path):
 def _open_zip(file):
     try:
         archive = zipfile.ZipFile(file)
-    except (OSError, struct.error, IndexError) as error:
+    except (OSError, EOFError, struct.error, IndexError) as error:
         raise ValueError(f"The zip archive is damaged: {error}.") from error
     with archive:
         yield archive
@@ -145,8 +145,8 @@ def _read_member(archive, info, nbytes):
         )
     try:
         return archive.read(info)
-    except (OSError, struct.error) as error:
-        raise ValueError(f"The zip archive is damaged: {error}.") from error
+    except (OSError, EOFError, struct.error) as error:
+        raise ValueError(f"The zip archive is damaged: {error or 'it ends too early'}.") from error
 
 
 def _from_pickles(file):
@@ -156,7 +156,7 @@ def _from_pickles(file):
         raise ValueError("It is a pickle, but none that torch.save has written.")
     protocol, system = plain.read(file), plain.read(file)
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
-        raise ValueError(f"It is of the protocol {protocol!r}; only {LEGACY_PROTOCOL} is read.")
+        raise ValueError(f"It is not of the protocol {LEGACY_PROTOCOL}; only that is read.")
     if system.get("little_endian") is not True:
         raise ValueError("Its numbers are not in little-endian order; only that is read.")
     unpickler = _Unpickler()
@@ -172,7 +172,8 @@ def _from_pickles(file):
 
 def _places(file, keys, storages):
     """{key: where its numbers begin}, from the count that stands before each."""
-    if not isinstance(keys, list) or sorted(map(repr, keys)) != sorted(map(repr, storages)):
+    texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not texts or sorted(keys) != sorted(storages):
         raise ValueError("Its list of storages is not that of its tensors.")
     end = os.fstat(file.fileno()).st_size
     places = {}
@@ -201,12 +202,12 @@ class _Unpickler:
         if kind == "module" and rest and isinstance(rest[0], pickles.Inert):
             return rest[0]
         if kind != "storage" or len(rest) not in (4, 5):
-            raise ValueError(f"It refers to {str(kind)[:40]!r}; only storages are read.")
+            raise ValueError("It refers to something outside itself that is no storage.")
         type_, key, _, size, *view = rest
         if not isinstance(type_, torch_tensors.StorageType) or not isinstance(key, str):
             raise ValueError("A storage must have a known type and a key.")
         if not key.isalnum() or not key.isascii() or not torch_tensors.is_size(size):
-            raise ValueError(f"A storage has the key {key[:40]!r} and the size {size!r}.")
+            raise ValueError(f"The storage {key[:40]!r} must have a plain key and a size.")
         if view not in ([], [None]):
             raise ValueError("A storage is a view of another one; such files are not read.")
         storage = torch_tensors.Storage(key, type_, size)
