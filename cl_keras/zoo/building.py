@@ -54,6 +54,9 @@ def pretraining(card, file):
     for field, known in (("method", recipe.METHODS), ("encoder", recipe.ENCODERS)):
         if config.get(field) not in list(known):
             raise ValueError(f"{where} must name one of {', '.join(known)} as its {field}.")
+    for field in ("views", "method_options"):
+        if not isinstance(config.get(field), dict):
+            raise ValueError(f"{where} must have an object {field!r}.")
     try:
         _check_sizes(config, file, where)
         return recipe.make_model(config, shape, steps_per_epoch(config))

@@ -1,0 +1,187 @@
+import dataclasses
+import hashlib
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+
+from cl_keras import zoo
+from cl_keras.zoo import cards, golden, typed
+from tests.zoo.entries import NAME, write_entry
+from tests.zoo.examples import file_of
+
+
+@pytest.fixture
+def entry(tmp_path, monkeypatch):
+    """(card, encoder) of an entry in CL_KERAS_ZOO, whose folder is tmp_path / "zoo"."""
+    monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "zoo"))
+    return write_entry(tmp_path / "zoo")
+
+
+def test_an_encoder_comes_back_bit_for_bit(entry):
+    card, expected = entry
+    encoder = zoo.load(NAME)
+    for received, wanted in zip(encoder.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(received, wanted)
+    shown = golden.images(16, 1)
+    np.testing.assert_array_equal(encoder(shown), expected(shown))
+
+
+def test_it_is_trainable(entry):
+    encoder = zoo.load(NAME)
+    assert encoder.trainable
+    assert len(encoder.trainable_variables) == len(entry[1].trainable_variables) > 0
+
+
+def rewrite(tmp_path, card, content=None, **changes):
+    """Writes the entry anew, with another file or another card."""
+    folder = tmp_path / "zoo" / NAME
+    if content is not None:
+        (folder / "encoder.npz").write_bytes(content)
+        changes["files"] = (file_of(content),)
+    (folder / "card.json").write_text(typed.as_json(dataclasses.replace(card, **changes)))
+
+
+class Harmful:
+    def __init__(self, canary):
+        self.canary = str(canary)
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.canary}",)
+
+
+@pytest.mark.parametrize("kind", ["objects", "zip slip", "page", "other", "cut"])
+def test_a_file_with_the_right_hash_is_still_not_trusted(entry, tmp_path, kind, monkeypatch):
+    """A hash says that it is the card's file, not that the card is good."""
+    canary = tmp_path / "canary"
+    right = dict(np.load(tmp_path / "zoo" / NAME / "encoder.npz"))
+    stream = io.BytesIO()
+    if kind == "objects":
+        right["stem_conv/kernel"] = np.array([Harmful(canary)], dtype=object)
+    elif kind == "zip slip":
+        right["../../evil"] = np.zeros(3, "float32")
+    elif kind == "other":
+        del right["stem_conv/kernel"]
+    np.savez(stream, **right)
+    content = stream.getvalue()
+    content = {"page": b"<html></html>", "cut": content[:-100]}.get(kind, content)
+    rewrite(tmp_path, entry[0], content)
+    with pytest.raises(ValueError, match=f"{NAME}: encoder.npz"):
+        zoo.load(NAME)
+    assert not canary.exists() and not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"name": "vgg"}, "no encoder 'vgg'.* It has resnet18"),
+        ({"name": "resnet81"}, "Did you mean 'resnet18'"),
+        ({"features": 33}, "gives 32 features; the card says 33"),
+        ({"width": 0.5, "features": 64}, "should be float32"),
+        ({"name": "resnet18", "features": 128}, "should be float32"),
+        ({"stem": "small"}, "cannot be built"),
+        ({"name": "resnet18", "stem": "huge", "features": 128}, "stem must be one of"),
+        ({"channels": 3}, "should be float32"),
+    ],
+)
+def test_a_card_that_does_not_fit_its_file_is_refused(entry, tmp_path, changes, message):
+    card, _ = entry
+    encoder = dataclasses.replace(card.encoder, **changes)
+    name = f"simclr_{encoder.name}_photos"
+    (tmp_path / "zoo" / NAME).rename(tmp_path / "zoo" / name)
+    changed = dataclasses.replace(card, encoder=encoder, name=name)
+    (tmp_path / "zoo" / name / "card.json").write_text(typed.as_json(changed))
+    with pytest.raises(ValueError, match=message):
+        zoo.load(name)
+
+
+CONFIG = {
+    "method": "moco",
+    "encoder": "small_resnet",
+    "head": None,
+    "temperature": 0.2,
+    "seed": 0,
+    "views": {},
+    "method_options": {"queue_size": 16},
+    "images": 32,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "epochs": 1,
+    "warmup_epochs": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"method": "os.system"}, "must name one of .* as its method"),
+        ({"method": ["moco"]}, "must name one of .* as its method"),
+        ({"encoder": "vgg"}, "must name one of .* as its encoder"),
+        ({"method_options": {"queue_size": 10**12}}, "names a size of 1000000000000"),
+        ({"method_options": {"queue_size": [10**12]}}, "names a size of"),
+        ({"method": "instdisc", "images": 10**12, "method_options": {}}, "names a size of"),
+        ({"method_options": {"queue": 1}}, "has no option queue"),
+        ({"method_options": {"encoder": 1}}, "makes no model"),
+        ({"method_options": {"head": {"class_name": "Lambda"}}}, "head must be one of"),
+        ({"method_options": ["a"]}, "must have an object 'method_options'"),
+        ({"views": None}, "must have an object 'views'"),
+        ({"views": {"strength": 1}}, "makes no model"),
+        ({"temperature": "hot"}, "makes no model|temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"batch_size": 0}, "makes no model"),
+        ({"optimizer": "magic"}, "makes no model"),
+        ({}, "holds 'stem_conv|no place for|lacks"),
+    ],
+)
+def test_a_hostile_configuration_builds_nothing(entry, tmp_path, changes, message):
+    card, _ = entry
+    pretraining = dataclasses.replace(card.files[0], part="pretraining")
+    config = json.loads(json.dumps(CONFIG | changes))
+    rewrite(
+        tmp_path,
+        card,
+        files=(card.files[0], pretraining),
+        training=dataclasses.replace(card.training, config=config),
+    )
+    with pytest.raises(ValueError, match=message):
+        zoo.load(NAME, part="pretraining")
+
+
+def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path):
+    card, _ = entry
+    pretraining = dataclasses.replace(card.files[0], part="pretraining")
+    for field in CONFIG:
+        config = {key: value for key, value in CONFIG.items() if key != field}
+        training = dataclasses.replace(card.training, config=config)
+        rewrite(tmp_path, card, files=(card.files[0], pretraining), training=training)
+        with pytest.raises(ValueError, match="training.config (makes no model|must)"):
+            zoo.load(NAME, part="pretraining")
+
+
+def test_a_part_that_is_not_there_is_named(entry):
+    with pytest.raises(ValueError, match="has no part 'pretraining'; it has 'encoder'"):
+        zoo.load(NAME, part="pretraining")
+
+
+def test_golden_features_tell_an_encoder_from_another(entry, tmp_path):
+    card, encoder = entry
+    with open(tmp_path / "zoo" / NAME / "golden.npz", "rb") as stream:
+        assert golden.gap(zoo.load(NAME), stream, card) <= golden.TOLERANCE
+        kernel = encoder.get_layer("stem_conv").kernel
+        kernel.assign(kernel * 1.001)
+        assert golden.gap(encoder, stream, card) > golden.TOLERANCE
+
+
+def test_golden_images_never_change():
+    shown = golden.images(8, 3)
+    assert shown.shape == (4, 8, 8, 3) and shown.dtype == np.uint8
+    assert hashlib.sha256(shown[:2].tobytes()).hexdigest()[:16] == "b3c20de41ab639c3"
+    assert np.abs(np.diff(shown[2].astype(int), axis=1)).max() < 128
+
+
+def test_the_format_of_our_own_files_has_one_name():
+    assert cards.OWN_FORMAT not in zoo.converted.imports.FORMATS

@@ -1,0 +1,81 @@
+"""The entries that this repository ships, and the catalogue made from them."""
+
+import pathlib
+
+import pytest
+
+from cl_keras import zoo
+from cl_keras.zoo import cards, catalogue, client, golden, imports, page, weights
+from tools import make_catalogue
+
+FOLDER = pathlib.Path(__file__).parents[2] / "zoo"
+ENTRIES = {entry.card.name: entry for entry in catalogue.read_folder(FOLDER)}
+OWN = [
+    entry.card.name
+    for entry in ENTRIES.values()
+    if (FOLDER / entry.card.name / entry.card.file("encoder").address).is_file()
+]
+"""Those whose weights lie here."""
+
+
+def test_the_catalogue_is_fresh():
+    entries = catalogue.read_folder(FOLDER)
+    assert catalogue.OWN.read_text("utf-8") == make_catalogue.catalogue_text(entries), (
+        "run python tools/make_catalogue.py"
+    )
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_page_is_fresh(name):
+    written = (FOLDER / name / "README.md").read_text("utf-8")
+    assert written == page.markdown(ENTRIES[name].card), "run python tools/make_catalogue.py"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_can_be_found_and_its_format_read(name):
+    card = zoo.card(name)
+    assert card == ENTRIES[name].card
+    for file in card.files:
+        assert file.format in (cards.OWN_FORMAT, *imports.FORMATS)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_golden_features_come_again(name):
+    entry = ENTRIES[name]
+    encoder = zoo.load(name)
+    with client.opened(entry, entry.card.golden) as stream:
+        assert golden.gap(encoder, stream, entry.card) <= golden.TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in OWN if any(f.part == "pretraining" for f in ENTRIES[n].card.files)]
+)
+def test_the_whole_method_holds_the_encoder(name):
+    model, encoder = zoo.load(name, part="pretraining"), zoo.load(name)
+    received = weights.values(model.encoder)
+    for key, value in weights.values(encoder).items():
+        assert (received[key] == value).all(), key
+
+
+def test_as_soon_as_something_is_published_its_weights_are_tested():
+    published = [
+        name
+        for name, entry in ENTRIES.items()
+        if entry.card.file("encoder").format == cards.OWN_FORMAT
+    ]
+    assert sorted(OWN) == sorted(published)
+    assert all(ENTRIES[name].card.golden for name in published)
+
+
+def test_the_catalogue_can_be_made_for_another_folder(tmp_path):
+    out = tmp_path / "catalogue.json"
+    (tmp_path / "zoo").mkdir()
+    make_catalogue.main(
+        [f"--zoo={tmp_path / 'zoo'}", f"--out={out}", "--base=https://example.org/zoo"]
+    )
+    content = catalogue.parse(out.read_bytes(), "out")
+    assert content.base == "https://example.org/zoo" and content.entries == ()
+    with pytest.raises(ValueError, match="not encrypted"):
+        make_catalogue.main(
+            [f"--zoo={tmp_path / 'zoo'}", f"--out={out}", "--base=http://example.org"]
+        )
