@@ -56,7 +56,7 @@ def load(entry, file, *, progress=True):
     path = client.on_this_machine(entry, file, progress=progress)
     encoder = import_checkpoint(path, file.format, image_size=entry.card.encoder.image_size)
     wanted, received = weights.forms(_network(entry.card, file)), weights.forms(encoder)
-    if received != wanted:
+    if received != wanted or encoder.output_shape[-1] != entry.card.encoder.features:
         raise ValueError(
             f"The card of {entry.card.name} describes {entry.card.encoder}; the checkpoint {path} "
             f"is of {encoder.name!r} with {encoder.output_shape[-1]} features."

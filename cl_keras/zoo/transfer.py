@@ -166,7 +166,8 @@ def _total(response, address, start, size, anchored, limits):
     total = start + int(length)
     if size is not None and total != size:
         raise ValueError(
-            f"{address} has {total} bytes; the card says {size}. It is another file, or damaged."
+            f"{address} has {total} bytes; {size} were expected, by its card or from the first "
+            "download. It is another file, or damaged."
         )
     if total > (size or limits.largest) or total == 0:
         raise ValueError(f"{address} has {total} bytes; at most {limits.largest} are taken.")

@@ -119,10 +119,10 @@ def test_nobody_there(tmp_path, target):
 @pytest.mark.parametrize(
     "answer, message",
     [
-        (answers.whole(CONTENT + b"x"), "the card says"),
-        (answers.whole(CONTENT[:-1]), "the card says"),
+        (answers.whole(CONTENT + b"x"), "were expected, by its card"),
+        (answers.whole(CONTENT[:-1]), "were expected, by its card"),
         (answers.whole(CONTENT + b"x" * 10, Content_Length=None), "sends more than"),
-        (answers.whole(CONTENT, Content_Length=5), "the card says"),
+        (answers.whole(CONTENT, Content_Length=5), "were expected, by its card"),
         (answers.whole(CONTENT, Content_Length="many"), "names 'many' as the file's length"),
         (answers.whole(CONTENT, Content_Length=-1), "names '-1' as the file's length"),
         (answers.whole(CONTENT, Content_Length="9" * 30), "as the file's length"),
