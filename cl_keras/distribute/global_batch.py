@@ -68,7 +68,8 @@ def gather(rows):
     """
     if num_replicas() == 1:
         return rows
-    return _context().all_gather(rows, axis=0)
+    # Several workers gather onto the device of `rows`, which the input of a function has not.
+    return _context().all_gather(tf.identity(rows), axis=0)
 
 
 def sum_over_replicas(values):

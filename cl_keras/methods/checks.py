@@ -92,16 +92,26 @@ def check_queue(dataset, size):
         )
 
 
-def check_parts(dataset, parts, replicas):
-    """A replica's batch must divide into the parts in which keys are encoded.
+def check_parts(dataset, parts, replicas, accumulated=1):
+    """The batch must divide into the parts in which keys are encoded, and these over replicas.
+
+    Args:
+        dataset: `tf.data.Dataset` of global batches.
+        parts: number of parts in which keys are encoded.
+        replicas: number of replicas that share a batch.
+        accumulated: number of parts in which a step takes its batch, each with keys of its own.
 
     Raises:
         ValueError: if it does not.
     """
-    rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
-    local = (rows or 0) // replicas
-    if local % parts:
-        raise ValueError(f"key_parts={parts} must divide the {local} images of a replica's batch.")
+    rows = (tf.nest.flatten(dataset.element_spec)[0].shape[0] or 0) // accumulated
+    if rows % parts:
+        raise ValueError(f"key_parts={parts} must divide the {rows} images of a batch.")
+    if parts > 1 and parts % replicas:
+        raise ValueError(
+            f"key_parts={parts} must be a multiple of the {replicas} replicas, of which each "
+            f"encodes as many parts; give key_parts={-(-parts // replicas) * replicas}."
+        )
     if parts == 1:
         logging.warning(
             "key_parts=1: query and key share the statistics of batch normalisation, which can "

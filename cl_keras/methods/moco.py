@@ -34,8 +34,8 @@ class MoCo(ContrastiveModel):
         queue_size: K. It must not exceed the number of images, since an image would then meet its
             own old key as a negative.
         momentum: m of the momentum encoder.
-        key_parts: number of parts in which a replica's keys pass batch normalisation; see
-            `MomentumEncoder`. 1 leaks on a single device.
+        key_parts: number of parts in which the keys of a batch pass batch normalisation, a multiple
+            of the number of replicas; see `MomentumEncoder`. 1 leaks.
         temperature: τ; default: that of the head's version, 0.07 or 0.2.
         seed: of the views, the queue at the start, and the shuffling of keys.
     """
@@ -79,7 +79,8 @@ class MoCo(ContrastiveModel):
     def check_data(self, dataset):
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_parts(dataset, self.momentum_encoder.parts, replicas)
+        parts = self.momentum_encoder.parts
+        checks.check_parts(dataset, parts, replicas, self.gradient_accumulation)
 
     def get_config(self):
         return {

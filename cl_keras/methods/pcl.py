@@ -157,7 +157,8 @@ class PCL(ContrastiveModel):
         checks.check_index(self, dataset, self.num_images)
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_parts(dataset, self.momentum_encoder.parts, replicas)
+        parts = self.momentum_encoder.parts
+        checks.check_parts(dataset, parts, replicas, self.gradient_accumulation)
 
     def get_config(self):
         return {

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.encoders.batch_norm import in_parts
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -19,14 +20,19 @@ class MomentumEncoder(keras.layers.Layer):
 
     The keys of a batch can be encoded in several parts, whose images are drawn anew at every step
     ("shuffled BN"): else the statistics of the batch, which query and key share, tell which key
-    belongs to which query, and nothing is learned.
+    belongs to which query, and nothing is learned. The parts are those of the global batch: they
+    are drawn from the images of all replicas, of which each encodes as many.
+
+    NOTE: the moving statistics of the copy move once a step, by the mean of the parts; so N
+    replicas equal one. In the authors' code each device keeps those of its own part.
 
     Args:
         encoder: the `keras.Model` to follow.
         head: the `keras.Model` on it.
         momentum: m at the start, in [0, 1].
         steps: length of a cosine over which m rises to 1; None for a constant m.
-        parts: number of parts in which a replica's keys are encoded.
+        parts: number of parts in which the keys of the global batch are encoded, a multiple of the
+            number of replicas; or 1 for all keys together.
         seed: of the shuffling.
     """
 
@@ -76,10 +82,14 @@ class MomentumEncoder(keras.layers.Layer):
         if not training or self.parts == 1:
             return tf.stop_gradient(self._encode(images, training))
         rows = tf.shape(images)[0]
-        order = self._order(rows, step)
-        parts = tf.split(tf.gather(images, order), self.parts)
-        keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
-        return tf.stop_gradient(tf.gather(keys, tf.math.invert_permutation(order)))
+        replicas, first = distribute.num_replicas(), distribute.first_row(rows)
+        order = self._order(rows * replicas, step)
+        own = tf.gather(distribute.gather(images), order[first : first + rows])
+        with in_parts():
+            parts = tf.split(own, self.parts // replicas)
+            keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
+        keys = tf.gather(distribute.gather(keys), tf.math.invert_permutation(order))
+        return tf.stop_gradient(keys[first : first + rows])
 
     def compute_output_spec(self, images, step=0, training=False):
         return keras.KerasTensor([images.shape[0], self.head.output_shape[-1]], self.compute_dtype)
@@ -88,8 +98,8 @@ class MomentumEncoder(keras.layers.Layer):
         return self.head(self.encoder(images, training=training), training=training)
 
     def _order(self, rows, step):
-        replica = distribute.first_row(rows)  # another order on each replica
-        key = [self.seed, tf.cast(step, tf.int64) * 65536 + tf.cast(replica, tf.int64)]
+        """A permutation of the rows of the global batch, the same on every replica."""
+        key = [self.seed, tf.cast(step, tf.int64) * 65536]
         return tf.random.experimental.stateless_shuffle(tf.range(rows), key, alg="philox")
 
 

@@ -11,6 +11,7 @@ IMAGES = 80
 OPTIONS = {
     "SimCLR": {},
     "MoCo": {"queue_size": 24, "momentum": 0.9, "key_parts": 1},
+    "MoCo, shuffled": {"queue_size": 24, "momentum": 0.9, "key_parts": 4},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
     "InstDisc": {"num_images": IMAGES, "num_negatives": 7},
     "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
@@ -27,7 +28,7 @@ OPTIONS = {
         "key_parts": 1,
     },
 }
-"""What makes each small, and two devices comparable: BN in parts is not the same on two."""
+"""What makes each small; in four parts, so that keys can be shared by one, two and four devices."""
 
 
 def method_of(name):

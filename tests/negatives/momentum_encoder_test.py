@@ -68,6 +68,43 @@ def test_keys_in_parts_are_each_normalised_by_their_own_part(images, float64):
     assert (copy._order(32, 6).numpy() != order).any()
 
 
+def test_the_statistics_of_parts_move_once_by_their_mean(images, float64):
+    _, _, copy = pair(parts=4, seed=3)
+    alone = []
+    for part in copy._order(32, 5).numpy().reshape(4, 8):
+        model = keras.models.clone_model(copy.encoder)
+        model.set_weights(copy.encoder.get_weights())
+        model(images[part], training=True)
+        alone.append([v.numpy() for v in model.variables])
+    copy(images, step=5, training=True)
+    for received, *parts in zip(copy.encoder.variables, *alone, strict=True):
+        np.testing.assert_allclose(received, np.mean(parts, axis=0), rtol=0, atol=1e-12)
+
+
+def test_the_parts_of_two_replicas_are_those_of_one(images, float64, mirrored):
+    """Images of both replicas are in each part; keys come back to where their images are."""
+    images = images.astype("float64")
+    _, _, one = pair(parts=4, seed=3)
+    before = [v.numpy() for v in one.variables]
+    expected = one(images, step=5, training=True)
+    with mirrored.scope():
+        _, _, two = pair(parts=4, seed=3)
+        for variable, value in zip(two.variables, before, strict=True):
+            variable.assign(value)
+
+    def local(context):
+        return tf.split(tf.constant(images), 2)[context.replica_id_in_sync_group]
+
+    values = mirrored.experimental_distribute_values_from_function(local)
+    keys = mirrored.run(tf.function(lambda x: two(x, step=5, training=True)), args=[values])
+    np.testing.assert_allclose(tf.concat(keys.values, 0), expected, rtol=0, atol=1e-12)
+    for received, wanted in zip(two.variables, one.variables, strict=True):
+        np.testing.assert_allclose(received, wanted, rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(*received.value.values)
+    first_part = two._order(32, 5).numpy()[:8]
+    assert 0 < (first_part < 16).sum() < 8
+
+
 def test_in_inference_parts_make_no_difference(images):
     encoder, head, copy = pair(parts=4)
     np.testing.assert_allclose(copy(images), head(encoder(images)), atol=1e-6)
