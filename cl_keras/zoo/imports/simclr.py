@@ -108,7 +108,7 @@ def _drops(key):
 def _tensorflow_errors(path):
     try:
         yield
-    except (ValueError, tf.errors.OpError, RuntimeError) as error:
+    except (ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(f"{path.name}: {getattr(error, 'message', error)}") from error
 
 
