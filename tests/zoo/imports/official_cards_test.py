@@ -1,0 +1,90 @@
+"""The entries of the zoo that are official checkpoints: what their cards say can be so."""
+
+import pathlib
+import re
+
+import pytest
+
+from cl_keras.zoo import cards, imports
+from cl_keras.zoo.imports import architectures
+
+FOLDER = pathlib.Path(__file__).parents[3] / "zoo"
+CARDS = {
+    card.name: card
+    for card in map(cards.read, sorted(FOLDER.glob("*/card.json")))
+    if card.file("encoder").format in imports.FORMATS
+}
+METHODS = {
+    "torchvision": {"supervised"},
+    "moco": {"moco", "moco_v2"},
+    "moco_v3": {"moco_v3"},
+    "pcl": {"pcl_v1", "pcl_v2"},
+    "swav": {"swav", "deepcluster_v2", "sela_v2"},
+    "vissl": {"pirl", "instdisc", "npid_pp", "simclr"},
+    "instdisc": {"instdisc"},
+    "barlow_twins": {"barlow_twins"},
+    "dino": {"dino"},
+    "simclr": {"simclr"},
+}
+HOSTS = {
+    "torchvision": "download.pytorch.org",
+    "pcl": "storage.googleapis.com",
+    "simclr": "storage.googleapis.com",
+    "instdisc": "frontiers.blob.core.windows.net",
+}
+META = "dl.fbaipublicfiles.com"
+
+
+def test_every_format_has_entries_of_all_its_methods():
+    found = {}
+    for card in CARDS.values():
+        found.setdefault(card.file("encoder").format, set()).add(card.method)
+    assert found == METHODS
+    assert METHODS.keys() == imports.FORMATS.keys()
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_network_of_a_card_can_be(name):
+    encoder = CARDS[name].encoder
+    family = architectures.FAMILIES[encoder.name]
+    width = architectures.check_width((round(64 * encoder.width),))
+    assert family.layers(width)[-1].shape[-1] == encoder.features
+    assert (encoder.channels, encoder.stem) == (3, "imagenet")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_file_is_named_at_its_authors(name):
+    [file] = CARDS[name].files
+    assert re.match(r"https://([^/]+)/", file.address)[1] == HOSTS.get(file.format, META)
+    in_name = re.search(r"-([0-9a-f]{8})\.pth$", file.address)
+    assert file.sha256_prefix == (in_name[1] if in_name else None)
+    epochs = re.search(r"(\d+)ep", CARDS[name].tag or "")
+    assert not epochs or CARDS[name].training.epochs == int(epochs[1])
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_figures_have_a_source_and_weights_a_licence(name):
+    card = CARDS[name]
+    assert card.metrics
+    for metric in card.metrics:
+        assert 0.4 < metric.value < 0.9
+        assert metric.source.startswith("https://github.com/")
+    assert card.licence.name
+    assert card.paper
+
+
+def test_no_file_stands_for_two_entries():
+    addresses = [card.file("encoder").address for card in CARDS.values()]
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_the_networks_of_the_formats_have_the_features_that_cards_say():
+    for format_, encoder, features in [
+        ("torchvision", "resnet18", 512),
+        ("torchvision", "resnet34", 512),
+        ("simclr", "resnet50", 2048),
+        ("moco", "resnet50", 2048),
+    ]:
+        assert imports.network(format_, encoder).output_shape == (None, features)
+        named = [card for card in CARDS.values() if card.encoder.name == encoder]
+        assert features in {card.encoder.features for card in named}
