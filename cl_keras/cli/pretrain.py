@@ -194,6 +194,7 @@ def train(run, source, *, strategy=None, service=None, knn_every=1, checkpoint_e
             initial_epoch=place.epoch,
             initial_batch=place.batch,
             callbacks=[*_monitors(config, source, knn_every), *callbacks],
+            verbose="auto" if distribute.is_chief() else 0,
         )
     if source.skipped and distribute.is_chief():
         path = run.folder / "skipped.txt"
