@@ -4,7 +4,8 @@
     python tools/make_catalogue.py --zoo=FOLDER --out=FILE [--base=https://…]   one of your own
 
 It reads FOLDER/<name>/card.json, writes FILE, and beside each card its page, README.md. `--base` is
-the address below which the folders of the entries lie, for those who have the catalogue alone.
+the address below which the folders of the entries lie, for those who have the catalogue alone;
+without it the one that FILE names already is kept.
 """
 
 import argparse
@@ -27,10 +28,15 @@ def main(arguments=None):
     parser.add_argument("--base", help="address below which the folders of the entries lie")
     options = parser.parse_args(arguments)
     entries = catalogue.read_folder(options.zoo)
-    write_atomically(options.out, catalogue_text(entries, options.base))
+    write_atomically(options.out, catalogue_text(entries, options.base or base_of(options.out)))
     for entry in entries:
         write_atomically(options.zoo / entry.card.name / "README.md", page.markdown(entry.card))
     print(f"{options.out}: {len(entries)} entries.")
+
+
+def base_of(path):
+    """The address of the files that a catalogue names, or None."""
+    return catalogue.parse(path.read_bytes(), str(path)).base if path.exists() else None
 
 
 def catalogue_text(entries, base=None):

@@ -141,6 +141,8 @@ def read_folder(folder):
     """The entries of a folder of `<name>/card.json`."""
     found = []
     for path in sorted(pathlib.Path(folder).glob("*/card.json")):
+        if path.is_symlink() or path.parent.is_symlink():
+            raise ValueError(f"{path} leads out of {folder} by a symbolic link: refused.")
         card = cards.parse(_bounded(path), str(path))
         if card.name != path.parent.name:
             raise ValueError(f"{path} is the card of {card.name!r}; folder and name must agree.")

@@ -1,6 +1,7 @@
 """From JSON that nobody vouches for to frozen dataclasses, or a sentence about what is wrong."""
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -47,7 +48,7 @@ def read(kind, value, where):
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object; received {_kind(value)}.")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = [field.name for field in dataclasses.fields(kind)]
     if missing := [name for name in fields if name not in value]:
         raise ValueError(f"{where} lacks {', '.join(missing)}; its fields are {', '.join(fields)}.")
@@ -66,6 +67,9 @@ def read(kind, value, where):
 def as_json(value):
     """What `read` reads, as text: sorted as the fields are, one indented line each."""
     return json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False) + "\n"
+
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def _read(hint, value, where):

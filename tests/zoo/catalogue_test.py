@@ -221,7 +221,7 @@ def test_a_huge_catalogue_is_not_read(own, tmp_path, monkeypatch):
         catalogue.read(str(path))
 
 
-@pytest.mark.parametrize("link", ["file", "entry"])
+@pytest.mark.parametrize("link", ["file", "card", "entry"])
 def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
     outside = tmp_path / "outside"
     (folder / NAME).rename(outside)
@@ -229,8 +229,9 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
         (folder / NAME).symlink_to(outside)
     else:
         (folder / NAME).mkdir()
-        os.replace(outside / "card.json", folder / NAME / "card.json")
-        (folder / NAME / "encoder.npz").symlink_to(outside / "encoder.npz")
+        linked, other = ("encoder.npz", "card.json")[:: 1 if link == "file" else -1]
+        os.replace(outside / other, folder / NAME / other)
+        (folder / NAME / linked).symlink_to(outside / linked)
     for use in (zoo.download, zoo.load):
         with pytest.raises(ValueError, match="by a symbolic link: refused"):
             use(NAME)

@@ -9,6 +9,7 @@ from tests.zoo.server import Server
 def cache_folder(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("CL_KERAS_CACHE", str(folder))
+    monkeypatch.setenv("no_proxy", "*")  # the server is on this machine
     for name in ("CL_KERAS_ZOO", "CL_KERAS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return folder / "zoo"

@@ -14,9 +14,9 @@ from cl_keras.zoo import cards, converted, golden, typed
 from tests.zoo import server as answers
 from tests.zoo.examples import card_of, foreign_file
 
-FIXTURE = pathlib.Path(__file__).parent / "imports" / "fixtures" / "torchvision.pth"
-NAME = "supervised_resnet34_imagenet"
-DESCRIPTION = cards.Encoder("resnet34", 32, 3, 8, "imagenet", 1 / 64)
+FIXTURE = pathlib.Path(__file__).parent / "imports" / "fixtures" / "moco_v2.pth"
+NAME = "moco_v2_resnet18_imagenet"
+DESCRIPTION = cards.Encoder("resnet18", 32, 3, 8, "imagenet", 1 / 64)
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def entry(server, tmp_path, monkeypatch):
     monkeypatch.setenv("CL_KERAS_ZOO", str(folder))
     server.answers["/a.pth"] = FIXTURE.read_bytes()
 
-    def write(description=DESCRIPTION, **changes):
-        file = foreign_file(f"{server.address}/a.pth", **changes)
-        more = {"method": "supervised", "data": "imagenet", "name": NAME}
+    def write(description=DESCRIPTION):
+        file = foreign_file(f"{server.address}/a.pth", format="moco")
+        more = {"method": "moco_v2", "data": "imagenet", "name": NAME}
         card = card_of(file, encoder=description, **more)
         (folder / NAME / "card.json").write_text(typed.as_json(card))
 
@@ -47,7 +47,7 @@ def in_cache(cache_folder, name):
 
 
 def test_a_checkpoint_is_converted_once(entry, server, cache_folder, monkeypatch):
-    expected = features(zoo.import_checkpoint(FIXTURE, "torchvision", image_size=32))
+    expected = features(zoo.import_checkpoint(FIXTURE, "moco", image_size=32))
     first = zoo.load(NAME, progress=False)
     np.testing.assert_array_equal(features(first), expected)
     assert np.abs(expected).max() > 0.01
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_is_none_is_refused(entry, server, tmp_path, cache_fol
         "page": answers.whole(b"<html></html>", Content_Type="text/html"),
         "cut": whole[:-1000],
         "empty": answers.whole(b""),
-        "another method's": FIXTURE.with_name("moco_v2.pth").read_bytes(),
+        "another method's": FIXTURE.with_name("torchvision.pth").read_bytes(),
     }[kind]
     with pytest.raises(ValueError):
         zoo.load(NAME, progress=False)

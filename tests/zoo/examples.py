@@ -18,7 +18,8 @@ def file_of(content, address="encoder.npz", **changes):
 
 def foreign_file(address, **changes):
     """A `cards.File` of which nothing is known but its address."""
-    return file_of(b"", address, format="torchvision", size=None, sha256=None, **changes)
+    unknown = {"format": "torchvision", "size": None, "sha256": None}
+    return file_of(b"", address, **unknown | changes)
 
 
 def card_of(file=None, **changes):

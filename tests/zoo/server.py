@@ -7,9 +7,12 @@ import time
 
 
 class Server:
-    """`answers[path]` is bytes, or a function `(handler, number)` that answers the n-th request."""
+    """Over https, if it is given an `ssl.SSLContext`, else http.
 
-    def __init__(self):
+    `answers[path]` is bytes, or a function `(handler, number)` that answers the n-th request.
+    """
+
+    def __init__(self, tls=None):
         self.answers, self.requests = {}, []
         owner = self
 
@@ -33,9 +36,12 @@ class Server:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
         self._thread.start()
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        port = self._server.server_address[1]
+        self.address = f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}"
 
     def count(self, path):
         """How often a path was asked for."""

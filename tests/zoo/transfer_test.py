@@ -1,4 +1,7 @@
 import dataclasses
+import shutil
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -177,6 +180,40 @@ def test_from_https_it_is_never_led_to_http():
         request, None, 302, "", {}, "https://example.com/b"
     )
     assert followed.full_url == "https://example.com/b"
+
+
+@pytest.fixture
+def secure(tmp_path):
+    """A server over https, and the file of its certificate, which nobody vouches for."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext".split()
+    names = ["subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    server = answers.Server(tls)
+    yield server, certificate
+    server.close()
+
+
+def test_a_certificate_must_be_trusted(secure, target, monkeypatch):
+    server, certificate = secure
+    server.answers["/a.npz"] = CONTENT
+    with pytest.raises(OSError, match="its certificate is not trusted"):
+        get(server, "/a.npz", target)
+    assert not server.requests
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert get(server, "/a.npz", target) == CONTENT
+
+
+def test_a_secure_server_that_leads_to_an_open_one(secure, target, monkeypatch):
+    server, certificate = secure
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server.answers["/a.npz"] = answers.redirect(server.address.replace("https", "http") + "/b")
+    with pytest.raises(ValueError, match="leads from https to 'http://localhost"):
+        get(server, "/a.npz", target)
 
 
 def test_a_server_that_sends_too_slowly_is_given_up(server, target):
