@@ -22,6 +22,13 @@ def test_it_clusters_before_the_epochs_that_it_should(every, epochs):
     assert model.heard == [("batches", epoch) for epoch in epochs]
 
 
+def test_an_epoch_that_is_taken_up_has_its_clusters_already():
+    callback = Recluster("batches")
+    callback.set_model(model := Listener())
+    callback.on_epoch_taken_up(3)
+    assert model.heard == []
+
+
 def test_less_than_every_epoch_is_refused():
     with pytest.raises(ValueError, match="received 0"):
         Recluster("batches", every=0)

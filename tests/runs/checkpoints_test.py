@@ -1,11 +1,14 @@
+import json
 import resource
 import signal
 
 import numpy as np
 import pytest
 
+from cl_keras import distribute
 from cl_keras.runs import CheckpointCallback, Checkpoints, Place
 from tests.tiny import tiny_simclr
+from tools.die_in_write import SPOTS, Death
 
 FILES = [
     [f"epoch-{epoch:05d}-batch-0000000.{kind}" for kind in ("npz", "json")] for epoch in range(1, 5)
@@ -131,6 +134,163 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(images, tmp_pa
         )
     assert [record["epoch"] for record in checkpoints.list()] == [2, 3]
     assert_same_state(tiny_restored(checkpoints), good)
+
+
+def logged(*logs, **options):
+    """A function of a folder, to checkpoints of one epoch after the other with these logs."""
+
+    def saved(folder):
+        model, checkpoints = tiny_simclr(), Checkpoints(folder, **options)
+        for epoch, log in enumerate(logs, 1):
+            model.step.assign(10 * epoch)
+            checkpoints.save(model, epoch, logs=log)
+        return checkpoints
+
+    return saved
+
+
+@pytest.mark.parametrize(
+    "saved, best, kept",
+    [
+        (logged({"loss": 2.0}, {"loss": 1.0}, {"loss": 3.0}, {"loss": 4.0}), 2, [2, 3, 4]),
+        (logged({"loss": 2.0}, {"loss": 3.0}, {"loss": 1.0}, {"loss": 4.0}), 3, [3, 4]),
+        (logged({"loss": 1.0, "knn": 0.4}, {"loss": 2.0, "knn": 0.6}, {}, {}), 2, [2, 3, 4]),
+        (logged({"knn": 0.6}, {"knn": float("nan"), "loss": 1.0}, {"knn": 0.5}, keep=1), 1, [1, 3]),
+        (logged({"a": 2}, {"a": 3}, {"a": 1}, {}, monitor="a", mode="max", keep=1), 2, [2, 4]),
+        (logged({"a": 2}, {"a": 1}, {"a": 3}, {}, monitor="a", mode="min", keep=1), 2, [2, 4]),
+        (logged({}, {}, {}, keep=1), None, [3]),
+    ],
+)
+def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
+    checkpoints = saved(tmp_path)
+    assert [record["epoch"] for record in checkpoints.list()] == kept
+    assert {path.name for path in tmp_path.glob("epoch-*")} == {
+        name for epoch in kept for name in FILES[epoch - 1]
+    }
+    assert checkpoints.restore(tiny_simclr()).epoch == kept[-1]
+    if best is None:
+        assert checkpoints.best() is None
+        with pytest.raises(OSError, match="holds no best checkpoint"):
+            checkpoints.restore_best(tiny_simclr())
+    else:
+        again = tiny_simclr()
+        assert checkpoints.restore_best(again) == Place(best, 0, 10 * best)
+        assert int(again.step) == 10 * best
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        assert manifest["best"] == FILES[best - 1][0]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"keep": 0}, "keep must be at least 1 checkpoint; received 0"),
+        ({"monitor": "purity"}, "mode must be .* good of 'purity'; received None"),
+        ({"monitor": "knn", "mode": "high"}, "received 'high'"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(tmp_path, **options)
+
+
+def places(size, count):
+    """The first and last bytes, and others evenly between them."""
+    return sorted({*range(8), *range(size - 8, size), *np.linspace(0, size - 1, count, dtype=int)})
+
+
+def test_every_flipped_byte_is_found_and_costs_at_most_the_newest(tmp_path, caplog):
+    """Steps 10 and 20 are told apart by the model's step alone; nothing else may ever come back."""
+    checkpoints, model = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path), tiny_simclr()
+    flipped = 0
+    for name in [*FILES[1], FILES[0][1], "manifest.json"]:
+        data, step = (tmp_path / name).read_bytes(), 10 if name.endswith("npz") else 20
+        for place in places(len(data), 100):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << place % 8
+            (tmp_path / name).write_bytes(damaged)
+            caplog.clear()
+            assert checkpoints.restore(model) == Place(step // 10, 0, step), (name, place)
+            assert int(model.step) == step
+            assert "is broken" in caplog.text and name in caplog.text, (name, place)
+            flipped += 1
+        (tmp_path / name).write_bytes(data)
+    assert flipped > 400
+    caplog.clear()
+    assert checkpoints.restore(model).step == 20 and not caplog.text
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "epoch-*.json"])
+def test_the_manifest_and_the_records_stand_in_for_each_other(lost, tmp_path):
+    checkpoints = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path)
+    records = checkpoints.list()
+    for path in tmp_path.glob(lost):
+        path.unlink()
+    assert checkpoints.list() == records and checkpoints.restore(tiny_simclr()).epoch == 2
+
+
+def test_without_any_whole_record_nothing_is_begun_anew(tmp_path):
+    checkpoints = logged({"loss": 2.0})(tmp_path)
+    for path in tmp_path.glob("*.json"):
+        path.write_bytes(b"{")
+    with pytest.raises(OSError, match="None of the checkpoints in .* is whole"):
+        checkpoints.restore(tiny_simclr())
+
+
+class Died(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("spot", SPOTS)
+def test_death_within_the_write_leaves_the_old_or_the_new(spot, tmp_path, monkeypatch):
+    """As tools/kill_test.py, which kills processes; here an exception comes at the same spots."""
+
+    def die():
+        raise Died
+
+    folder = tmp_path / "checkpoints"
+    checkpoints, model = logged({"loss": 1.0}, {"loss": 2.0}, keep=1)(folder), tiny_simclr()
+    checkpoints.restore(model)
+    model.step.assign(30)
+    with monkeypatch.context() as patched:
+        Death(spot, die=die).arm(patched.setattr)
+        # A death while old ones are removed needs some to remove.
+        patched.setattr(checkpoints, "keep", 1)
+        with pytest.raises(Died):
+            checkpoints.save(model, 3, logs={"loss": 0.5})
+    # The record's name is what makes a checkpoint count.
+    is_new = SPOTS.index(spot) >= SPOTS.index("renamed the record")
+    again = tiny_simclr()
+    assert checkpoints.restore(again).step == int(again.step) == (30 if is_new else 20)
+    # The next checkpoint tidies up.
+    checkpoints.save(model, 4, logs={"loss": 0.1})
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", *FILES[3]}
+
+
+def test_all_replicas_go_on_from_one_checkpoint(tmp_path, mirrored):
+    """The metrics of each replica too, which TensorFlow would share out among them."""
+    checkpoints, models = Checkpoints(tmp_path), []
+    for _ in range(2):
+        with mirrored.scope():
+            models.append(tiny_simclr())
+    two, again = models
+    for copy in two.loss_metric.total.value.values:
+        copy.assign(0.1)
+    kernel = two.trainable_variables[0]
+    kernel.assign(kernel + 1)
+    two.step.assign(7)
+    checkpoints.save(two, 1)
+    assert checkpoints.restore(again) == Place(1, 0, 7)
+    assert_same_state(again, state(two))
+    for model in models:
+        copies = model.loss_metric.total.value.values
+        assert [copy.numpy() for copy in copies] == [np.float32(0.1)] * 2
+
+
+def test_workers_that_see_different_folders_are_told_so(tmp_path, monkeypatch):
+    checkpoints = logged({"loss": 1.0})(tmp_path)
+    monkeypatch.setattr(distribute, "from_every_worker", lambda step: [step, 0])
+    with pytest.raises(OSError, match="of the steps 10, 0. All must see one shared folder"):
+        checkpoints.restore(tiny_simclr())
 
 
 def tiny_restored(checkpoints):

@@ -1,0 +1,157 @@
+"""`fit` from the middle of an epoch: what the callbacks, the history and the images see of it."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from tests.tiny import tiny_simclr
+
+STEPS = 4
+"""Of an epoch: 32 images in batches of 8."""
+
+
+class Heard(keras.callbacks.Callback):
+    """Writes down what it is told, and where."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard, self.indices = [], []
+
+    def on_train_begin(self, logs=None):
+        self.heard.append("train")
+
+    def on_train_end(self, logs=None):
+        self.heard.append("end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.heard.append(f"epoch {epoch}")
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.heard.append(f"begin {batch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.heard.append(f"batch {batch}")
+        assert set(logs) == {"loss", "contrastive_accuracy"}
+
+
+class HeardMore(Heard):
+    def on_epoch_taken_up(self, epoch, logs=None):
+        self.heard.append(f"taken up {epoch}")
+
+
+class Context(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def __enter__(self):
+        self.log.append("in")
+
+    def __exit__(self, *error):
+        self.log.append("out")
+
+
+def eager(per_execution=1):
+    model = tiny_simclr()
+    model.compile(model.optimizer, run_eagerly=True, steps_per_execution=per_execution)
+    return model
+
+
+def fit(model, images, **options):
+    return model.fit(images, **({"batch_size": 8, "verbose": 0} | options)).history
+
+
+@pytest.mark.parametrize("kind, begin", [(Heard, "epoch 1"), (HeardMore, "taken up 1")])
+def test_callbacks_hear_of_the_steps_that_are_done_here_alone(kind, begin, images):
+    callback, model = kind(), eager()
+    fit(model, images, epochs=3, initial_epoch=1, initial_batch=2, callbacks=[callback])
+    first = [begin, "begin 2", "batch 2", "begin 3", "batch 3"]
+    second = ["epoch 2", *(f"{what} {n}" for n in range(4) for what in ("begin", "batch"))]
+    assert callback.heard == ["train", *first, *second, "end"]
+    assert int(model.step) == 6
+    fit(model, images)
+    assert int(model.step) == 10, "afterwards all steps are done again"
+
+
+@pytest.mark.parametrize("per_execution", [1, 2])
+def test_the_logs_are_those_of_the_whole_epoch(per_execution, images):
+    """In one model, whose state stands still between the two: what a checkpoint does."""
+    expected = fit(eager(per_execution), images, epochs=2)
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.step) == STEPS + 2:
+                raise InterruptedError
+
+    model = eager(per_execution)
+    with pytest.raises(InterruptedError):
+        fit(model, images, epochs=2, callbacks=[Stop()])
+    received = fit(model, images, epochs=2, initial_epoch=1, initial_batch=2)
+    assert received == {log: values[1:] for log, values in expected.items()}
+
+
+def seen_by(model):
+    """Puts the indices of every batch that the model trains on into the list it returns."""
+    seen, step = [], model.train_step
+
+    def recorded(data):
+        seen.append(data["index"].numpy().tolist())
+        return step(data)
+
+    model.train_step = recorded
+    return seen
+
+
+@pytest.mark.parametrize("steps_per_epoch", [None, 3])
+def test_the_images_are_those_that_would_have_come(steps_per_epoch, images):
+    options = {"epochs": 3, "steps_per_epoch": steps_per_epoch}
+    whole, rest = eager(), eager()
+    expected, received = seen_by(whole), seen_by(rest)
+    fit(whole, images, **options)
+    fit(rest, images, initial_epoch=1, initial_batch=2, **options)
+    assert received == expected[(steps_per_epoch or STEPS) + 2 :]
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_dataset_of_ones_own_is_taken_up_too(endless, images):
+    dataset = tf.data.Dataset.from_tensor_slices({"image": images, "index": range(32)}).batch(8)
+    model = eager()
+    received = seen_by(model)
+    options = {"batch_size": None, "epochs": 2, "initial_batch": 3}
+    if endless:
+        fit(model, dataset.repeat(), steps_per_epoch=4, **options)
+    else:
+        fit(model, dataset, **options)
+    assert [index[0] for index in received] == [24, 0, 8, 16, 24]
+
+
+@pytest.mark.parametrize(
+    "batch, per_execution, message",
+    [
+        (5, 1, "initial_batch must be from 0 to 4; received 5"),
+        (-1, 1, "initial_batch must be from 0 to 4; received -1"),
+        (3, 2, "initial_batch=3 must divide by steps_per_execution=2"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(batch, per_execution, message, images):
+    with pytest.raises(ValueError, match=message):
+        fit(eager(per_execution), images, initial_batch=batch)
+
+
+def test_an_epoch_of_unknown_length_has_no_middle(images):
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat()
+    with pytest.raises(ValueError, match="give steps_per_epoch"):
+        fit(eager(), dataset, batch_size=None, initial_batch=1)
+
+
+def test_contexts_among_the_callbacks_are_left_after_an_error_too(images):
+    class Failing(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise InterruptedError
+
+    context, model = Context(), eager()
+    fit(model, images, callbacks=[context])
+    assert context.log == ["in", "out"]
+    with pytest.raises(InterruptedError):
+        fit(model, images, callbacks=[context, Failing()])
+    assert context.log == ["in", "out"] * 2

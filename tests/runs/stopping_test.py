@@ -1,0 +1,76 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from cl_keras.runs.stopping import Preempted, StopRequest
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def handlers():
+    """Handlers of the test's own for both signals; what they were before comes back."""
+    heard = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [
+        signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers
+    ]
+    yield heard
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number, error", [(15, Preempted), (2, KeyboardInterrupt)])
+def test_a_signal_is_noted_and_answered_when_asked(number, error, handlers):
+    with StopRequest() as stop:
+        stop.answer()
+        send(number)
+        assert stop.received == number
+        with pytest.raises(error):
+            stop.answer()
+    assert not handlers
+
+
+def test_afterwards_the_handlers_are_as_they_were(handlers):
+    with pytest.raises(ValueError), StopRequest():
+        raise ValueError
+    send(signal.SIGTERM)
+    send(signal.SIGINT)
+    assert handlers == [signal.SIGTERM, signal.SIGINT]
+
+
+def test_a_second_ctrl_c_does_not_wait(handlers):
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+        send(signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        send(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_stays_so(handlers):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest() as stop:
+        send(signal.SIGINT)
+        assert stop.received is None
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_another_thread_changes_nothing(handlers):
+    inside = []
+
+    def run():
+        with StopRequest():
+            inside.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert inside == [before]
+
+
+def test_it_is_an_end_of_the_process_with_a_code_of_its_own():
+    assert issubclass(Preempted, SystemExit) and Preempted().code == os.EX_TEMPFAIL == 75
