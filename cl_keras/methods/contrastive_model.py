@@ -1,19 +1,16 @@
 """What every contrastive method shares: the step, the loop, and what `fit` accepts."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from cl_keras import distribute, losses
-from cl_keras.data import Batches, Source, load
+from cl_keras.data import Batches
 from cl_keras.encoders import as_encoder
 from cl_keras.losses.info_nce import check_temperature
 from cl_keras.methods import checks, gradients, inputs, taken_up
 from cl_keras.methods.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
-
-DEFAULT_BATCH_SIZE = 256
 
 
 class ContrastiveModel(keras.Model):
@@ -174,16 +171,11 @@ class ContrastiveModel(keras.Model):
     def train_step(self, data):
         views, index = self._views_of(data, self.seed, self.step.value)
         self.prepare()
-        total, remembered, parts = None, [], self.gradient_accumulation
-        for part in range(parts):
-            # A part waits for the one before: else the activations of all were alive at once.
-            done = [slope for slope in total or [] if slope is not None]
-            with distribute.part_of_batch(part, parts), tf.control_dependencies(done):
-                slopes, kept = self._gradients(*_part_of((views, index), part, parts))
-            total = slopes if total is None else _sums(total, slopes)
-            remembered.append(kept)
-        gradients.apply(self.optimizer, total, self.trainable_variables)
-        self.advance(tf.nest.map_structure(_rows_of_all, *remembered))
+        slopes, remembered = gradients.in_parts(
+            self._gradients, (views, index), self.gradient_accumulation
+        )
+        gradients.apply(self.optimizer, slopes, self.trainable_variables)
+        self.advance(remembered)
         self.step.assign_add(1)
         return {metric.name: metric.result() for metric in self.metrics}
 
@@ -362,23 +354,10 @@ class ContrastiveModel(keras.Model):
 
     def _image_batches(self, x, batch_size, *, shuffle):
         """Any form of images as a dataset of batches, checked."""
-        if isinstance(x, np.ndarray) or tf.is_tensor(x):
-            x = load(np.asarray(x))
-        if isinstance(x, Source):
-            size = batch_size or min(DEFAULT_BATCH_SIZE, len(x))
-            x = x.batches(size, seed=self.seed, shuffle=shuffle, drop_remainder=True)
-        elif batch_size is not None:
-            raise ValueError(
-                "batch_size is for arrays and sources; a dataset brings its own batches."
-            )
-        if not isinstance(x, tf.data.Dataset):
-            raise ValueError(
-                "images must be a uint8 array, a source of data.load, its .batches(...), or a "
-                f"tf.data.Dataset; received {type(x).__name__}."
-            )
+        batches = inputs.image_batches(x, batch_size, seed=self.seed, shuffle=shuffle)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_batches(x, self.encoder, replicas, self.gradient_accumulation)
-        return x
+        checks.check_batches(batches, self.encoder, replicas, self.gradient_accumulation)
+        return batches
 
     # Files.
 
@@ -402,20 +381,3 @@ class ContrastiveModel(keras.Model):
             for key, value in config.items()
         }
         return cls(**built)
-
-
-def _part_of(tensors, part, parts):
-    """The rows of one of several parts, in a structure of tensors and None."""
-
-    def rows(tensor):
-        return None if tensor is None else tf.split(tensor, parts)[part]
-
-    return tensors if parts == 1 else tf.nest.map_structure(rows, tensors)
-
-
-def _rows_of_all(*parts):
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
-
-
-def _sums(first, second):
-    return [a if b is None else a + b for a, b in zip(first, second, strict=True)]

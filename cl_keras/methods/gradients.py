@@ -6,6 +6,44 @@ import tensorflow as tf
 from cl_keras import distribute
 
 
+def in_parts(function, batch, parts):
+    """Gradients of a batch that is taken in parts, one after the other.
+
+    Args:
+        function: of a part of `batch`, its tensors as arguments; to a list of gradients, None
+            among them, and a structure of tensors `[b, ...]`.
+        batch: tuple of structures of tensors `[b, ...]` and None.
+        parts: number of parts, which divides b.
+
+    Returns:
+        The sums of the gradients, and the rows of all parts.
+    """
+    sums, kept = None, []
+    for part in range(parts):
+        # A part waits for the one before: else the activations of all were alive at once.
+        done = [gradient for gradient in sums or [] if gradient is not None]
+        with distribute.part_of_batch(part, parts), tf.control_dependencies(done):
+            gradients, rows = function(*_part_of(batch, part, parts))
+        sums = gradients if sums is None else _sums(sums, gradients)
+        kept.append(rows)
+    return sums, kept[0] if parts == 1 else tf.nest.map_structure(_rows_of_all, *kept)
+
+
+def _part_of(batch, part, parts):
+    def rows(tensor):
+        return None if tensor is None else tf.split(tensor, parts)[part]
+
+    return batch if parts == 1 else tf.nest.map_structure(rows, batch)
+
+
+def _rows_of_all(*parts):
+    return None if parts[0] is None else tf.concat(parts, axis=0)
+
+
+def _sums(first, second):
+    return [a if b is None else a + b for a, b in zip(first, second, strict=True)]
+
+
 def apply(optimizer, gradients, variables):
     """Applies the sum of every replica's gradients.
 

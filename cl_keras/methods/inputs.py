@@ -1,8 +1,38 @@
-"""What goes into `fit` and `evaluate` where several workers share a batch."""
+"""What goes into `fit` and `evaluate`: images in any form, on any number of workers."""
 
+import numpy as np
 import tensorflow as tf
 
-from cl_keras.data import Batches
+from cl_keras.data import Batches, Source, load
+
+DEFAULT_BATCH_SIZE = 256
+
+
+def image_batches(x, batch_size, *, seed, shuffle):
+    """Images as a dataset of batches.
+
+    Args:
+        x: a uint8 array, a source of `data.load`, or a `tf.data.Dataset`, which is left as it is.
+        batch_size: of an array or a source; None for the default.
+        seed: of the order.
+        shuffle: whether there is one other than that of the images.
+
+    Raises:
+        ValueError: for images in another form.
+    """
+    if isinstance(x, np.ndarray) or tf.is_tensor(x):
+        x = load(np.asarray(x))
+    if isinstance(x, Source):
+        size = batch_size or min(DEFAULT_BATCH_SIZE, len(x))
+        return x.batches(size, seed=seed, shuffle=shuffle, drop_remainder=True)
+    if batch_size is not None:
+        raise ValueError("batch_size is for arrays and sources; a dataset brings its own batches.")
+    if isinstance(x, tf.data.Dataset):
+        return x
+    raise ValueError(
+        "images must be a uint8 array, a source of data.load, its .batches(...), or a "
+        f"tf.data.Dataset; received {type(x).__name__}."
+    )
 
 
 def for_workers(strategy, dataset, begin=lambda dataset: dataset):
