@@ -64,6 +64,18 @@ def test_a_file_of_python_2_is_read(tmp_path):
         np.testing.assert_array_equal(checkpoint.array(checkpoint.value["w"]), value)
 
 
+def test_a_module_that_was_saved_whole_is_passed_over(tmp_path):
+    """As InstDisc's memory bank: its class stands in the file with its source text."""
+    kind = writer.name("lib.NCEAverage", "NCEAverage")
+    source = writer.text("lib/NCEAverage.py") + writer.text("import os; os.system('touch canary')")
+    made = writer.Raw(b"(" + writer.text("module") + kind + source + b"tQ)\x81}b")
+    value = np.arange(3, dtype="<f4")
+    writer.write_old(tmp_path / "file.pth", {"lemniscate": made, "w": value})
+    with torch_file.open_checkpoint(tmp_path / "file.pth") as checkpoint:
+        assert checkpoint.value["lemniscate"].name == "lib.NCEAverage.NCEAverage"
+        np.testing.assert_array_equal(checkpoint.array(checkpoint.value["w"]), value)
+
+
 def test_numbers_that_nobody_asks_for_stay_on_the_disk(tmp_path):
     bank = np.zeros(2**24, "<f4")
     writer.write_old(tmp_path / "file.pth", {"bank": bank, "w": np.ones(3, "<f4")})
