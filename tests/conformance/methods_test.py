@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from cl_keras import data, export, methods
 from cl_keras.runs import Checkpoints
-from tests.conformance.descriptors import IMAGES, OPTIONS, make, method_of
+from tests.conformance.descriptors import OPTIONS, make, method_of
+from tests.conformance.replicas import images, state
 
 every_method = pytest.mark.parametrize("name", OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def source():
-    coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
-    return data.load(tf.image.resize(coarse, [12, 12]).numpy().astype("uint8"))
+    return data.load(images())
 
 
 def fit(model, source, **options):
@@ -29,29 +29,8 @@ def assert_same(received, expected, atol=0.0):
         np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=a.path)
 
 
-def state(model):
-    """Every variable but those of the metrics, which begin anew at each epoch."""
-    metrics = {id(v) for metric in model.metrics for v in metric.variables}
-    own = [v for v in model.variables if id(v) not in metrics]
-    return [*own, *model.optimizer.variables]
-
-
 def test_every_public_method_is_in_the_list():
     assert set(map(method_of, OPTIONS)) == set(methods.__all__) - {"ContrastiveModel"}
-
-
-@every_method
-def test_two_devices_equal_one(name, source, float64, mirrored):
-    """Loss and every variable after five steps; the copies are alike bit for bit."""
-    one = make(name)
-    alone = fit(one, source)
-    with mirrored.scope():
-        two = make(name)
-    np.testing.assert_allclose(fit(two, source), alone, rtol=0, atol=1e-9)
-    assert_same(state(two), state(one), atol=1e-9)
-    for variable in state(two):
-        copies = variable.value.values
-        np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
 
 
 @every_method
