@@ -123,8 +123,8 @@ class ClusterMemory(keras.layers.Layer):
                 iterations=self.iterations,
                 seed=[self.seed, epoch, head],
             )
-        self.centroids.assign(centroids)
-        self.assignments.assign(assignments)
+        self.centroids.assign(distribute.from_chief(centroids))
+        self.assignments.assign(distribute.from_chief(assignments))
 
     def get_config(self):
         return {

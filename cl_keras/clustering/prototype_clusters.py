@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cl_keras import distribute
 from cl_keras.clustering.cluster_memory import UNKNOWN
 from cl_keras.clustering.k_means import spherical_k_means
 
@@ -66,9 +67,10 @@ class PrototypeClusters(keras.layers.Layer):
         centroids, clusters = spherical_k_means(vectors, self.num_clusters, seed=seed)
         assignments = np.full([self.num_images], UNKNOWN, np.int32)
         assignments[index] = clusters
-        self.centroids.assign(centroids)
-        self.assignments.assign(assignments)
-        self.concentrations.assign(concentrations_of(vectors, centroids, clusters, temperature))
+        concentrations = concentrations_of(vectors, centroids, clusters, temperature)
+        self.centroids.assign(distribute.from_chief(centroids))
+        self.assignments.assign(distribute.from_chief(assignments))
+        self.concentrations.assign(distribute.from_chief(concentrations))
 
     def get_config(self):
         return {

@@ -11,11 +11,18 @@ from cl_keras.distribute.global_batch import (
     write_rows,
 )
 from cl_keras.distribute.strategies import strategy
-from cl_keras.distribute.workers import from_every_worker, is_chief, num_workers, worker
+from cl_keras.distribute.workers import (
+    from_chief,
+    from_every_worker,
+    is_chief,
+    num_workers,
+    worker,
+)
 
 __all__ = [
     "batch_row",
     "first_row",
+    "from_chief",
     "from_every_worker",
     "gather",
     "is_chief",

@@ -60,6 +60,29 @@ def from_every_worker(number) -> list[int]:
     return gathered[::replicas].tolist()
 
 
+def from_chief(array):
+    """The chief's `array`, on every worker, bit for bit. All of them must call it.
+
+    For what each worker computes for itself, outside of a step: another kind of processor may
+    round another way, and copies that differ stay so.
+
+    Args:
+        array: NumPy array, of the same shape and type on each worker.
+    """
+    strategy = several_workers()
+    if strategy is None:
+        return array
+
+    @tf.function
+    def chosen(own):
+        context = tf.distribute.get_replica_context()
+        first = tf.equal(context.replica_id_in_sync_group, 0)
+        return context.all_reduce("SUM", tf.where(first, own, tf.zeros_like(own)))
+
+    received = strategy.run(chosen, args=(tf.constant(array),))
+    return strategy.experimental_local_results(received)[0].numpy()
+
+
 def _tasks(strategy):
     """Job and number of each task, the chief first."""
     spec = strategy.cluster_resolver.cluster_spec()
