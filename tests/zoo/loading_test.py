@@ -154,7 +154,7 @@ def test_a_hostile_configuration_builds_nothing(entry, tmp_path, changes, messag
 def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path):
     card, _ = entry
     pretraining = dataclasses.replace(card.files[0], part="pretraining")
-    for field in CONFIG:
+    for field in ("method", "views", "images", "batch_size", "learning_rate", "seed"):
         config = {key: value for key, value in CONFIG.items() if key != field}
         training = dataclasses.replace(card.training, config=config)
         rewrite(tmp_path, card, files=(card.files[0], pretraining), training=training)
