@@ -13,6 +13,7 @@ if importlib.util.find_spec("tensorflow") is None:
 from cl_keras import (
     clustering,
     data,
+    distribute,
     encoders,
     evaluation,
     export,
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "clustering",
     "data",
+    "distribute",
     "encoders",
     "evaluation",
     "export",
