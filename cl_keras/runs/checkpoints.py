@@ -111,7 +111,9 @@ class Checkpoints:
 
         Raises:
             OSError: if it cannot be written; the earlier checkpoints stay.
+            FloatingPointError: if a weight is NaN or infinite; likewise.
         """
+        state.check_finite(model)
         name = f"epoch-{epoch:05d}-batch-{batch:07d}"
         path = self.folder / f"{name}.npz"
         try:

@@ -12,6 +12,22 @@ def values_of(model):
     return {name: _copies(variable)[0].numpy() for name, variable in _variables(model).items()}
 
 
+def check_finite(model):
+    """The weights must be numbers. The loss shows only a step later that they are none any more.
+
+    Raises:
+        FloatingPointError: if one is not finite.
+    """
+    for variable in model.trainable_variables:
+        if not np.isfinite(_copies(variable)[0].numpy()).all():
+            raise FloatingPointError(
+                f"After step {int(model.step.numpy())} the weights {variable.path} are no longer "
+                "finite, so they are not saved; the last checkpoint is as it was. Usual causes: a "
+                "learning rate that is too high or has no warm-up, or a temperature that is too "
+                "low."
+            )
+
+
 def assign(model, path):
     """Gives a compiled model and its optimizer what `np.savez(path, **values_of(model))` wrote.
 

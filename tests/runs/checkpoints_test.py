@@ -136,6 +136,15 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(images, tmp_pa
     assert_same_state(tiny_restored(checkpoints), good)
 
 
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    checkpoints, model = logged({"loss": 1.0})(tmp_path), tiny_simclr()
+    kernel = model.trainable_variables[0]
+    kernel.assign(np.where(np.arange(kernel.shape[-1]) == 1, np.inf, kernel.numpy()))
+    with pytest.raises(FloatingPointError, match="After step 0 the weights .* no longer finite"):
+        checkpoints.save(model, 2)
+    assert [record["epoch"] for record in checkpoints.list()] == [1]
+
+
 def logged(*logs, **options):
     """A function of a folder, to checkpoints of one epoch after the other with these logs."""
 
