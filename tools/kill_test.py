@@ -79,7 +79,8 @@ def survives(folder, arguments):
     moments = sorted(draws.randrange(last) for _ in deaths)
     for number, (spot, moment) in enumerate(zip(deaths, moments, strict=True), 1):
         if spot is None:
-            how = kill_at(start, run, moment, draws)
+            how, word = kill_at(start, run, moment, draws)
+            complaints += word
         else:
             count = draws.randint(1, 3)
             (process,) = start(run, "tools/die_in_write.py", spot, str(count))
@@ -161,7 +162,11 @@ class Starter:
 
 
 def kill_at(start, run, moment, draws):
-    """Kills a process of the run soon after a step is saved; the moment after is a random one."""
+    """Kills a process of the run soon after a step is saved; the moment after is a random one.
+
+    Returns:
+        What happened, and a list of what should not have.
+    """
     begin, processes = time.monotonic(), start(run)
     if newest_step(run) >= moment:  # an earlier death came late; so this one comes as it starts
         time.sleep(draws.uniform(0, 10))
@@ -170,15 +175,20 @@ def kill_at(start, run, moment, draws):
     time.sleep(draws.uniform(0, 0.3))
     victim = draws.randrange(len(processes))
     processes[victim].kill()
-    codes = [process.wait(PATIENCE) for process in processes]
+    processes[victim].wait()
     how = f"killed after {time.monotonic() - begin:.1f} s"
-    if len(processes) > 1:
-        other = 1 - victim
-        word = [line for line in start.log(other).splitlines() if line.startswith("cl-keras")]
-        how = f"worker {victim} {how}; the other: exit {codes[other]}, {word[-1:]}"
-        if codes[other] in (0, -6, -11):
-            raise SystemExit(f"The other worker ended with {codes[other]}:\n{start.log(other)}")
-    return how
+    if len(processes) == 1:
+        return how, []
+    other, how = 1 - victim, f"worker {victim} {how}"
+    try:
+        code = processes[other].wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        processes[other].kill()
+        processes[other].wait()
+        return how, [f"the other worker did not end in {PATIENCE} s:\n{start.log(other)}"]
+    word = start.log(other).rpartition("cl-keras pretrain: ")[2].strip()
+    wrong = [] if code == 1 else [f"the other worker ended with {code}:\n{start.log(other)}"]
+    return f"{how}; the other: exit {code}, {word[:120]!r}", wrong
 
 
 def end_well(processes):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cl_keras.cli import demo, main
+from cl_keras.runs import Checkpoints, Run
 
 FLAGS = [
     "--encoder=small_resnet",
@@ -138,34 +139,51 @@ def test_export_serves_and_classifies(finished, photos, tmp_path):
     assert answer in (b"cats", b"dogs")
 
 
-def final_weights(run):
-    return [v.numpy() for v in keras.models.load_model(run / "encoder.keras").variables]
+def newest(run):
+    """The record of a run's last checkpoint."""
+    records = Checkpoints(run / "checkpoints").list()
+    return records[-1] if records else None
 
 
-def test_a_killed_run_ends_as_one_that_was_not(photos, tmp_path):
-    """SIGKILL at a random moment after the first checkpoint; then the same command again."""
-    command = [sys.executable, "-m", "cl_keras.cli.main"]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+def test_however_a_run_is_ended_it_ends_as_one_that_was_not(photos, tmp_path):
+    """SIGTERM, SIGKILL at a random moment and within the write; then the same command again."""
 
-    def start(run):
-        arguments = pretrain_arguments(photos, run, "--epochs=40", "--knn_every=40")
-        return subprocess.Popen([*command, *arguments], env=environment, stdout=subprocess.DEVNULL)
+    def start(run, *program):
+        arguments = pretrain_arguments(photos, run, "--epochs=40", "--knn_every=20")
+        command = [sys.executable, *(program or ["-m", "cl_keras.cli.main"]), *arguments]
+        return subprocess.Popen(
+            [*command, "--checkpoint_every_steps=3"],
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.DEVNULL,
+        )
 
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    def start_and_send(run, number, wait):
+        """Sends a signal so many seconds after the first checkpoint of the process."""
+        before, process = newest(run), start(run)
+        while newest(run) == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(wait)
+        process.send_signal(number)
+        return process.wait()
+
+    whole, ended = tmp_path / "whole", tmp_path / "ended"
     assert start(whole).wait() == 0
-    process = start(killed)
-    while not (killed / "checkpoints" / "manifest.json").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(random_module.Random().uniform(0, 1.5))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = json.loads((killed / "checkpoints" / "manifest.json").read_text())[-1]["epoch"]
-    assert done < 40
-    assert start(killed).wait() == 0
-    for received, expected in zip(final_weights(killed), final_weights(whole), strict=True):
-        np.testing.assert_array_equal(received, expected)
-    assert len((killed / "metrics.csv").read_text().splitlines()) == 41
+    assert start_and_send(ended, signal.SIGTERM, wait=0) == main.PREEMPTED
+    assert start_and_send(ended, signal.SIGKILL, random_module.Random().uniform(0, 0.5)) == -9
+    for spot in ("renamed the arrays", "half of the manifest", "first of the old ones removed"):
+        assert start(ended, "tools/die_in_write.py", spot, "2").wait() == -9
+    assert 0 < newest(ended)["epoch"] < 40
+    assert start(ended).wait() == 0
+
+    assert newest(ended)["step"] == newest(whole)["step"] == 160
+    received, expected = (np.load(r / "checkpoints" / newest(r)["file"]) for r in (ended, whole))
+    for name in expected.files:
+        np.testing.assert_array_equal(received[name], expected[name])
+    received, expected = Run(ended).metrics(), Run(whole).metrics()
+    for column in set(expected) - {"seconds", "images_per_second"}:
+        assert received[column] == expected[column], column
+    assert len(expected["loss"]) == 40 and expected["knn"][19] is not None
 
 
 def test_the_demo_is_a_configuration_of_pretrain():
