@@ -92,13 +92,23 @@ def test_less_than_every_step_is_refused(checkpoints):
         CheckpointCallback(checkpoints, every_steps=0)
 
 
+@pytest.fixture
+def interruptible():
+    """As a shell starts a program: one that it starts in the background ignores ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def kill(number):
     return lambda: os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("number, error", [(15, Preempted), (2, KeyboardInterrupt)])
 @pytest.mark.parametrize("step, saved", [(2, [(0, 2)]), (4, [(0, 4)]), (5, [(1, 0), (1, 1)])])
-def test_a_signal_saves_and_ends(number, error, step, saved, images, model, checkpoints):
+def test_a_signal_saves_and_ends(
+    number, error, step, saved, images, model, checkpoints, interruptible
+):
     """Also after the last step of an epoch, before what comes at its end."""
     before = signal.getsignal(number)
     with pytest.raises(error):
