@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
-	@echo "make test       lint, layering, unit tests, wheel: a quarter of an hour"
+	@echo "make test       lint, layering, unit tests, wheel: about ten minutes"
 	@echo "make lint       lint alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
 
