@@ -13,9 +13,6 @@ TOLERANCE = 1e-9
 EVERY_METHOD = [name for name in OPTIONS if "," not in name]
 """Without variants, for the ways that take longest."""
 
-ONE_OF_EACH_KIND = ["SimCLR", "MoCo", "InstDisc", "SwAV", "DeepCluster"]
-"""What the replicas share: the batch, the queue, the bank, the codes, the cluster memory."""
-
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
@@ -81,8 +78,8 @@ def test_replicas_equal_one(on, names, alone, tmp_path):
 
 
 def test_replicas_that_forget_the_others_are_found(alone, tmp_path):
-    [received] = train("two", tmp_path / "broken.npz", "--broken", "--only", *ONE_OF_EACH_KIND)
+    [received] = train("two", tmp_path / "broken.npz", "--broken", "--only", *EVERY_METHOD)
     # The logged loss is a mean over replicas, and would tell by itself.
-    found = differences(received, alone, ONE_OF_EACH_KIND, kinds=("gradient", "state"))
+    found = differences(received, alone, EVERY_METHOD, kinds=("gradient", "state"))
     assert not any(line.endswith("missing") for line in found)
-    assert {line.split(":")[0] for line in found} == set(ONE_OF_EACH_KIND)
+    assert {line.split(":")[0] for line in found} == set(EVERY_METHOD)
