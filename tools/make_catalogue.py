@@ -1,11 +1,11 @@
-"""Make a catalogue from a folder of entries, and the page of each.
+"""Make a catalogue from a folder of entries, the page of each, and the page of all.
 
     python tools/make_catalogue.py                        the one that cl_keras ships
     python tools/make_catalogue.py --zoo=FOLDER --out=FILE [--base=https://…]   one of your own
 
-It reads FOLDER/<name>/card.json, writes FILE, and beside each card its page, README.md. `--base` is
-the address below which the folders of the entries lie, for those who have the catalogue alone;
-without it the one that FILE names already is kept.
+It reads FOLDER/<name>/card.json, and writes FILE, beside each card its page, README.md, and the
+page of all, FOLDER/README.md. `--base` is the address below which the folders of the entries lie,
+for those who have the catalogue alone; without it the one that FILE names already is kept.
 """
 
 import argparse
@@ -31,6 +31,8 @@ def main(arguments=None):
     write_atomically(options.out, catalogue_text(entries, options.base or base_of(options.out)))
     for entry in entries:
         write_atomically(options.zoo / entry.card.name / "README.md", page.markdown(entry.card))
+    overview = page.overview([entry.card for entry in entries])
+    write_atomically(options.zoo / "README.md", overview)
     print(f"{options.out}: {len(entries)} entries.")
 
 

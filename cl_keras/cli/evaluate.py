@@ -30,15 +30,6 @@ QUERIES, NEIGHBOURS, VIEWED, MAPPED = 8, 8, 8, 2000
 UNPLOTTED = {"step", "seconds"}
 """Columns of metrics.csv that make no curve."""
 
-MEASURES = {
-    "knn": "k-NN",
-    "disturbed_knn": "k-NN, disturbed",
-    "find_original": "find the original",
-    "linear": "linear",
-    "linear_10_percent": "linear, 10 % labels",
-    "linear_1_percent": "linear, 1 % labels",
-}
-
 NOTES = [
     "The disturbances are of the family that the encoder was trained to ignore; that is what it is "
     "for, and where it should win. On clean images of this kind whitened PCA is hard to beat in a "
@@ -119,7 +110,7 @@ def _measure(learned, untrained, train_source, test_source, folder):
 
 def as_text(rows):
     """The table of the measures, in percent, the baselines above."""
-    measures = {key: title for key, title in MEASURES.items() if key in rows[0]}
+    measures = {key: title for key, title in evaluation.MEASURES.items() if key in rows[0]}
     widest = max(len(row["name"]) for row in rows)
     lines = [" " * widest + "".join(f"  {title:>{_width(title)}}" for title in measures.values())]
     for row in rows:
@@ -138,7 +129,8 @@ def _write_report(run, rows, encoder, train_source, test_source):
     bank = evaluation.features(encoder, train_source, progress=False)
     test = evaluation.features(encoder, test_source, progress=False)
     table = [
-        {"name": row["name"]} | {title: row[key] for key, title in MEASURES.items() if key in row}
+        {"name": row["name"]}
+        | {title: row[key] for key, title in evaluation.MEASURES.items() if key in row}
         for row in rows
     ]
     return report.write(

@@ -8,9 +8,10 @@ from cl_keras.evaluation.health import alignment, effective_rank, health, unifor
 from cl_keras.evaluation.knn import knn, neighbours
 from cl_keras.evaluation.linear import fit_linear_head, linear_probe
 from cl_keras.evaluation.monitor import KNNMonitor
-from cl_keras.evaluation.table import table
+from cl_keras.evaluation.table import MEASURES, table
 
 __all__ = [
+    "MEASURES",
     "Features",
     "KNNMonitor",
     "WhitenedPCA",

@@ -9,6 +9,16 @@ from cl_keras.evaluation.few_labels import few_labels
 from cl_keras.evaluation.knn import knn_of_several
 from cl_keras.evaluation.linear import linear_probe
 
+MEASURES = {
+    "knn": "k-NN",
+    "disturbed_knn": "k-NN, disturbed",
+    "find_original": "find the original",
+    "linear": "linear",
+    "linear_10_percent": "linear, 10 % labels",
+    "linear_1_percent": "linear, 1 % labels",
+}
+"""The main measures of a row, and what people call them."""
+
 
 def table(
     encoders,

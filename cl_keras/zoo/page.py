@@ -1,7 +1,8 @@
-"""The page of an entry for people, in Markdown, made from its card."""
+"""Pages for people, in Markdown, made from cards: that of an entry, and that of all entries."""
 
 import re
 
+from cl_keras.evaluation import MEASURES
 from cl_keras.zoo import cards
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
@@ -23,6 +24,52 @@ def markdown(card):
         "This page is made from `card.json`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def overview(found):
+    """The page of all entries of a folder: what each was measured at, and its licence.
+
+    Args:
+        found: `cards.Card`s.
+    """
+    own = [card for card in found if any(metric.source is None for metric in card.metrics)]
+    parts = ["# The zoo", "Every name leads to its page, which gives the protocol of each figure."]
+    for data in sorted({card.data for card in own}):
+        here = [card for card in own if card.data == data]
+        parts += [f"## Measured with `cl-keras evaluate`: {_text(data)}", _measured(here)]
+    if others := [card for card in found if card not in own]:
+        parts += ["## Of others, with the figures that they published", _published(others)]
+    return "\n\n".join([*parts, "This page is made from the cards."]) + "\n"
+
+
+def _measured(found):
+    rows = []
+    for card in found:
+        values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
+        epochs = "not known" if card.training.epochs is None else card.training.epochs
+        rows.append([_leading(card), epochs, *(values.get(name, "") for name in MEASURES)])
+    return _table(["entry", "epochs", *MEASURES.values()], rows)
+
+
+def _published(found):
+    return _table(
+        ["entry", "data", "figures", "licence"],
+        [
+            (
+                _leading(card),
+                _text(card.data),
+                ", ".join(f"{_text(m.name)} {100 * m.value:.1f}" for m in card.metrics)
+                or "none published",
+                _linked(card.licence.name, card.licence.url),
+            )
+            for card in found
+        ],
+    )
+
+
+def _leading(card):
+    """The name, which leads to the page of the entry."""
+    return f"[{_text(card.name)}]({card.name}/README.md)"
 
 
 def _usage(card):

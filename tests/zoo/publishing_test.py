@@ -309,3 +309,17 @@ def test_a_page_shows_a_card_as_text():
     assert "\\| \\[a\\](javascript:b) \\`c\\` \\*d\\*" in text
     assert "<https://arxiv.org/abs/2002.05709>" in text
     assert "Not measured." in page.markdown(card_of(metrics=()))
+
+
+def test_the_page_of_all_has_the_measured_by_their_data_and_the_published_apart():
+    published = cards.Metric("linear", 0.711, "as its authors", "https://example.org")
+    other = card_of(name="moco_small_resnet_birds", method="moco", data="birds")
+    theirs = card_of(name="simclr_small_resnet_a", data="a", metrics=(published,), origin="x|y")
+    lines = page.overview([other, card_of(), theirs]).splitlines()
+    titles = [line for line in lines if line.startswith("## ")]
+    assert [title.split(": ")[-1] for title in titles[:-1]] == ["birds", "photos"]
+    link = "simclr\\_small\\_resnet\\_photos](simclr_small_resnet_photos/README.md)"
+    assert f"| [{link} | 4 | 50.0 |  |  |  |  |  |" in lines
+    link = "simclr\\_small\\_resnet\\_a](simclr_small_resnet_a/README.md)"
+    assert f"| [{link} | a | linear 71.1 | Apache-2.0 |" in lines
+    assert sum("moco" in line for line in lines) == 1

@@ -30,6 +30,11 @@ def test_the_page_is_fresh(name):
     assert written == page.markdown(ENTRIES[name].card), "run python tools/make_catalogue.py"
 
 
+def test_the_page_of_all_is_fresh():
+    expected = page.overview([entry.card for entry in ENTRIES.values()])
+    assert (FOLDER / "README.md").read_text("utf-8") == expected, "run tools/make_catalogue.py"
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_entry_can_be_found_and_its_format_read(name):
     card = zoo.card(name)
