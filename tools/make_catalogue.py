@@ -31,9 +31,16 @@ def main(arguments=None):
     write_atomically(options.out, catalogue_text(entries, options.base or base_of(options.out)))
     for entry in entries:
         write_atomically(options.zoo / entry.card.name / "README.md", page.markdown(entry.card))
-    overview = page.overview([entry.card for entry in entries])
-    write_atomically(options.zoo / "README.md", overview)
+    write_overview(options.zoo / "README.md", [entry.card for entry in entries])
     print(f"{options.out}: {len(entries)} entries.")
+
+
+def write_overview(path, found):
+    """Writes the page of all cards, unless a page that somebody wrote has its place."""
+    if path.exists() and not path.read_text("utf-8").endswith(page.MADE + "\n"):
+        print(f"{path} was not made by this tool: left as it is.")
+        return
+    write_atomically(path, page.overview(found))
 
 
 def base_of(path):

@@ -5,6 +5,9 @@ import re
 from cl_keras.evaluation import MEASURES
 from cl_keras.zoo import cards
 
+MADE = "This page is made from the cards."
+"""Ends the page of all entries, and tells it from one that somebody wrote."""
+
 _SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
 
 
@@ -39,7 +42,7 @@ def overview(found):
         parts += [f"## Measured with `cl-keras evaluate`: {_text(data)}", _measured(here)]
     if others := [card for card in found if card not in own]:
         parts += ["## Of others, with the figures that they published", _published(others)]
-    return "\n\n".join([*parts, "This page is made from the cards."]) + "\n"
+    return "\n\n".join([*parts, MADE]) + "\n"
 
 
 def _measured(found):
@@ -47,8 +50,9 @@ def _measured(found):
     for card in found:
         values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
         epochs = "not known" if card.training.epochs is None else card.training.epochs
-        rows.append([_leading(card), epochs, *(values.get(name, "") for name in MEASURES)])
-    return _table(["entry", "epochs", *MEASURES.values()], rows)
+        measured = (values.get(name, "") for name in MEASURES)
+        rows.append([_leading(card), epochs, *measured, _text(card.licence.name)])
+    return _table(["entry", "epochs", *MEASURES.values(), "licence"], rows)
 
 
 def _published(found):

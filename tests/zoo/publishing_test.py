@@ -319,7 +319,7 @@ def test_the_page_of_all_has_the_measured_by_their_data_and_the_published_apart(
     titles = [line for line in lines if line.startswith("## ")]
     assert [title.split(": ")[-1] for title in titles[:-1]] == ["birds", "photos"]
     link = "simclr\\_small\\_resnet\\_photos](simclr_small_resnet_photos/README.md)"
-    assert f"| [{link} | 4 | 50.0 |  |  |  |  |  |" in lines
+    assert f"| [{link} | 4 | 50.0 |  |  |  |  |  | Apache-2.0 |" in lines
     link = "simclr\\_small\\_resnet\\_a](simclr_small_resnet_a/README.md)"
     assert f"| [{link} | a | linear 71.1 | Apache-2.0 |" in lines
     assert sum("moco" in line for line in lines) == 1

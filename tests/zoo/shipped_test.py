@@ -71,6 +71,13 @@ def test_as_soon_as_something_is_published_its_weights_are_tested():
     assert all(ENTRIES[name].card.golden for name in published)
 
 
+def test_a_page_that_somebody_wrote_is_left(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("Our own words.\n")
+    make_catalogue.main([f"--zoo={tmp_path}", f"--out={tmp_path / 'catalogue.json'}"])
+    assert path.read_text() == "Our own words.\n"
+
+
 def test_the_catalogue_can_be_made_for_another_folder(tmp_path):
     out = tmp_path / "catalogue.json"
     (tmp_path / "zoo").mkdir()
