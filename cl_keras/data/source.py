@@ -58,6 +58,11 @@ class Source(abc.ABC):
         return False
 
     @property
+    def shuffles_whole(self):
+        """bool: whether, shuffled, every image may come at any moment of an epoch."""
+        return True
+
+    @property
     def skipped(self):
         """List of (name, reason): what could not be read, so far."""
         return []

@@ -10,7 +10,8 @@ from cl_keras.data.order import epoch_key, order
 from cl_keras.data.pixels import fit_tensor
 from cl_keras.data.source import Source
 
-BLOCK = 4096  # examples shuffled together, still encoded
+WHOLE = 2**30  # bytes, still encoded, of the largest set that is shuffled whole
+BLOCK = 4096  # examples of a larger one that are shuffled together
 THREADS = min(32, os.cpu_count() or 1)  # that decode
 READERS = 4  # files read at the same time
 
@@ -19,8 +20,10 @@ class TFDSSource(Source):
     """One split of a data set of TensorFlow Datasets, which is prepared if it is not yet.
 
     Examples are read in their stored order, which gives them their indices, and decoded in the
-    pipeline. Shuffling is by blocks of 4,096 encoded examples: within a block the order is uniform,
-    and the blocks begin elsewhere in each epoch. A set of up to 4,096 examples is shuffled whole.
+    pipeline. A set of up to 1 GiB as stored is shuffled whole; for that it is in memory, encoded.
+    Of a larger one blocks of 4,096 examples are: the order within a block is uniform, and the
+    blocks begin elsewhere in each epoch, but they follow each other in the stored order. For a
+    memory bank that is not enough; see `methods.bank_model`.
 
     `images` and the first use of `labels` read through the set; `batches` is the quick way.
 
@@ -58,9 +61,11 @@ class TFDSSource(Source):
         label = None if labels is None else _label_feature(builder.info.features)
         self._has_labels = label is not None
         self._examples = _encoded(tfds, builder, split, self._key, self._has_labels)
+        num_images = _num_examples(builder, split)
+        self._block = num_images if num_images * _mean_bytes(builder) <= WHOLE else BLOCK
         super().__init__(
             f"tfds:{name}/{split}",
-            _num_examples(builder, split),
+            num_images,
             (*_size(name, self._feature, image_size), self._channels),
             class_names=getattr(label, "names", None),
         )
@@ -76,10 +81,15 @@ class TFDSSource(Source):
         return True
 
     @property
+    def shuffles_whole(self):
+        """bool: whether all examples are shuffled together."""
+        return self._block >= self.num_images
+
+    @property
     def labels(self):
         """int64 array [N], or None; the first use reads through the data set."""
         if self._has_labels and self._labels is None:
-            numbers = self._examples.map(lambda example: example["label"]).batch(BLOCK)
+            numbers = self._examples.map(lambda example: example["label"]).batch(4096)
             self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
         return self._labels
 
@@ -101,18 +111,19 @@ class TFDSSource(Source):
         )
 
     def _shuffle(self, examples, seed, epoch):
-        first = tf.constant(BLOCK, tf.int64)  # the length of the first block
-        if self.num_images > BLOCK:
+        block = self._block
+        first = tf.constant(block, tf.int64)  # the length of the first block
+        if not self.shuffles_whole:
             first = tf.random.stateless_uniform(
-                [], epoch_key(seed, epoch), 1, BLOCK + 1, tf.int64, alg="philox"
+                [], epoch_key(seed, epoch), 1, block + 1, tf.int64, alg="philox"
             )
-        head, rest = examples.take(first).batch(BLOCK), examples.skip(first).batch(BLOCK)
+        head, rest = examples.take(first).batch(block), examples.skip(first).batch(block)
 
         @tf.autograph.experimental.do_not_convert
-        def mixed(number, block):
-            places = order(seed, epoch, tf.shape(block["index"])[0], part=number)
+        def mixed(number, together):
+            places = order(seed, epoch, tf.shape(together["index"])[0], part=number)
             return tf.data.Dataset.from_tensor_slices(places).map(
-                lambda place: {key: value[place] for key, value in block.items()}
+                lambda place: {key: value[place] for key, value in together.items()}
             )
 
         return head.concatenate(rest).prefetch(1).enumerate().flat_map(mixed)
@@ -217,6 +228,11 @@ def _num_examples(builder, split):
     if count == 0:
         raise ValueError(f"the split {split!r} of tfds:{builder.info.full_name} is empty.")
     return count
+
+
+def _mean_bytes(builder):
+    """Of an example of any split: a part of a split does not know its own."""
+    return builder.info.dataset_size / sum(s.num_examples for s in builder.info.splits.values())
 
 
 def _size(name, feature, image_size):

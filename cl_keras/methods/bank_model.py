@@ -21,6 +21,12 @@ class BankModel(ContrastiveModel):
     Each image must come with its index, its place in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.
 
+    NOTE: each epoch needs an order of its own, of all images. Where one epoch goes nearly as the
+    next, as after a shuffle within blocks, an image's own row is always about an epoch old; since
+    the encoder drifts, it learns to tell the age of a row instead of the image. The loss falls, and
+    rises again when the learning rate, and so the drift, goes to 0. Sources of `data` are shuffled
+    whole, but for TensorFlow Datasets above 1 GiB; `fit` warns of these.
+
     Args:
         encoder: a `keras.Model` from images to vectors.
         views: what makes the views of a batch of images.
@@ -89,6 +95,7 @@ class BankModel(ContrastiveModel):
 
     def check_data(self, dataset):
         checks.check_index(self, dataset, self.bank.size)
+        checks.check_order(self, dataset)
 
     def get_config(self):
         return {

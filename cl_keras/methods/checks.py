@@ -77,6 +77,25 @@ def check_index(method, dataset, num_images):
         )
 
 
+def check_order(method, dataset):
+    """Warns where the order of one epoch is nearly that of the next; `BankModel` says why.
+
+    Args:
+        method: the model, which the message names.
+        dataset: `tf.data.Dataset` of batches; a `Batches` knows its source.
+    """
+    source = getattr(dataset, "source", None)
+    if source is None or (dataset.shuffled and source.shuffles_whole):
+        return
+    how = "is too large to be shuffled whole" if dataset.shuffled else "has shuffle=False"
+    logging.warning(
+        f"{source.name} {how}: each image comes at nearly the same moment of every epoch, and the "
+        f"age of a row of the memory bank tells {type(method).__name__} which image it is of. Its "
+        "loss will fall, and it will learn little. Train from an image folder (data.load('folder:…')) or an "
+        "array, which are shuffled whole."
+    )
+
+
 def check_queue(dataset, size):
     """No image may meet its own old key in a queue of `size`.
 

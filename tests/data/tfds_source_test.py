@@ -69,6 +69,14 @@ def source(folder):
     return load("tfds:numbered/train", data_dir=folder, progress=False)
 
 
+@pytest.fixture
+def large(folder, monkeypatch):
+    """The same set, as if it did not fit into memory: in blocks of 16."""
+    monkeypatch.setattr(tfds_source, "WHOLE", 100)
+    monkeypatch.setattr(tfds_source, "BLOCK", 16)
+    return load("tfds:numbered/train", data_dir=folder, progress=False)
+
+
 def indices(dataset):
     return [element["index"].numpy().tolist() for element in dataset]
 
@@ -100,7 +108,9 @@ def test_shuffled_elements_stay_together(source):
         np.testing.assert_array_equal(element["label"], source.labels[element["index"].numpy()])
 
 
-def test_a_small_set_is_shuffled_whole(source):
+def test_a_set_that_fits_into_memory_is_shuffled_whole(source, folder):
+    assert source.shuffles_whole
+    assert load("tfds:numbered/train[:50%]", data_dir=folder, progress=False).shuffles_whole
     expected = order(4, 1, 40, part=0).numpy().reshape(5, 8).tolist()
     assert indices(source.batches(8, seed=4).from_epoch(1).take(5)) == expected
 
@@ -112,9 +122,9 @@ def test_an_epoch_is_taken_up_in_its_middle(source, shuffle):
     assert indices(batches.from_epoch(1, skip=3).take(7)) == whole[3:]
 
 
-def test_a_large_set_is_shuffled_in_blocks_that_move(source, monkeypatch):
-    monkeypatch.setattr(tfds_source, "BLOCK", 16)
-    epochs = [sum(indices(source.batches(8, seed=4).from_epoch(e).take(5)), []) for e in range(6)]
+def test_a_large_set_is_shuffled_in_blocks_that_move(large):
+    assert not large.shuffles_whole
+    epochs = [sum(indices(large.batches(8, seed=4).from_epoch(e).take(5)), []) for e in range(6)]
     starts = set()
     for epoch in epochs:
         assert sorted(epoch) == list(range(40))
@@ -125,10 +135,10 @@ def test_a_large_set_is_shuffled_in_blocks_that_move(source, monkeypatch):
     assert len(starts) > 1 and len({tuple(epoch) for epoch in epochs}) == 6
 
 
-def test_taking_up_an_epoch_is_the_same_as_running_to_it(source, monkeypatch):
-    monkeypatch.setattr(tfds_source, "BLOCK", 16)
+@pytest.mark.parametrize("name", ["source", "large"])
+def test_taking_up_an_epoch_is_the_same_as_running_to_it(name, request):
     for how in ({}, {"drop_remainder": False}, {"shuffle": False}):
-        batches = source.batches(12, seed=2, **how)
+        batches = request.getfixturevalue(name).batches(12, seed=2, **how)
         steps = batches.steps_per_epoch
         whole = indices(batches.from_epoch(0).take(3 * steps))
         assert indices(batches.from_epoch(2).take(steps)) == whole[2 * steps :]
@@ -180,9 +190,8 @@ def test_a_missing_dependency_comes_with_its_remedy(monkeypatch):
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_the_rows_of_all_workers_are_the_batches_of_one(source, shuffle, monkeypatch):
-    monkeypatch.setattr(tfds_source, "BLOCK", 8)
-    batches = source.batches(6, seed=4, shuffle=shuffle, drop_remainder=True)
+def test_the_rows_of_all_workers_are_the_batches_of_one(large, shuffle):
+    batches = large.batches(6, seed=4, shuffle=shuffle, drop_remainder=True)
     shares = [batches.of_worker(worker, 3) for worker in range(3)]
     together = [sum(rows, []) for rows in zip(*map(indices, shares), strict=True)]
     assert together == indices(batches) and len(together) == 6

@@ -167,6 +167,17 @@ def test_data_without_a_fitting_index_is_refused(images):
         tiny_inst_disc(num_images=20).fit(dataset(images), verbose=0)
 
 
+def test_an_order_that_tells_the_image_by_its_age_is_warned_of(images, caplog, monkeypatch):
+    source = data.load(images)
+    tiny_inst_disc().fit(source.batches(16), verbose=0)
+    assert not caplog.text
+    tiny_inst_disc().fit(source.batches(16, shuffle=False), verbose=0)
+    assert "has shuffle=False: each image comes at nearly the same moment" in caplog.text
+    monkeypatch.setattr(type(source), "shuffles_whole", False)
+    tiny_inst_disc().fit(source.batches(16), verbose=0)
+    assert "is too large to be shuffled whole" in caplog.text
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
