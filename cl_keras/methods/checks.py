@@ -91,8 +91,8 @@ def check_order(method, dataset):
     logging.warning(
         f"{source.name} {how}: each image comes at nearly the same moment of every epoch, and the "
         f"age of a row of the memory bank tells {type(method).__name__} which image it is of. Its "
-        "loss will fall, and it will learn little. Train from an image folder (data.load('folder:…')) or an "
-        "array, which are shuffled whole."
+        "loss will fall, and it will learn little. Image folders, data.load('folder:…'), and "
+        "arrays are shuffled whole."
     )
 
 
