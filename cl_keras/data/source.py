@@ -53,7 +53,7 @@ class Source(abc.ABC):
         return self._labels
 
     @property
-    def readable_elsewhere(self):
+    def can_run_in_service(self):
         """bool: whether TensorFlow alone reads the images, in whatever process."""
         return False
 

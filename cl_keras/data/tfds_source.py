@@ -76,7 +76,7 @@ class TFDSSource(Source):
         return self._has_labels
 
     @property
-    def readable_elsewhere(self):
+    def can_run_in_service(self):
         """bool: TensorFlow alone reads and decodes."""
         return True
 
