@@ -24,6 +24,7 @@ from cl_keras import (
     optimizers,
     report,
     runs,
+    training,
     views,
     zoo,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "optimizers",
     "report",
     "runs",
+    "training",
     "views",
     "zoo",
 ]

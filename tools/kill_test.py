@@ -39,7 +39,7 @@ STEPS_PER_DEATH = 12
 """On average; the run is made as long as that takes."""
 
 OPTIONS = {
-    "moco": {"queue_size": 64, "key_parts": 1},
+    "moco": {"queue_size": 64, "shuffle_bn_groups": 1},
     "deepcluster": {"num_clusters": 8},
     "simclr": {},
 }

@@ -6,8 +6,8 @@ import keras
 from absl import flags as absl_flags
 
 from cl_keras import encoders, zoo
-from cl_keras.methods import ContrastiveModel
 from cl_keras.runs import Run
+from cl_keras.training import PretextModel
 
 
 def define_flags(flags):
@@ -41,7 +41,7 @@ def load_encoder(flags):
     if not path.is_file() or path.suffix != ".keras":
         raise FileNotFoundError(f"--encoder must be a .keras file that exists; received {path}.")
     model = keras.models.load_model(path, compile=False)
-    return model.encoder if isinstance(model, ContrastiveModel) else encoders.as_encoder(model)
+    return model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
 
 
 def image_options(encoder):

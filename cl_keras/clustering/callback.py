@@ -6,9 +6,9 @@ import keras
 class Recluster(keras.callbacks.Callback):
     """Calls `model.recluster(batches, epoch)` before an epoch begins.
 
-    What comes of it is kept in the variables of the model, so a run that is taken up goes on with
-    it, and one that is taken up within an epoch does not cluster again. A method that clusters
-    brings this callback along to `fit`.
+    The result is kept in the variables of the model, so a run that resumes has it, and one that
+    resumes within an epoch does not cluster again. A method that clusters brings this callback to
+    `fit` itself.
 
     Args:
         batches: `tf.data.Dataset` of the images, for a model that must look at them.
@@ -28,5 +28,5 @@ class Recluster(keras.callbacks.Callback):
         if epoch % self.every == 0:
             self.model.recluster(self.batches, epoch)
 
-    def on_epoch_taken_up(self, epoch, logs=None):
+    def on_epoch_resumed(self, epoch, logs=None):
         """Instead of `on_epoch_begin` where the epoch began in another process, and clustered."""

@@ -33,28 +33,29 @@ def first_row(local_rows):
     return tf.cast(replica, tf.int32) * local_rows
 
 
-_PART = contextvars.ContextVar("part", default=(0, 1))
+_MICRO_BATCH = contextvars.ContextVar("micro_batch", default=(0, 1))
 
 
 @contextlib.contextmanager
-def part_of_batch(number, count):
-    """Says that the rows in hand are one part of `count` of this replica's batch, from 0 on.
+def micro_batch(number, count):
+    """A context in which the rows at hand are micro-batch `number` of `count`, counted from 0.
 
-    Gradient accumulation passes them one after the other; see `batch_row`.
+    Gradient accumulation takes a replica's batch in micro-batches, one after the other; see
+    `batch_row`.
     """
-    token = _PART.set((number, count))
+    token = _MICRO_BATCH.set((number, count))
     try:
         yield
     finally:
-        _PART.reset(token)
+        _MICRO_BATCH.reset(token)
 
 
 def batch_row(local_rows):
-    """As `first_row`, but in the batch of the whole step, also where that is taken in parts.
+    """As `first_row`, but in the batch of the whole step, also inside a micro-batch.
 
     What is drawn by this row is the same however the batch is divided.
     """
-    number, count = _PART.get()
+    number, count = _MICRO_BATCH.get()
     return first_row(local_rows * count) + number * local_rows
 
 
@@ -69,7 +70,8 @@ def gather(rows):
     if num_replicas() == 1:
         return rows
     # Several workers gather onto the device of `rows`, which the input of a function has not.
-    return _context().all_gather(tf.identity(rows), axis=0)
+    gathered = _context().all_gather(tf.identity(rows), axis=0)
+    return tf.ensure_shape(gathered, [None, *rows.shape[1:]])  # all_gather forgets the width
 
 
 def sum_over_replicas(values):

@@ -12,7 +12,7 @@ from cl_keras.export import images as image_ops
 from cl_keras.export import versions
 from cl_keras.export import warmup as warmup_file
 from cl_keras.export.classifier import Classifier
-from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.training import PretextModel
 
 CLASSES_FILE = "assets.extra/classes.json"
 WARMUP_SIDE = 64
@@ -42,7 +42,7 @@ def saved_model(model, path, *, image_size=None, head=None, class_names=None, wa
     (first frame), BMP.
 
     Args:
-        model: a `ContrastiveModel`, whose encoder is exported without heads or queues, or any
+        model: a `training.PretextModel`, whose encoder is exported without heads or queues, or any
             `keras.Model` from images to vectors.
         path: folder of the versions; made if missing.
         image_size: side in pixels; default: that of the model's views, else what the encoder says;
@@ -60,7 +60,7 @@ def saved_model(model, path, *, image_size=None, head=None, class_names=None, wa
         ValueError: if it gives no vector, is fixed to another size, or the head does not fit.
         OSError: if `path` is a file, or cannot be written.
     """
-    encoder = model.encoder if isinstance(model, ContrastiveModel) else encoders.as_encoder(model)
+    encoder = model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
     channels, width = encoder.input_shape[-1], encoder.output_shape[-1]
     if channels not in (1, 3):
         raise ValueError(

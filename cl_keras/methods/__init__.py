@@ -1,6 +1,5 @@
 """The methods, one file each, named as their papers name them."""
 
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.methods.deep_cluster import DeepCluster
 from cl_keras.methods.inst_disc import InstDisc
 from cl_keras.methods.moco import MoCo
@@ -14,7 +13,6 @@ __all__ = [
     "InstDisc",
     "PIRL",
     "PCL",
-    "ContrastiveModel",
     "DeepCluster",
     "MoCo",
     "MoCoV3",

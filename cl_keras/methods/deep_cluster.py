@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 
-from cl_keras import distribute, heads
+from cl_keras import heads
 from cl_keras.clustering import ClusterMemory, Recluster
-from cl_keras.methods import checks
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.similarity import cosine
+from cl_keras.training import checks
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import info_nce
 from cl_keras.views import multi_crop
 
 HEADS = {"mlp": heads.swav, "linear": heads.linear}
@@ -80,29 +81,22 @@ class DeepCluster(ContrastiveModel):
             seed=self.seed,
         )
 
-    def contrast(self, views, index, training):
-        z = self.encode_views(views, training)
+    def objective(self, batch, training):
+        z = self.encode_views(batch["views"], training)
         # [heads, V·b, K]
         scores = cosine(tf.concat(z, axis=0), self.memory.centroids.value)
         if training:
-            clusters = self.memory.clusters_of(index)
+            clusters = self.memory.clusters_of(batch["index"])
         else:
             first = scores[:, : tf.shape(z[0])[0]]
             clusters = tf.argmax(tf.stop_gradient(first), axis=-1, output_type=tf.int32)
-        targets = tf.tile(clusters, [1, len(views)])
-        remembered = index, [tf.stop_gradient(one) for one in z[:STORED_VIEWS]]
-        return tf.reshape(targets, [-1]), tf.reshape(scores, [-1, scores.shape[-1]]), remembered
+        targets = tf.reshape(tf.tile(clusters, [1, len(z)]), [-1])
+        scores = tf.reshape(scores, [-1, scores.shape[-1]])
+        kept = batch.get("index"), z[:STORED_VIEWS]
+        return info_nce(targets, scores, self.temperature).keep(kept)
 
-    def query_losses(self, targets, scores):
-        known = targets >= 0
-        each = super().query_losses(tf.maximum(targets, 0), scores)
-        counts = tf.cast(known, each.dtype)
-        # The base takes the mean over all queries; this makes it one over those with a cluster.
-        share = distribute.sum_over_replicas(tf.reduce_mean(counts)) / distribute.num_replicas()
-        return tf.where(known, tf.math.divide_no_nan(each, share), 0.0)
-
-    def advance(self, remembered):
-        self.memory.remember(*remembered)
+    def after_step(self, kept):
+        self.memory.remember(*kept)
 
     def recluster(self, batches, epoch):
         """Groups the stored embeddings anew; the first time, stores those of `batches` before."""
@@ -115,9 +109,9 @@ class DeepCluster(ContrastiveModel):
 
         def store(data, step):
             # Another seed than in training and in evaluation.
-            views, index = self._views_of(data, self.seed + 2, step)
-            z = self.encode_views(views[:STORED_VIEWS], training=True)
-            self.memory.remember(index, z)
+            batch = self.make_batch(data, self.seed + 2, step)
+            z = self.encode_views(batch["views"][:STORED_VIEWS], training=True)
+            self.memory.remember(batch["index"], z)
 
         @tf.function(autograph=False)
         def run(data, step):
@@ -126,7 +120,7 @@ class DeepCluster(ContrastiveModel):
         for step, data in enumerate(strategy.experimental_distribute_dataset(batches)):
             run(data, tf.constant(step, tf.int64))
 
-    def own_callbacks(self, batches):
+    def method_callbacks(self, batches):
         return [Recluster(batches)]
 
     @classmethod

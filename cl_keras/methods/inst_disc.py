@@ -3,7 +3,7 @@
 import keras
 
 from cl_keras import heads
-from cl_keras.methods.bank_model import BankModel
+from cl_keras.training.bank_model import BankModel
 from cl_keras.views.one_view import inst_disc as inst_disc_views
 
 

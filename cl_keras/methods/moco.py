@@ -1,13 +1,12 @@
 """MoCo: negatives from a queue that a momentum encoder fills."""
 
 import keras
-import tensorflow as tf
 
 from cl_keras import heads
-from cl_keras.methods import checks
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import KeyQueue, MomentumEncoder
-from cl_keras.similarity import cosine
+from cl_keras.training import checks
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import info_nce
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
 TEMPERATURES = {"v1": 0.07, "v2": 0.2}
@@ -34,7 +33,7 @@ class MoCo(ContrastiveModel):
         queue_size: K. It must not exceed the number of images, since an image would then meet its
             own old key as a negative.
         momentum: m of the momentum encoder.
-        key_parts: number of parts in which the keys of a batch pass batch normalisation, a multiple
+        shuffle_bn_groups: groups in which the keys of a batch pass batch normalization, a multiple
             of the number of replicas; see `MomentumEncoder`. 1 leaks.
         temperature: τ; default: that of the head's version, 0.07 or 0.2.
         seed: of the views, the queue at the start, and the shuffling of keys.
@@ -48,7 +47,7 @@ class MoCo(ContrastiveModel):
         head="v2",
         queue_size=65_536,
         momentum=0.999,
-        key_parts=4,
+        shuffle_bn_groups=4,
         temperature=None,
         seed=0,
         **kwargs,
@@ -58,29 +57,27 @@ class MoCo(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.head = self.build_head(head, HEADS)
         self.momentum_encoder = MomentumEncoder(
-            self.encoder, self.head, momentum=momentum, parts=key_parts, seed=seed
+            self.encoder, self.head, momentum=momentum, parts=shuffle_bn_groups, seed=seed
         )
         self.queue = KeyQueue(queue_size, self.head.output_shape[-1], seed=seed)
 
-    def prepare(self):
+    def before_step(self):
         self.momentum_encoder.follow(self.step.value)
 
-    def contrast(self, views, index, training):
-        step = self.step.value
-        query = self.head(self.encoder(views[0], training=training), training=training)
-        key = self.momentum_encoder(views[1], step=step, training=training)
-        positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
-        scores = tf.concat([positive, self.queue.scores(query)], axis=1)
-        return tf.zeros_like(scores[:, 0], tf.int32), scores, key
+    def objective(self, batch, training):
+        view0, view1 = batch["views"]
+        query = self.head(self.encoder(view0, training=training), training=training)
+        key = self.momentum_encoder(view1, step=self.step.value, training=training)
+        return info_nce(*self.queue.against(query, key), self.temperature).keep(key)
 
-    def advance(self, remembered):
-        self.queue.push(remembered)
+    def after_step(self, kept):
+        self.queue.push(kept)
 
     def check_data(self, dataset):
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        parts = self.momentum_encoder.parts
-        checks.check_parts(dataset, parts, replicas, self.gradient_accumulation)
+        groups = self.momentum_encoder.parts
+        checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
 
     def get_config(self):
         return {
@@ -88,5 +85,5 @@ class MoCo(ContrastiveModel):
             "head": keras.saving.serialize_keras_object(self.head),
             "queue_size": self.queue.size,
             "momentum": self.momentum_encoder.momentum,
-            "key_parts": self.momentum_encoder.parts,
+            "shuffle_bn_groups": self.momentum_encoder.parts,
         }

@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from cl_keras import distribute
 from cl_keras.heads import projection
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import MomentumEncoder
 from cl_keras.similarity import cosine
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import info_nce
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -58,23 +59,20 @@ class MoCoV3(ContrastiveModel):
             self.encoder, self.head, momentum=momentum, steps=momentum_steps
         )
 
-    def prepare(self):
+    def before_step(self):
         self.momentum_encoder.follow(self.step.value)
 
-    def contrast(self, views, index, training):
-        step = self.step.value
+    def objective(self, batch, training):
+        views, step = batch["views"], self.step.value
         # One view at a time, as the authors: each has the batch statistics of its own.
         queries = [self._query(view, training) for view in views]
         keys = [self.momentum_encoder(view, step=step, training=training) for view in views]
         key0, key1 = (distribute.gather(key) for key in keys)
-        scores = tf.concat([cosine(queries[0], key1), cosine(queries[1], key0)], axis=0)
         local = tf.shape(queries[0])[0]
         own = distribute.first_row(local) + tf.range(local)
-        return tf.concat([own, own], axis=0), scores
-
-    def query_losses(self, targets, scores):
-        # The sum of two means is twice the mean over all queries.
-        return 4.0 * self.temperature * super().query_losses(targets, scores)
+        first = info_nce(own, cosine(queries[0], key1), self.temperature)
+        second = info_nce(own, cosine(queries[1], key0), self.temperature)
+        return 2.0 * self.temperature * (first + second)
 
     def _query(self, view, training):
         features = self.head(self.encoder(view, training=training), training=training)

@@ -7,10 +7,11 @@ import tensorflow as tf
 from cl_keras import heads
 from cl_keras.clustering import PrototypeClusters, Recluster
 from cl_keras.data import Batches
-from cl_keras.methods import checks
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.similarity import cosine, normalise
+from cl_keras.training import checks
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import info_nce
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
 
@@ -45,7 +46,7 @@ class PCL(ContrastiveModel):
         warmup_epochs: epochs with InfoNCE alone.
         queue_size: keys in the queue.
         momentum: m of the momentum encoder.
-        key_parts: see `MoCo`.
+        shuffle_bn_groups: see `MoCo`.
         temperature: τ of InfoNCE, and mean of the concentrations.
         seed: of the views, the queue, the shuffling and the clusterings.
 
@@ -65,7 +66,7 @@ class PCL(ContrastiveModel):
         warmup_epochs=20,
         queue_size=16_384,
         momentum=0.999,
-        key_parts=4,
+        shuffle_bn_groups=4,
         temperature=0.2,
         seed=0,
         **kwargs,
@@ -76,61 +77,47 @@ class PCL(ContrastiveModel):
         self.head = self.build_head(head, HEADS)
         dim = self.head.output_shape[-1]
         self.momentum_encoder = MomentumEncoder(
-            self.encoder, self.head, momentum=momentum, parts=key_parts, seed=seed
+            self.encoder, self.head, momentum=momentum, parts=shuffle_bn_groups, seed=seed
         )
         self.queue = KeyQueue(queue_size, dim, seed=seed)
         self.clusters = [PrototypeClusters(num_images, dim, count) for count in num_clusters]
 
-    def prepare(self):
+    def before_step(self):
         self.momentum_encoder.follow(self.step.value)
 
-    def contrast(self, views, index, training):
-        step = self.step.value
-        query = self.head(self.encoder(views[0], training=training), training=training)
-        key = self.momentum_encoder(views[1], step=step, training=training)
-        positive = cosine(query[:, None, :], key[:, None, :])[:, 0]
-        scores = [tf.concat([positive, self.queue.scores(query)], axis=1)]
-        targets = [tf.zeros_like(scores[0][:, 0], tf.int32)]
-        for clusters in self.clusters:
-            target, score = self._prototypes(clusters, query, index, step, training)
-            targets.append(target)
-            scores.append(score)
-        return tf.concat(targets, axis=0), _side_by_side(scores), key
+    def objective(self, batch, training):
+        view0, view1 = batch["views"]
+        query = self.head(self.encoder(view0, training=training), training=training)
+        key = self.momentum_encoder(view1, step=self.step.value, training=training)
+        to_queue = info_nce(*self.queue.against(query, key), self.temperature)
+        to_prototypes = [
+            self._proto_nce(clusters, query, batch.get("index"), training)
+            for clusters in self.clusters
+        ]
+        weight = 1.0 / len(to_prototypes)
+        return sum((weight * each for each in to_prototypes), start=to_queue).keep(key)
 
-    def _prototypes(self, clusters, query, index, step, training):
-        """Target and scores of one granularity; the target is -1 where there is no cluster yet.
-
-        The scores are multiplied by τ/φ, so that the loss, which divides by τ, divides by φ.
-        """
-        scale = self.temperature / tf.cast(clusters.concentrations.value, query.dtype)
+    def _proto_nce(self, clusters, query, index, training):
+        """ProtoNCE of one granularity; 0 where there is no cluster yet."""
         scores = cosine(query, clusters.centroids.value)
-        scores = scores * tf.cast(scale, scores.dtype)
+        scores = scores / tf.cast(clusters.concentrations.value, scores.dtype)
         if training:
             own = tf.gather(clusters.assignments.value, index)
         else:  # an image that was not clustered belongs to the nearest prototype
             own = tf.argmax(tf.stop_gradient(scores), axis=1, output_type=tf.int32)
         if clusters.num_clusters <= self.num_negative_prototypes:
-            return own, scores
-        shape, key = [self.num_negative_prototypes], [self.seed, tf.cast(step, tf.int64)]
+            return info_nce(own, scores, 1.0)
+        key = [self.seed, tf.cast(self.step.value, tf.int64)]
         drawn = tf.random.stateless_uniform(
-            shape, key, 0, clusters.num_clusters, tf.int32, alg="philox"
+            [self.num_negative_prototypes], key, 0, clusters.num_clusters, tf.int32, alg="philox"
         )
         to_own = tf.gather(scores, tf.maximum(own, 0), axis=1, batch_dims=1)[:, None]
         others = tf.gather(scores, drawn, axis=1)
         others = tf.where(drawn == own[:, None], scores.dtype.as_numpy_dtype("-inf"), others)
-        return tf.minimum(own, 0), tf.concat([to_own, others], axis=1)
+        return info_nce(tf.minimum(own, 0), tf.concat([to_own, others], axis=1), 1.0)
 
-    def query_losses(self, targets, scores):
-        known = targets >= 0
-        each = super().query_losses(tf.maximum(targets, 0), scores)
-        each = tf.reshape(tf.where(known, each, 0.0), [1 + len(self.clusters), -1])
-        count = len(self.clusters)
-        # The base takes the mean over all rows; this makes it InfoNCE + the mean of the ProtoNCEs.
-        weights = tf.constant([1.0] + [1.0 / count] * count, each.dtype) * (1 + count)
-        return tf.reshape(each * weights[:, None], [-1])
-
-    def advance(self, remembered):
-        self.queue.push(remembered)
+    def after_step(self, kept):
+        self.queue.push(kept)
 
     def recluster(self, batches, epoch):
         """Groups what the momentum encoder makes of all images, after the warm-up."""
@@ -150,15 +137,15 @@ class PCL(ContrastiveModel):
                 vectors, index, temperature=self.temperature, seed=[self.seed, epoch, number]
             )
 
-    def own_callbacks(self, batches):
+    def method_callbacks(self, batches):
         return [Recluster(batches)]
 
     def check_data(self, dataset):
         checks.check_index(self, dataset, self.num_images)
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        parts = self.momentum_encoder.parts
-        checks.check_parts(dataset, parts, replicas, self.gradient_accumulation)
+        groups = self.momentum_encoder.parts
+        checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
 
     def get_config(self):
         return {
@@ -170,15 +157,5 @@ class PCL(ContrastiveModel):
             "warmup_epochs": self.warmup_epochs,
             "queue_size": self.queue.size,
             "momentum": self.momentum_encoder.momentum,
-            "key_parts": self.momentum_encoder.parts,
+            "shuffle_bn_groups": self.momentum_encoder.parts,
         }
-
-
-def _side_by_side(scores):
-    """Score matrices of several widths, one above the other; what is missing is `-inf`."""
-    width = max(score.shape[1] for score in scores)
-    filled = [
-        tf.pad(score, [[0, 0], [0, width - score.shape[1]]], constant_values=-np.inf)
-        for score in scores
-    ]
-    return tf.concat(filled, axis=0)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.heads.patches import patch_head
-from cl_keras.methods.bank_model import BankModel
+from cl_keras.training.bank_model import BankModel
 from cl_keras.views.jigsaw import pirl as pirl_views
 
 
@@ -87,6 +87,7 @@ class PIRL(BankModel):
         self.head = heads.linear(width, output_dim=output_dim)
         self.patch_head = patch_head(width, num_patches=num_patches, output_dim=output_dim)
         self.patch_weight, self.num_patches = float(patch_weight), num_patches
+        self.query_weights = (self.patch_weight, 1.0 - self.patch_weight)
 
     def queries(self, views, training):
         images, patches = views
@@ -110,13 +111,6 @@ class PIRL(BankModel):
             variable.assign(value)
         each = tf.reshape(each, [-1, self.num_patches, each.shape[-1]])
         return self.patch_head(each, training=training)
-
-    def query_losses(self, targets, scores):
-        """Of 2b queries, first the patches' and then the images'; their mean is L."""
-        losses = super().query_losses(targets, scores)
-        of_patches, of_images = tf.split(losses, 2)
-        weight = 2.0 * self.patch_weight
-        return tf.concat([weight * of_patches, (2.0 - weight) * of_images], axis=0)
 
     @classmethod
     def default_views(cls, image_size, channels=3, **changes):

@@ -3,8 +3,9 @@
 import keras
 
 from cl_keras import heads
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives import in_batch
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import info_nce
 
 HEADS = {"v1": heads.simclr_v1, "v2": heads.simclr_v2}
 
@@ -34,9 +35,9 @@ class SimCLR(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.head = self.build_head(head, HEADS)
 
-    def contrast(self, views, index, training):
-        view0, view1 = self.encode_views(views, training)
-        return in_batch(view0, view1)
+    def objective(self, batch, training):
+        view0, view1 = self.encode_views(batch["views"], training)
+        return info_nce(*in_batch(view0, view1), self.temperature)
 
     def get_config(self):
         head = keras.saving.serialize_keras_object(self.head)

@@ -6,13 +6,10 @@ import tensorflow as tf
 from cl_keras import distribute, heads
 from cl_keras.clustering import sinkhorn
 from cl_keras.heads.prototypes import Prototypes
-from cl_keras.losses.swapped_assignment import (
-    pair_weights,
-    softmax_over_codes,
-    swapped_targets,
-)
-from cl_keras.methods.contrastive_model import ContrastiveModel
+from cl_keras.losses.swapped_assignment import swapped_assignment, swapped_targets
 from cl_keras.negatives import KeyQueue
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import Objective, hits_of
 from cl_keras.views import multi_crop
 
 CODED_VIEWS = 2
@@ -88,26 +85,20 @@ class SwAV(ContrastiveModel):
         with_codes = range(CODED_VIEWS if queue_size else 0)
         self.queues = [KeyQueue(queue_size, dim, seed=self.seed + i) for i in with_codes]
 
-    def prepare(self):
+    def before_step(self):
         self.prototypes.normalise_rows()
 
-    def contrast(self, views, index, training):
+    def objective(self, batch, training):
         step = self.step.value
-        z = self.encode_views(views, training)
+        z = self.encode_views(batch["views"], training)
         scores = [self.prototypes(one, step=step, training=training) for one in z]
         codes = [self._codes(i, scores[i], step) for i in range(CODED_VIEWS)]
-        targets = swapped_targets(*codes, len(views))
-        remembered = [tf.stop_gradient(one) for one in z[:CODED_VIEWS]]
-        return targets, tf.concat(scores, axis=0), remembered
+        loss = swapped_assignment(codes, scores, temperature=self.temperature)
+        targets = swapped_targets(*codes, len(scores))
+        return Objective(loss, hits_of(targets, tf.concat(scores, 0))).keep(z[:CODED_VIEWS])
 
-    def query_losses(self, targets, scores):
-        each = softmax_over_codes(targets, scores, self.temperature)
-        weights = pair_weights(self.views.num_views)
-        by_view = tf.reshape(each, [len(weights), -1])
-        return tf.reshape(by_view * tf.constant(weights, each.dtype)[:, tf.newaxis], [-1])
-
-    def advance(self, remembered):
-        for queue, z in zip(self.queues, remembered, strict=False):
+    def after_step(self, kept):
+        for queue, z in zip(self.queues, kept, strict=False):
             queue.push(z)
 
     def _codes(self, view, scores, step):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.similarity import normalise, random_unit_rows
+from cl_keras.similarity import cosine, normalise, random_unit_rows
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -41,6 +41,17 @@ class KeyQueue(keras.layers.Layer):
         """Cosines of `[b, dim]` queries with all keys, `[b, size]`."""
         keys = self.keys.value  # of unit length already
         return tf.matmul(tf.cast(normalise(queries), keys.dtype), keys, transpose_b=True)
+
+    def against(self, queries, positives):
+        """Each query against its positive, and against all keys.
+
+        Returns:
+            targets: int32 `[b]`, 0.
+            scores: `[b, 1 + size]` cosines, the positive in column 0.
+        """
+        positive = cosine(queries[:, None, :], positives[:, None, :])[:, 0]
+        scores = tf.concat([positive, self.scores(queries)], axis=1)
+        return tf.zeros_like(scores[:, 0], tf.int32), scores
 
     def push(self, keys):
         """Puts keys in the place of the oldest.

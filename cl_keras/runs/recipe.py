@@ -6,9 +6,7 @@ import keras
 
 from cl_keras import data, encoders, methods, optimizers
 
-METHODS = {
-    name.lower(): getattr(methods, name) for name in methods.__all__ if name != "ContrastiveModel"
-}
+METHODS = {name.lower(): getattr(methods, name) for name in methods.__all__}
 ENCODERS = {
     name: getattr(encoders, name) for name in ("resnet18", "resnet34", "resnet50", "small_resnet")
 }

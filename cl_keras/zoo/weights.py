@@ -2,7 +2,7 @@
 
 import keras
 
-from cl_keras.methods import ContrastiveModel
+from cl_keras.training import PretextModel
 from cl_keras.zoo import arrays
 
 
@@ -63,7 +63,7 @@ def _collect(layer, place, found, seen):
 
 def _children(layer):
     """(name, layer) for each layer directly in this one."""
-    if isinstance(layer, keras.Model) and not isinstance(layer, ContrastiveModel):
+    if isinstance(layer, keras.Model) and not isinstance(layer, PretextModel):
         for child in layer.layers:
             yield child.name, child
         return

@@ -25,7 +25,7 @@ def test_it_clusters_before_the_epochs_that_it_should(every, epochs):
 def test_an_epoch_that_is_taken_up_has_its_clusters_already():
     callback = Recluster("batches")
     callback.set_model(model := Listener())
-    callback.on_epoch_taken_up(3)
+    callback.on_epoch_resumed(3)
     assert model.heard == []
 
 

@@ -3,15 +3,17 @@
 import keras
 
 from cl_keras import methods
+from tests.conformance.toy_method import ToyMethod
 from tests.tiny import IMAGE_SIZE, tiny_encoder
 
 IMAGES = 80
 """Number of images that the generic tests train on: five steps of 16."""
 
 OPTIONS = {
+    "ToyMethod": {},
     "SimCLR": {},
-    "MoCo": {"queue_size": 24, "momentum": 0.9, "key_parts": 1},
-    "MoCo, shuffled": {"queue_size": 24, "momentum": 0.9, "key_parts": 4},
+    "MoCo": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 1},
+    "MoCo, shuffled": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 4},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
     "InstDisc": {"num_images": IMAGES, "num_negatives": 7},
     "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
@@ -25,7 +27,7 @@ OPTIONS = {
         "warmup_epochs": 0,
         "queue_size": 24,
         "momentum": 0.9,
-        "key_parts": 1,
+        "shuffle_bn_groups": 1,
     },
 }
 """What makes each small; in four parts, so that keys can be shared by one, two and four devices."""
@@ -39,7 +41,7 @@ def method_of(name):
 def make(name, optimizer=None, encoder=tiny_encoder, **changes):
     """A compiled model of a method, the same weights each time; `changes` of its options."""
     keras.utils.set_random_seed(0)
-    method = getattr(methods, method_of(name))
+    method = ToyMethod if name == "ToyMethod" else getattr(methods, method_of(name))
     options = OPTIONS[name] | changes
     views = options.get("views") or _views(method)
     model = method(encoder(), views=views, seed=1, **options)

@@ -10,7 +10,7 @@ from tests.tiny import VIEWS, tiny_encoder
 
 def tiny_moco(**options):
     keras.utils.set_random_seed(0)
-    options = {"queue_size": 24, "key_parts": 1, "momentum": 0.9, "head": "v2"} | options
+    options = {"queue_size": 24, "shuffle_bn_groups": 1, "momentum": 0.9, "head": "v2"} | options
     model = MoCo(tiny_encoder(), views=VIEWS, seed=1, **options)
     model.compile(keras.optimizers.SGD(0.05))
     return model
@@ -112,14 +112,14 @@ def test_a_queue_larger_than_the_data_set_is_refused(images):
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused(images):
-    with pytest.raises(ValueError, match="key_parts=3 must divide the 16 images"):
-        tiny_moco(key_parts=3).fit(images, batch_size=16, verbose=0)
+    with pytest.raises(ValueError, match="shuffle_bn_groups=3 must divide the 16 images"):
+        tiny_moco(shuffle_bn_groups=3).fit(images, batch_size=16, verbose=0)
 
 
 def test_parts_that_replicas_cannot_share_are_refused(images, mirrored):
     with mirrored.scope():
-        model = tiny_moco(key_parts=1)
-        uneven = tiny_moco(key_parts=5)
+        model = tiny_moco(shuffle_bn_groups=1)
+        uneven = tiny_moco(shuffle_bn_groups=5)
     model.check_data(data.load(images).batches(16))
-    with pytest.raises(ValueError, match="multiple of the 2 replicas.*give key_parts=6"):
+    with pytest.raises(ValueError, match="multiple of the 2 replicas.*give shuffle_bn_groups=6"):
         uneven.check_data(data.load(images).batches(20))

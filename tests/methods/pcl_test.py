@@ -16,7 +16,7 @@ def tiny_pcl(**options):
         "num_clusters": (3, 5),
         "warmup_epochs": 0,
         "queue_size": 16,
-        "key_parts": 1,
+        "shuffle_bn_groups": 1,
         "momentum": 0.9,
     } | options
     model = PCL(tiny_encoder(), views=VIEWS, seed=1, **options)
@@ -122,7 +122,7 @@ def test_drawn_prototypes_leave_out_the_own_cluster(images, float64):
     [
         ({"num_images": 16}, "was made for num_images=16; array has 32"),
         ({"queue_size": 64}, "queue of 64 keys is larger"),
-        ({"key_parts": 3}, "key_parts=3 must divide"),
+        ({"shuffle_bn_groups": 3}, "shuffle_bn_groups=3 must divide"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused(images, options, message):

@@ -8,13 +8,12 @@ import tensorflow as tf
 from cl_keras.data import Batches
 
 
-class TakenUp(keras.callbacks.CallbackList):
-    """The callbacks of a `fit` whose first epoch has begun in another process.
+class ResumedCallbacks(keras.callbacks.CallbackList):
+    """The callbacks of a `fit` whose first epoch began in another process.
 
-    Keras runs the same number of steps in every epoch; so those that are done are gone through
-    without a step, and without a word to the callbacks. A callback that does more than look on
-    when an epoch begins, and must not do it twice, has `on_epoch_taken_up` beside
-    `on_epoch_begin`; it is called instead.
+    Keras runs the same number of steps in every epoch, so the finished ones are counted without
+    being run, and without telling the callbacks. A callback that acts when an epoch begins, and
+    must not do so twice, defines `on_epoch_resumed` beside `on_epoch_begin`; it is called instead.
 
     Args:
         callbacks: list of `keras.callbacks.Callback`.
@@ -36,12 +35,12 @@ class TakenUp(keras.callbacks.CallbackList):
         self._batch, self._first = batch, True
 
     @contextlib.contextmanager
-    def passing(self):
-        """Lets the model's train function pass over the steps that are done."""
+    def skip_finished_steps(self):
+        """A context in which the model's train function skips the finished steps."""
         model, remaining = self.model, self._batch // self.model.steps_per_execution
         train = model.make_train_function()
 
-        def train_what_is_left(iterator):
+        def train_remaining(iterator):
             nonlocal remaining
             if remaining == 0:
                 return train(iterator)
@@ -49,18 +48,18 @@ class TakenUp(keras.callbacks.CallbackList):
             # Of an epoch without a step left, Keras takes the logs of the metrics with these names.
             return dict.fromkeys(metric.name for metric in model.metrics)
 
-        model.train_function, model.epoch_goes_on = train_what_is_left, True
+        model.train_function, model.resuming_epoch = train_remaining, True
         try:
             yield self
         finally:
-            model.train_function, model.epoch_goes_on = train, False
+            model.train_function, model.resuming_epoch = train, False
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._first:
             return super().on_epoch_begin(epoch, logs)
-        self._first, self.model.epoch_goes_on = False, False
+        self._first, self.model.resuming_epoch = False, False
         for callback in self.callbacks:
-            getattr(callback, "on_epoch_taken_up", callback.on_epoch_begin)(epoch, logs)
+            getattr(callback, "on_epoch_resumed", callback.on_epoch_begin)(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch >= self._batch:
@@ -75,12 +74,12 @@ class TakenUp(keras.callbacks.CallbackList):
         super().on_epoch_end(epoch, logs)
 
 
-def from_place(dataset, epoch, batch, steps):
-    """The batches that follow the given place.
+def batches_from(dataset: tf.data.Dataset, epoch: int, batch: int, steps: int) -> tf.data.Dataset:
+    """The batches that follow a position in the run.
 
     Args:
-        dataset: `Batches`, which know the order of every epoch; or a `tf.data.Dataset` of which
-            every epoch is the beginning.
+        dataset: `Batches`, which know the order of every epoch; or a `tf.data.Dataset`, which every
+            epoch reads from its beginning.
         epoch: finished epochs.
         batch: finished batches of the next one.
         steps: batches of an epoch.
@@ -94,8 +93,8 @@ def from_place(dataset, epoch, batch, steps):
     return rest if endless else rest.concatenate(dataset.repeat())
 
 
-def check_place(batch, steps, per_execution):
-    """A place within an epoch must be one at which a step can begin.
+def check_position(batch: int, steps: int, per_execution: int) -> None:
+    """Checks that an execution of steps can begin at a position within an epoch.
 
     Args:
         batch: finished batches of the epoch.
@@ -103,27 +102,27 @@ def check_place(batch, steps, per_execution):
         per_execution: `steps_per_execution`.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if none can.
     """
     if batch and steps < 1:
         raise ValueError(
-            f"initial_batch={batch} needs to know how long an epoch is; give steps_per_epoch."
+            f"initial_batch={batch} needs the length of an epoch; give steps_per_epoch."
         )
     if batch < 0 or (batch and batch > steps):
         raise ValueError(f"initial_batch must be from 0 to {steps}; received {batch}.")
     if batch % per_execution:
         raise ValueError(
             f"initial_batch={batch} must divide by steps_per_execution={per_execution}; the run "
-            "was begun with another one."
+            "began with another one."
         )
 
 
 @contextlib.contextmanager
-def entered(callbacks):
-    """Enters the callbacks that are contexts, and leaves them, after an error too.
+def enter_contexts(callbacks: list):
+    """A context that enters the context-manager callbacks, and exits them even on error.
 
-    Returns:
-        A context of the `contextlib.ExitStack`, for more.
+    Yields:
+        The `contextlib.ExitStack`, for more.
     """
     with contextlib.ExitStack() as stack:
         for callback in callbacks:

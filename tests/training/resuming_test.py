@@ -35,8 +35,8 @@ class Heard(keras.callbacks.Callback):
 
 
 class HeardMore(Heard):
-    def on_epoch_taken_up(self, epoch, logs=None):
-        self.heard.append(f"taken up {epoch}")
+    def on_epoch_resumed(self, epoch, logs=None):
+        self.heard.append(f"resumed {epoch}")
 
 
 class Context(keras.callbacks.Callback):
@@ -61,7 +61,7 @@ def fit(model, images, **options):
     return model.fit(images, **({"batch_size": 8, "verbose": 0} | options)).history
 
 
-@pytest.mark.parametrize("kind, begin", [(Heard, "epoch 1"), (HeardMore, "taken up 1")])
+@pytest.mark.parametrize("kind, begin", [(Heard, "epoch 1"), (HeardMore, "resumed 1")])
 def test_callbacks_hear_of_the_steps_that_are_done_here_alone(kind, begin, images):
     callback, model = kind(), eager()
     fit(model, images, epochs=3, initial_epoch=1, initial_batch=2, callbacks=[callback])
@@ -113,7 +113,7 @@ def test_the_images_are_those_that_would_have_come(steps_per_epoch, images):
 
 
 @pytest.mark.parametrize("endless", [False, True])
-def test_a_dataset_of_ones_own_is_taken_up_too(endless, images):
+def test_a_dataset_of_ones_own_is_resumed_too(endless, images):
     dataset = tf.data.Dataset.from_tensor_slices({"image": images, "index": range(32)}).batch(8)
     model = eager()
     received = seen_by(model)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.methods import gradients
+from cl_keras.training import gradients
 from tests.tiny import tiny_simclr
 
 SLOPES = np.array([[3.0, -4.0, 0.5], [1.0, 2.0, -8.0]])

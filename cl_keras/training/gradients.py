@@ -1,43 +1,45 @@
 """From gradients to a step of the optimizer, as right on many replicas as on one."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from cl_keras import distribute
 
 
-def in_parts(function, batch, parts):
-    """Gradients of a batch that is taken in parts, one after the other.
+def accumulate(function: Callable, batch, count: int):
+    """Gradients of a batch that is taken in micro-batches, one after the other.
 
     Args:
-        function: of a part of `batch`, its tensors as arguments; to a list of gradients, None
-            among them, and a structure of tensors `[b, ...]`.
-        batch: tuple of structures of tensors `[b, ...]` and None.
-        parts: number of parts, which divides b.
+        function: of a micro-batch, to a list of gradients, None among them, and a structure of
+            tensors `[b, ...]`.
+        batch: structure of tensors `[b, ...]` and None.
+        count: number of micro-batches, which divides b.
 
     Returns:
-        The sums of the gradients, and the rows of all parts.
+        The sums of the gradients, and the rows of all micro-batches.
     """
     sums, kept = None, []
-    for part in range(parts):
-        # A part waits for the one before: else the activations of all were alive at once.
+    for number in range(count):
+        # Each waits for the one before: otherwise the activations of all were alive at once.
         done = [gradient for gradient in sums or [] if gradient is not None]
-        with distribute.part_of_batch(part, parts), tf.control_dependencies(done):
-            gradients, rows = function(*_part_of(batch, part, parts))
+        with distribute.micro_batch(number, count), tf.control_dependencies(done):
+            gradients, rows = function(_micro_batch(batch, number, count))
         sums = gradients if sums is None else _sums(sums, gradients)
         kept.append(rows)
-    return sums, kept[0] if parts == 1 else tf.nest.map_structure(_rows_of_all, *kept)
+    return sums, kept[0] if count == 1 else tf.nest.map_structure(_concatenated, *kept)
 
 
-def _part_of(batch, part, parts):
+def _micro_batch(batch, number, count):
     def rows(tensor):
-        return None if tensor is None else tf.split(tensor, parts)[part]
+        return None if tensor is None else tf.split(tensor, count)[number]
 
-    return batch if parts == 1 else tf.nest.map_structure(rows, batch)
+    return batch if count == 1 else tf.nest.map_structure(rows, batch)
 
 
-def _rows_of_all(*parts):
-    return None if parts[0] is None else tf.concat(parts, axis=0)
+def _concatenated(*rows):
+    return None if rows[0] is None else tf.concat(rows, axis=0)
 
 
 def _sums(first, second):

@@ -2,10 +2,12 @@
 
 import tensorflow as tf
 
+from cl_keras.losses import softmax_over_candidates
 from cl_keras.losses.noise_contrastive import RunningPartition
-from cl_keras.methods import checks
-from cl_keras.methods.contrastive_model import ContrastiveModel
 from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
+from cl_keras.training import checks
+from cl_keras.training.contrastive_model import ContrastiveModel
+from cl_keras.training.objective import Objective, hits_of
 
 LOSSES = ("nce", "softmax")
 
@@ -66,32 +68,35 @@ class BankModel(ContrastiveModel):
         if loss == "nce":
             self.partition = RunningPartition(num_images, temperature=temperature)
 
+    query_weights = (1.0,)
+    """What each of `queries` counts in the loss."""
+
     def queries(self, views, training):
         """Embeddings of the views, a list of `[b, d]`; the last one also moves the bank."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it looks for.")
 
-    def contrast(self, views, index, training):
-        index = self.bank.checked(index)
-        queries = self.queries(views, training)
-        remembered = {"index": index, "vectors": tf.stop_gradient(queries[-1])}
+    def objective(self, batch, training):
+        index = self.bank.checked(batch.get("index"))
+        queries = self.queries(batch["views"], training)
+        kept = {"index": index, "vectors": queries[-1]}
         if self.partition is None:
-            return *self.bank.against_all(queries, index), remembered
-        seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
-        targets, scores = self.bank.against_drawn(
-            queries, index, self.num_negatives, seed=seed, step=step
-        )
-        remembered["partitions"] = self.partition.estimates(scores)
-        return targets, scores, remembered
+            targets, scores = self.bank.against_all(queries, index)
+            each = softmax_over_candidates(targets, scores, self.temperature)
+        else:
+            seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
+            targets, scores = self.bank.against_drawn(
+                queries, index, self.num_negatives, seed=seed, step=step
+            )
+            each = self.partition.losses_of(scores)
+            kept["partitions"] = self.partition.estimates(scores)
+        means = [tf.reduce_mean(losses) for losses in tf.split(each, len(queries))]
+        loss = sum(w * mean for w, mean in zip(self.query_weights, means, strict=True))
+        return Objective(loss, hits_of(targets, scores)).keep(kept)
 
-    def query_losses(self, targets, scores):
-        if self.partition is None:
-            return super().query_losses(targets, scores)
-        return self.partition.losses_of(scores)
-
-    def advance(self, remembered):
-        self.bank.update(remembered["index"], remembered["vectors"], self.bank_momentum)
+    def after_step(self, kept):
+        self.bank.update(kept["index"], kept["vectors"], self.bank_momentum)
         if self.partition is not None:
-            self.partition.update(remembered["partitions"])
+            self.partition.update(kept["partitions"])
 
     def check_data(self, dataset):
         checks.check_index(self, dataset, self.bank.size)

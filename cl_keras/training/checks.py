@@ -1,0 +1,177 @@
+"""What is checked before training begins, so that no hour is lost."""
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+NEED_LABELS = ("y", "class_weight", "sample_weight")
+NEED_ARRAYS = ("validation_split", "validation_batch_size")
+
+
+def check_fit_arguments(model: keras.Model, arguments: dict) -> None:
+    """Refuses the arguments of `keras.Model.fit` that have no meaning here.
+
+    Args:
+        model: the model, which the message names.
+        arguments: keyword arguments of `fit` beyond its own.
+
+    Raises:
+        ValueError: for one that was given.
+    """
+    given = {name for name, value in arguments.items() if value is not None}
+    if unfit := sorted(given & set(NEED_LABELS)):
+        raise ValueError(
+            f"{type(model).__name__}.fit takes no {unfit[0]}: a pretext task weighs no labels. "
+            'Labels that a method uses come with the images, as {"image", "label"}.'
+        )
+    if unfit := sorted(given & set(NEED_ARRAYS)):
+        raise ValueError(
+            f"{type(model).__name__}.fit takes no {unfit[0]}; split the images beforehand, and "
+            "give one share as validation_data, in batches of its own size."
+        )
+
+
+def check_batches(
+    dataset: tf.data.Dataset, encoder: keras.Model, replicas: int, accumulated: int = 1
+) -> None:
+    """Batches must be images that the encoder takes, enough of them, the same on each replica.
+
+    Args:
+        dataset: batches of images.
+        encoder: the model that they are for.
+        replicas: number of replicas that share a batch.
+        accumulated: number of micro-batches in which a replica takes its share; default: 1.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    spec = dataset.element_spec
+    spec = spec[0] if isinstance(spec, tuple) else spec
+    if isinstance(spec, dict) and not {"image", "views"} & set(spec):
+        raise ValueError(
+            'Elements must be images, {"image"[, "index"]} or {"views"[, "index"]}; '
+            f"received a dictionary of {sorted(spec)}."
+        )
+    first = spec.get("image", spec.get("views")) if isinstance(spec, dict) else spec
+    images = tf.nest.flatten(first)[0].shape
+    if images.rank is not None and images.rank < 4:
+        raise ValueError(
+            f"Images must come in batches [b, h, w, c]; received elements of shape {images}. "
+            "Call .batch(...) on the dataset."
+        )
+    rows = images[0]
+    if rows == 1:
+        raise ValueError("A batch of 1 image has no negatives; use a batch size of at least 2.")
+    if replicas > 1 and (rows is None or rows % replicas):
+        raise ValueError(
+            f"The global batch must divide by the {replicas} replicas; received "
+            f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
+            f"multiple of {replicas}."
+        )
+    if accumulated > 1 and (rows is None or rows % (replicas * accumulated)):
+        raise ValueError(
+            f"gradient_accumulation={accumulated} takes the batch of each of {replicas} replicas "
+            f"in as many micro-batches; {rows or 'a batch of unknown size'} does not divide by "
+            f"{replicas * accumulated}. Batch with drop_remainder=True and a multiple of "
+            f"{replicas * accumulated}."
+        )
+    channels = encoder.input_shape[-1]
+    if images[-1] is not None and channels is not None and images[-1] != channels:
+        raise ValueError(
+            f"The encoder {encoder.name!r} takes images of {channels} channels; the data "
+            f"has {images[-1]}. Load it with data.load(..., channels={channels})."
+        )
+
+
+def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -> None:
+    """Every image must have a row in the table of `num_images` that a method keeps.
+
+    Args:
+        model: the model, which the message names.
+        dataset: batches of images; a `Batches` knows its source.
+        num_images: rows of the table.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    name, spec = type(model).__name__, dataset.element_spec
+    if not isinstance(spec, dict) or "index" not in spec:
+        raise ValueError(
+            f'{name} needs the index of each image: elements of {{"image", "index"}}, such as '
+            f"those of data.load; received {spec}."
+        )
+    source = getattr(dataset, "source", None)
+    if source is not None and len(source) > num_images:
+        raise ValueError(
+            f"{name} was made for num_images={num_images}; {source.name} has {len(source)}."
+        )
+
+
+def check_order(model: keras.Model, dataset: tf.data.Dataset) -> None:
+    """Warns if the order of one epoch is nearly that of the next; `BankModel` says why.
+
+    Args:
+        model: the model, which the message names.
+        dataset: batches of images; a `Batches` knows its source.
+    """
+    source = getattr(dataset, "source", None)
+    if source is None or (dataset.shuffled and source.shuffles_whole):
+        return
+    how = "is too large to be shuffled whole" if dataset.shuffled else "has shuffle=False"
+    logging.warning(
+        f"{source.name} {how}: each image comes at nearly the same moment of every epoch, and the "
+        f"age of its row in the memory bank tells {type(model).__name__} which image it is. The "
+        "loss will fall, and little will be learned. Image folders, data.load('folder:…'), and "
+        "arrays are shuffled whole."
+    )
+
+
+def check_queue(dataset: tf.data.Dataset, size: int) -> None:
+    """No image may meet its own old key in a queue of `size`.
+
+    Raises:
+        ValueError: if the queue is larger than the dataset.
+    """
+    source = getattr(dataset, "source", None)
+    if source is not None and size > len(source):
+        raise ValueError(
+            f"The queue of {size} keys is larger than the dataset of {len(source)} images: an "
+            "image would meet its own old key as a negative. Give queue_size at most "
+            f"{len(source) // 2}."
+        )
+
+
+def check_shuffle_bn_groups(
+    dataset: tf.data.Dataset, groups: int, replicas: int, accumulated: int = 1
+) -> None:
+    """The batch must divide into the groups of shuffled batch normalization, on each replica.
+
+    Args:
+        dataset: global batches of images.
+        groups: number of groups in which the keys of a batch are normalized.
+        replicas: number of replicas that share a batch.
+        accumulated: number of micro-batches of a step, each with keys of its own; default: 1.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
+    if groups > 1 and rows is None:
+        raise ValueError(
+            f"shuffle_bn_groups={groups} must divide every batch, and the size of these batches "
+            "is not known, since the last one may be smaller. Batch with drop_remainder=True."
+        )
+    rows = (rows or 0) // accumulated
+    if rows % groups:
+        raise ValueError(f"shuffle_bn_groups={groups} must divide the {rows} images of a batch.")
+    if groups > 1 and groups % replicas:
+        raise ValueError(
+            f"shuffle_bn_groups={groups} must be a multiple of the {replicas} replicas, each of "
+            "which encodes as many groups; give "
+            f"shuffle_bn_groups={-(-groups // replicas) * replicas}."
+        )
+    if groups == 1:
+        logging.warning(
+            "shuffle_bn_groups=1: query and key share the statistics of batch normalization, "
+            "which can give the answer away; watch k-NN accuracy, or use shuffle_bn_groups=4."
+        )

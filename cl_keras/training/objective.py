@@ -1,0 +1,73 @@
+"""What a method makes of a batch: terms of a loss that add up as in the paper's formula."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.similarity import at_least_float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A loss, and what the method shows and keeps beside it.
+
+    `a + b` and `2.0 * a` are objectives too, so a method returns its paper's formula.
+
+    Attributes:
+        loss: scalar, the mean over this replica's rows.
+        hits: float `[n, 2]`, whether each query found its candidate and whether it counts; None
+            for a method without candidates.
+        kept: structure of tensors `[b, ...]` for `after_step`, without gradient.
+    """
+
+    loss: tf.Tensor
+    hits: tf.Tensor | None = None
+    kept: Any = None
+
+    def __add__(self, other):
+        hits = [each.hits for each in (self, other) if each.hits is not None]
+        kept = self.kept if other.kept is None else other.kept
+        return Objective(self.loss + other.loss, tf.concat(hits, axis=0) if hits else None, kept)
+
+    def __rmul__(self, weight):
+        return dataclasses.replace(self, loss=weight * self.loss)
+
+    def keep(self, rows):
+        """The same, with what `after_step` is to be given."""
+        return dataclasses.replace(self, kept=tf.nest.map_structure(_without_gradient, rows))
+
+
+def _without_gradient(rows):
+    return None if rows is None else tf.stop_gradient(rows)
+
+
+def info_nce(targets, scores, temperature):
+    """InfoNCE, the mean over the queries that have an answer.
+
+    Args:
+        targets: int `[n]`, the right candidate of each query, -1 for a query without one.
+        scores: `[n, m]` similarities; `-inf` leaves a candidate out.
+        temperature: τ, a number, or one for each candidate `[m]`.
+    """
+    targets, known = tf.maximum(targets, 0), targets >= 0
+    logits = at_least_float32(scores) / temperature
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    return Objective(mean_of(each, known), hits_of(targets, scores, known))
+
+
+def mean_of(values, counts):
+    """The mean of `[n]` values over those that count, on all replicas together."""
+    counts = tf.cast(counts, values.dtype)
+    share = distribute.sum_over_replicas(tf.reduce_mean(counts)) / distribute.num_replicas()
+    return tf.math.divide_no_nan(tf.reduce_mean(tf.where(counts > 0, values, 0.0)), share)
+
+
+def hits_of(targets, scores, known=True):
+    """Which queries have their candidate, or the best of soft ones, as their best score."""
+    if targets.dtype.is_floating:
+        targets = tf.argmax(targets, axis=1)
+    best = tf.argmax(scores, axis=1, output_type=targets.dtype)
+    known = tf.broadcast_to(known, tf.shape(best))
+    return tf.cast(tf.stack([(best == targets) & known, known], axis=1), tf.float32)

@@ -1,0 +1,402 @@
+"""What every method shares: the step, the loop, and what `fit` accepts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.data import Batches
+from cl_keras.encoders import as_encoder
+from cl_keras.training import checks, gradients, inputs, resuming
+from cl_keras.training.objective import Objective
+from cl_keras.training.step_loop import StopOnNonFiniteLoss, step_loop
+from cl_keras.views import simclr as simclr_views
+from cl_keras.views.multi_crop import by_size
+
+
+class PretextModel(keras.Model):
+    """A pretext task on views of images, trained with `fit`.
+
+    A subclass writes one method, `objective`: from a batch to an `Objective`, a loss and what comes
+    with it. This class makes the views, takes the gradient of the loss, applies it and counts the
+    steps, on one device and under a strategy. A method that keeps something between steps, such as
+    a queue, lets the objective carry it (`Objective.keep`) and stores it in `after_step`.
+
+    `fit` and `evaluate` take images: a uint8 array, what `data.load` returns or its
+    `.batches(...)`, or a `tf.data.Dataset` of `{"image"[, "index"]}` or of images; a dataset of
+    `{"views"[, "index"]}` brings its views already made. `predict` and calling the model return the
+    representations of images, `[b, d]`.
+
+    The views of a step are a pure function of (seed, step, row of the global batch), and the steps
+    are counted in `self.step`, which is saved with the weights; so a run can be resumed exactly.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors, or to a feature map, which is pooled.
+        views: a callable `(images, seed, step, first_row) -> views` with `image_size`.
+        seed: of the views; default: 0.
+        gradient_accumulation: number of micro-batches in which a step takes its batch, one after
+            the other, to save memory; default: 1. The gradient is the mean over all. Random draws
+            and what is kept are those of the whole batch, so a method whose negatives come from
+            elsewhere learns as it would without; negatives from the batch come from the
+            micro-batch, and so do the statistics of batch normalization.
+
+    Raises:
+        ValueError: for fewer than one micro-batch, or an encoder that gives no vector.
+    """
+
+    accuracy_name: str | None = None
+    """Name of the metric that counts `Objective.hits`; None for a method that has no hits."""
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        *,
+        views: Callable,
+        seed: int = 0,
+        gradient_accumulation: int = 1,
+        **kwargs,
+    ):
+        # Autocasting would round images of 0..255 to half precision.
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = as_encoder(encoder)
+        self.views = views
+        self.seed = int(seed)
+        if gradient_accumulation < 1:
+            raise ValueError(
+                "gradient_accumulation must be at least 1, which takes the batch as a whole; "
+                f"received {gradient_accumulation!r}."
+            )
+        self.gradient_accumulation = int(gradient_accumulation)
+        self.step = self.add_weight(
+            name="step",
+            shape=[],
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        self.loss_metric = keras.metrics.Mean("loss")
+        self.accuracy_metric = (
+            keras.metrics.Mean(self.accuracy_name) if self.accuracy_name else None
+        )
+        self.built = True
+
+    # What a subclass writes: `objective`, and of the rest what it needs.
+
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
+        """The pretext task, as the formula of its paper.
+
+        Args:
+            batch: `"views"`, what `self.views` made of the images of this replica; `"index"`, int64
+                `[b]`, and `"label"` where the dataset has them; and everything else that its
+                elements hold.
+            training: whether this is a training step.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define objective(batch, training).")
+
+    def before_step(self) -> None:
+        """Updates what changes before each training step, such as a momentum encoder."""
+
+    def after_step(self, kept: Any) -> None:
+        """Updates what changes after each training step, such as a queue or a bank.
+
+        Args:
+            kept: what the objective kept of this replica's batch; None if nothing.
+        """
+
+    def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
+        """Called by `clustering.Recluster` before an epoch, where `method_callbacks` has it.
+
+        Args:
+            batches: one epoch of the dataset that `fit` was given.
+            epoch: number of finished epochs.
+        """
+
+    def check_data(self, dataset: tf.data.Dataset) -> None:
+        """Refuses images with which the method would go wrong, before an hour is lost.
+
+        Args:
+            dataset: the dataset of batches that `fit` was given; a `Batches`, which knows its
+                source, if it came from `data.load`.
+
+        Raises:
+            ValueError: with what to change.
+        """
+
+    def method_callbacks(self, batches: tf.data.Dataset) -> list[keras.callbacks.Callback]:
+        """Callbacks that the method itself needs in `fit`, such as one that clusters.
+
+        Args:
+            batches: the dataset that `fit` was given, one epoch.
+        """
+        return []
+
+    @classmethod
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
+        """The views that the method was published with, for images of a size and kind.
+
+        Args:
+            image_size: side in pixels.
+            channels: number of channels; default: 3.
+            **changes: arguments of the views' class to replace.
+        """
+        return simclr_views(image_size, channels, **changes)
+
+    # What a subclass may use.
+
+    def build_head(self, head: str | keras.Model, presets: dict[str, Callable]) -> keras.Model:
+        """A head named in `presets`, built for this encoder's width; or a model, checked."""
+        width = self.encoder.output_shape[-1]
+        if isinstance(head, str) and head in presets:
+            return presets[head](width)
+        if isinstance(head, keras.Model) and head.built:
+            if head.input_shape[-1] == width:
+                return head
+            raise ValueError(
+                f"The head must take the {width} features of the encoder {self.encoder.name!r}; "
+                f"it takes {head.input_shape[-1]}."
+            )
+        raise ValueError(
+            f"head must be one of {list(presets)} or a built keras.Model; received {head!r}."
+        )
+
+    def encode_views(self, views: tuple, training: bool) -> list[tf.Tensor]:
+        """The projection of each view, `[b, d]`.
+
+        Views of one size pass the encoder as one batch, and all pass the head as one, so that
+        batch normalization sees all of them.
+        """
+        passes = [self.encoder(tf.concat(same, 0), training=training) for same in by_size(views)]
+        z = self.head(tf.concat(passes, axis=0), training=training)
+        return tf.split(z, len(views), axis=0)
+
+    def make_batch(self, data, seed: int, step) -> dict[str, Any]:
+        """An element of the dataset with its images made into views, as `objective` takes it."""
+        data = data[0] if isinstance(data, tuple) else data
+        data = dict(data) if isinstance(data, dict) else {"image": data}
+        images = data.pop("image", None)
+        if "views" in data:
+            return data | {"views": tuple(data["views"])}
+        first_row = distribute.first_row(tf.shape(images)[0])
+        return data | {"views": self.views(images, seed=seed, step=step, first_row=first_row)}
+
+    # The step.
+
+    def call(self, images, training=False):
+        return self.encoder(images, training=training)
+
+    def train_step(self, data):
+        batch = self.make_batch(data, self.seed, self.step.value)
+        self.before_step()
+        summed, kept = gradients.accumulate(self._gradients, batch, self.gradient_accumulation)
+        gradients.apply(self.optimizer, summed, self.trainable_variables)
+        self.after_step(kept)
+        self.step.assign_add(1)
+        return self.get_metrics_result()
+
+    def _gradients(self, batch):
+        """Gradients of this replica's and micro-batch's share of the loss; what is to be kept."""
+        with tf.GradientTape() as tape:
+            objective = self.objective(batch, training=True)
+            loss = objective.loss + self._regularization(objective.loss.dtype)
+            # Gradients are summed over replicas and micro-batches: each adds its share of the mean.
+            share = loss / (distribute.num_replicas() * self.gradient_accumulation)
+            share = self.optimizer.scale_loss(share)
+        self._update_metrics(batch, loss, objective.hits)
+        return tape.gradient(share, self.trainable_variables), objective.kept
+
+    def test_step(self, data):
+        # Another seed than in training, and one step: the same views at every evaluation.
+        batch = self.make_batch(data, self.seed + 1, 0)
+        objective = self.objective(batch, training=False)
+        self._update_metrics(batch, objective.loss, objective.hits)
+        return self.get_metrics_result()
+
+    def predict_step(self, data):
+        data = data[0] if isinstance(data, tuple) else data
+        return self(data["image"] if isinstance(data, dict) else data, training=False)
+
+    def _regularization(self, dtype):
+        return tf.cast(tf.add_n(self.losses), dtype) if self.losses else 0.0
+
+    def _update_metrics(self, batch, loss, hits):
+        # Of the global batch, so that a checkpoint needs to know the metrics of one replica only;
+        # weighted by images, so that a smaller last batch counts for what it holds.
+        loss = distribute.sum_over_replicas(loss) / distribute.num_replicas()
+        rows = tf.shape(tf.nest.flatten(batch["views"])[0])[0]
+        self.loss_metric.update_state(loss, sample_weight=rows)
+        if self.accuracy_metric is not None and hits is not None:
+            hits = distribute.gather(hits)
+            self.accuracy_metric.update_state(hits[:, 0], sample_weight=hits[:, 1])
+
+    @property
+    def metrics(self):
+        return [m for m in (self.loss_metric, self.accuracy_metric) if m is not None]
+
+    # The loop.
+
+    resuming_epoch = False
+    """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # With several workers, Keras would take the mean of a batch of images and fail; and all
+        # that it would build is built already.
+        pass
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self._check_compiled()
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+            self.train_function = step_loop(self, self.train_step)
+        return self.train_function
+
+    def _check_compiled(self):
+        if self.loss is not None:
+            raise ValueError(
+                f"{type(self).__name__} brings its own loss; call compile(optimizer) without one "
+                f"(received loss={self.loss!r})."
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        gradients.check_optimizer(self.optimizer, replicas)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = step_loop(self, self.test_step)
+        return self.test_function
+
+    def fit(
+        self,
+        x=None,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        initial_epoch: int = 0,
+        initial_batch: int = 0,
+        callbacks=None,
+        validation_data=None,
+        steps_per_epoch: int | None = None,
+        shuffle: bool = True,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Train on images; as `keras.Model.fit`, without labels.
+
+        The order of the images and their views depend on the seeds and the epoch alone: a run that
+        resumes at `initial_epoch` and `initial_batch` with restored variables continues as if it
+        had never been interrupted. See `runs.Checkpoints`.
+
+        Args:
+            x: images, in one of the forms named above.
+            batch_size: global batch size for an array or a source; default: 256.
+            epochs: number of the last epoch; default: 1.
+            initial_epoch: finished epochs; default: 0.
+            initial_batch: finished batches of the epoch after them; default: 0. The metrics
+                continue from their present values, so that the logs are those of the whole epoch.
+            callbacks: a `keras.callbacks.Callback` or a list of them. Context-manager callbacks are
+                entered before training and exited afterwards, even on error.
+            validation_data: images for `evaluate` after each epoch.
+            steps_per_epoch: steps of an epoch, where `x` is a dataset without end.
+            shuffle: whether an array or a source gets a new order in each epoch; a dataset has its
+                own order. default: True.
+            **kwargs: `verbose`, `validation_steps` and `validation_freq`, as in `keras.Model.fit`.
+
+        Raises:
+            ValueError: for images in another form, a batch of one image, a batch that the
+                replicas do not divide, an `initial_batch` at which no step begins, or an argument
+                of `keras.Model.fit` that needs labels.
+            FloatingPointError: when the loss is not finite, with the position in the run.
+        """
+        checks.check_fit_arguments(self, kwargs)
+        x = self._image_batches(x, batch_size, shuffle=shuffle)
+        self.check_data(x)
+        own = self.method_callbacks(x.take(steps_per_epoch) if steps_per_epoch else x)
+        steps = int(steps_per_epoch or x.cardinality())
+        resuming.check_position(initial_batch, steps, self.steps_per_execution)
+        if isinstance(x, Batches) or initial_batch:
+            steps_per_epoch = steps
+        if validation_data is not None:
+            validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
+            validation_data = inputs.for_workers(self.distribute_strategy, validation_data)
+        callbacks = [StopOnNonFiniteLoss(), *own, *_as_list(callbacks)]
+        with resuming.enter_contexts(callbacks) as stack:
+            if initial_batch:
+                callbacks = resuming.ResumedCallbacks(
+                    callbacks,
+                    model=self,
+                    batch=initial_batch,
+                    epochs=epochs,
+                    steps=steps,
+                    verbose=kwargs.get("verbose", "auto"),
+                )
+                stack.enter_context(callbacks.skip_finished_steps())
+            return super().fit(
+                inputs.for_workers(
+                    self.distribute_strategy,
+                    x,
+                    lambda x: resuming.batches_from(x, initial_epoch, initial_batch, steps),
+                ),
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,  # the dataset has its order already
+                **kwargs,
+            )
+
+    def reset_metrics(self):
+        if not self.resuming_epoch:
+            super().reset_metrics()
+
+    def evaluate(self, x=None, *, batch_size: int | None = None, **kwargs):
+        """The loss, and the accuracy where the method has one, on held-out images; no state moves.
+
+        Args:
+            x: images, as in `fit`.
+            batch_size: global batch size for an array or a source; default: 256.
+            **kwargs: as in `keras.Model.evaluate`.
+        """
+        if not isinstance(x, (type(None), tf.distribute.DistributedDataset)):
+            x = self._image_batches(x, batch_size, shuffle=False)
+            x = inputs.for_workers(self.distribute_strategy, x)
+        return super().evaluate(x, **kwargs)
+
+    def _image_batches(self, x, batch_size, *, shuffle):
+        """Any form of images as a dataset of batches, checked."""
+        batches = inputs.image_batches(x, batch_size, seed=self.seed, shuffle=shuffle)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_batches(batches, self.encoder, replicas, self.gradient_accumulation)
+        return batches
+
+    # Files.
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "dtype": serialize(self.dtype_policy),
+            "encoder": serialize(self.encoder),
+            "views": serialize(self.views),
+            "seed": self.seed,
+            "gradient_accumulation": self.gradient_accumulation,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        deserialize = keras.saving.deserialize_keras_object
+        built = {
+            key: deserialize(value, custom_objects) if isinstance(value, dict) else value
+            for key, value in config.items()
+        }
+        return cls(**built)
+
+
+def _as_list(callbacks):
+    """Callbacks in any form that Keras takes, as a list."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, keras.callbacks.Callback):
+        return [callbacks]
+    return list(getattr(callbacks, "callbacks", callbacks))
