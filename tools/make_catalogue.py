@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from cl_keras.files import write_atomically  # noqa: E402
-from cl_keras.zoo import cards, catalogue, page  # noqa: E402
+from cl_keras.zoo import cards, catalogue  # noqa: E402
+from cl_keras.zoo.cards import page  # noqa: E402
 
 
 def main(arguments=None):

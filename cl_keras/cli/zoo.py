@@ -2,8 +2,8 @@
 
   cl-keras zoo list     [--method=moco_v2] [--encoder=resnet50] [--data=imagenet]
   cl-keras zoo card     --name=NAME
-  cl-keras zoo download --name=NAME [--part=pretraining]
-  cl-keras zoo publish  --run=runs/photos --name=simclr_resnet18_photos --licence=Apache-2.0
+  cl-keras zoo download --name=NAME [--kind=pretraining]
+  cl-keras zoo publish  --run=runs/photos --name=simclr_resnet18_photos --license=Apache-2.0
   cl-keras zoo import   --file=CHECKPOINT --format=torchvision --out=encoder.keras
 
 `publish` makes a folder of weights, card, page and recipe from a finished and evaluated run.
@@ -18,7 +18,8 @@ from absl import flags as absl_flags
 
 from cl_keras import zoo
 from cl_keras.files import replacing
-from cl_keras.zoo import imports, page
+from cl_keras.zoo import imports
+from cl_keras.zoo.cards import page
 
 ACTIONS = ("list", "card", "download", "publish", "import")
 
@@ -26,7 +27,7 @@ NEEDED = {
     "list": (),
     "card": ("name",),
     "download": ("name",),
-    "publish": ("run", "name", "licence"),
+    "publish": ("run", "name", "license"),
     "import": ("file", "format", "out"),
 }
 
@@ -41,14 +42,14 @@ def define_flags(flags):
         "data", None, "list: only entries of these images. publish: their name.", **own
     )
     absl_flags.DEFINE_enum(
-        "part", "encoder", ["encoder", "pretraining"], "download: which file.", **own
+        "kind", "encoder", ["encoder", "pretraining"], "download: which file.", **own
     )
     absl_flags.DEFINE_string("run", None, "publish: folder of a finished run.", **own)
     absl_flags.DEFINE_string(
         "out", None, "publish: folder of the entries, default zoo. import: a .keras file.", **own
     )
-    absl_flags.DEFINE_string("licence", None, "publish: licence of the weights.", **own)
-    absl_flags.DEFINE_string("licence_url", None, "publish: where its text stands.", **own)
+    absl_flags.DEFINE_string("license", None, "publish: license of the weights.", **own)
+    absl_flags.DEFINE_string("license_url", None, "publish: where its text stands.", **own)
     absl_flags.DEFINE_string("hardware", None, "publish: what it was trained on.", **own)
     absl_flags.DEFINE_string("origin", None, "publish: who made it.", **own)
     absl_flags.DEFINE_string("paper_title", None, "publish: paper of the method.", **own)
@@ -79,7 +80,7 @@ def _list(flags):
     for name in zoo.list(method=flags.method, encoder=flags.encoder, data=flags.data):
         card = zoo.card(name)
         first = f"  {card.metrics[0].name} {card.metrics[0].value:.4g}" if card.metrics else ""
-        print(f"{name}  [{card.licence.name}]{first}")
+        print(f"{name}  [{card.license.name}]{first}")
 
 
 def _card(flags):
@@ -87,7 +88,7 @@ def _card(flags):
 
 
 def _download(flags):
-    print(zoo.download(flags.name, part=flags.part))
+    print(zoo.download(flags.name, kind=flags.kind))
 
 
 def _publish(flags):
@@ -97,7 +98,7 @@ def _publish(flags):
     folder = zoo.publish(
         flags.run,
         flags.name,
-        licence=zoo.Licence(flags.licence, flags.licence_url),
+        license=zoo.License(flags.license, flags.license_url),
         out=flags.out or "zoo",
         data=flags.data,
         hardware=flags.hardware,

@@ -13,10 +13,12 @@ import pathlib
 
 from absl import logging
 
-from cl_keras.zoo import addresses, cache, cards, names, transfer, typed
+from cl_keras.zoo import cards
+from cl_keras.zoo.cards import addresses, names, schema
+from cl_keras.zoo.download import cache, http
 
 OWN = pathlib.Path(__file__).with_name("catalogue.json")
-LARGEST = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ def read(where):
         addresses.check(where)
         if where.startswith("file://"):
             return read(str(addresses.local_path(where)))
-        return _read_far(where, cache.root())
+        return _read_remote(where, cache.root())
     path = pathlib.Path(where).expanduser()
     if path.is_dir():
         return read_folder(path)
@@ -155,30 +157,30 @@ def _read_file(path, folder):
     return [Entry(card, str(path), folder, content.base) for card in content.entries]
 
 
-def parse(text, what, *, came_from=None):
-    """A `CatalogueFile` from JSON; `came_from`: its address, if it came over the network.
+def parse(text, what, *, referrer=None):
+    """A `CatalogueFile` from JSON; `referrer`: its address, if it came over the network.
 
     Raises:
         ValueError: with what is wrong, and where.
     """
-    content = typed.read(CatalogueFile, typed.parse_json(text, what), what)
+    content = schema.read(CatalogueFile, schema.parse_json(text, what), what)
     if content.base is not None:
-        addresses.check(content.base, came_from=came_from)
+        addresses.check(content.base, referrer=referrer)
     for card in content.entries:
         for file in (*card.files, *([card.golden] if card.golden else [])):
             if "://" in file.address:
-                addresses.check(file.address, came_from=came_from)
+                addresses.check(file.address, referrer=referrer)
     return content
 
 
 def _bounded(path):
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} has more than the {LARGEST} bytes that a catalogue may have.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} has more than the {MAX_BYTES} bytes that a catalogue may have.")
     return path.read_bytes()
 
 
 @functools.cache  # once a process
-def _read_far(address, root):
+def _read_remote(address, root):
     """The catalogue at an address; the last one that was had, where the network is not there."""
     folder = root / "catalogues" / hashlib.sha256(address.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,9 +189,9 @@ def _read_far(address, root):
         if not cache.is_offline():
             try:
                 part.unlink(missing_ok=True)
-                limits = transfer.Limits(largest=LARGEST)
+                limits = http.Limits(max_bytes=MAX_BYTES)
                 cache.retrieve(address, part, limits=limits, progress=False)
-                parse(_bounded(part), address, came_from=address)
+                parse(_bounded(part), address, referrer=address)
                 os.replace(part, path)
             except OSError as error:
                 if not path.is_file():
@@ -199,6 +201,6 @@ def _read_far(address, root):
                 part.unlink(missing_ok=True)
         if not path.is_file() or path.is_symlink():
             raise OSError(f"CL_KERAS_OFFLINE is set, and the catalogue {address} is not in {path}.")
-        content = parse(_bounded(path), address, came_from=address)
+        content = parse(_bounded(path), address, referrer=address)
     base = content.base or address.rpartition("/")[0]
     return [Entry(card, address, None, base) for card in content.entries]

@@ -3,7 +3,9 @@
 import contextlib
 import pathlib
 
-from cl_keras.zoo import cache, catalogue, names
+from cl_keras.zoo import catalogue
+from cl_keras.zoo.cards import names
+from cl_keras.zoo.download import cache
 
 
 def list(*, method=None, encoder=None, data=None):
@@ -43,41 +45,41 @@ def card(name):
     return catalogue.find(name).card
 
 
-def download(name, *, part="encoder", progress=True):
+def download(name, *, kind="encoder", progress=True):
     """Brings a file of an entry onto this machine, checks its SHA-256, and leaves it at that.
 
     Args:
         name: of the entry.
-        part: "encoder", or "pretraining" where there is one.
+        kind: "encoder", or "pretraining" where there is one.
         progress: show a progress bar.
 
     Returns:
         The `pathlib.Path` of the file, in the cache, or beside a catalogue on this machine.
 
     Raises:
-        ValueError: if there is no such entry or part, or the file is another than the card names.
+        ValueError: if there is no such entry or kind of file, or the file is not the card's.
         OSError: if it cannot be had.
     """
     entry = catalogue.find(name)
-    return on_this_machine(entry, entry.card.file(part), progress=progress)
+    return local_path_of(entry, entry.card.file(kind), progress=progress)
 
 
-def on_this_machine(entry, file, *, progress=True):
+def local_path_of(entry, file, *, progress=True):
     """The path of a file of an entry, whose hash was checked just now."""
     place = entry.locate(file)
     if isinstance(place, pathlib.Path):
-        with cache.opened(place, cache.Wanted.of(file)):
+        with cache.open_verified(place, cache.ExpectedFile.of(file)):
             return place
     return cache.fetch(entry.card.name, file, place, progress=progress)
 
 
 @contextlib.contextmanager
-def opened(entry, file, *, progress=True):
+def open_verified(entry, file, *, progress=True):
     """A file of an entry, open, whose hash was checked through this very descriptor."""
     place = entry.locate(file)
     if not isinstance(place, pathlib.Path):
         place = cache.fetch(entry.card.name, file, place, progress=progress)
-    with cache.opened(place, cache.Wanted.of(file)) as stream:
+    with cache.open_verified(place, cache.ExpectedFile.of(file)) as stream:
         yield stream
 
 

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cache, cards, catalogue, typed
+from cl_keras.zoo import cards, catalogue
+from cl_keras.zoo.cards import schema
+from cl_keras.zoo.download import cache
 from tests.zoo import server as answers
 from tests.zoo.examples import CONTENT, card_of, file_of, foreign_file
 
@@ -48,7 +50,7 @@ def folder(tmp_path, own, monkeypatch):
 
 def write_entry(folder, card, content=CONTENT):
     (folder / card.name).mkdir(parents=True)
-    (folder / card.name / "card.json").write_text(typed.as_json(card))
+    (folder / card.name / "card.json").write_text(schema.as_json(card))
     (folder / card.name / "encoder.npz").write_bytes(content)
 
 
@@ -123,7 +125,7 @@ def test_a_catalogue_at_an_address_has_its_files_beside_it(own, server, monkeypa
 
 
 def forget():
-    catalogue._read_far.cache_clear()
+    catalogue._read_remote.cache_clear()
 
 
 def test_without_the_network_the_catalogue_of_last_time_is_taken(own, server, monkeypatch):
@@ -152,7 +154,7 @@ def test_without_the_network_the_catalogue_of_last_time_is_taken(own, server, mo
         answers.whole(b"<html></html>", Content_Type="text/html"),
         answers.whole(b"{"),
         answers.whole(b"\x80\x04."),
-        answers.whole(b"{}", Content_Length=catalogue.LARGEST + 1),
+        answers.whole(b"{}", Content_Length=catalogue.MAX_BYTES + 1),
         answers.redirect("http://example.org/catalogue.json"),
     ],
 )
@@ -172,13 +174,13 @@ def test_what_came_over_the_network_names_nothing_of_this_machine(address, where
     file = foreign_file(address)
     card = {
         "file": lambda: card_of(file),
-        "golden": lambda: card_of(golden=dataclasses.replace(file, part="golden")),
+        "golden": lambda: card_of(golden=dataclasses.replace(file, kind="golden")),
         "base": card_of,
     }[where]()
     text = text_of(card, base=address if where == "base" else None)
     assert catalogue.parse(text, "here").entries == (card,)
     with pytest.raises(ValueError, match="may not"):
-        catalogue.parse(text, "there", came_from="https://example.org/catalogue.json")
+        catalogue.parse(text, "there", referrer="https://example.org/catalogue.json")
 
 
 def test_a_catalogue_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, monkeypatch):
@@ -216,7 +218,7 @@ def test_a_catalogue_that_is_wrong_says_where(text, message):
 def test_a_huge_catalogue_is_not_read(own, tmp_path, monkeypatch):
     path = tmp_path / "catalogue.json"
     with open(path, "wb") as file:
-        file.truncate(catalogue.LARGEST + 1)
+        file.truncate(catalogue.MAX_BYTES + 1)
     with pytest.raises(ValueError, match="more than the"):
         catalogue.read(str(path))
 

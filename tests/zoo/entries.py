@@ -5,7 +5,10 @@ import numpy as np
 from PIL import Image
 
 from cl_keras.files import sha256
-from cl_keras.zoo import arrays, building, cards, golden, typed, weights
+from cl_keras.zoo import cards
+from cl_keras.zoo.cards import schema
+from cl_keras.zoo.publish import golden
+from cl_keras.zoo.weights import building, npz, variables
 from tests.zoo.examples import card_of
 
 NAME = "simclr_small_resnet_photos"
@@ -25,7 +28,7 @@ def write_entry(folder, description=DESCRIPTION, **changes):
         variable.assign(variable * noise + 0.01 * noise)
     place = folder / changes.get("name", NAME)
     place.mkdir(parents=True)
-    arrays.write(place / "encoder.npz", weights.values(encoder))
+    npz.write(place / "encoder.npz", variables.values(encoder))
     golden.write(place / "golden.npz", encoder, description)
     card = card_of(
         _file("encoder", place / "encoder.npz"),
@@ -33,17 +36,17 @@ def write_entry(folder, description=DESCRIPTION, **changes):
         encoder=description,
         **changes,
     )
-    (place / "card.json").write_text(typed.as_json(card), "utf-8")
+    (place / "card.json").write_text(schema.as_json(card), "utf-8")
     return card, encoder
 
 
-def _file(part, path):
+def _file(kind, path):
     size = path.stat().st_size
-    return cards.File(part, cards.OWN_FORMAT, path.name, size, sha256(path), None)
+    return cards.File(kind, cards.OWN_FORMAT, path.name, size, sha256(path), None)
 
 
 def write_photos(folder, classes=("cats", "dogs"), count=16):
-    """Class folders of grey pictures of 16 pixels: dark blobs, and bright ones."""
+    """Class folders of gray pictures of 16 pixels: dark blobs, and bright ones."""
     generator = np.random.default_rng(0)
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)

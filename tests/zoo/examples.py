@@ -11,7 +11,7 @@ CONTENT = bytes(range(256)) * 4096
 def file_of(content, address="encoder.npz", **changes):
     """A `cards.File` of our own format."""
     sha256 = hashlib.sha256(content).hexdigest()
-    fields = {"part": "encoder", "format": cards.OWN_FORMAT, "address": address}
+    fields = {"kind": "encoder", "format": cards.OWN_FORMAT, "address": address}
     fields |= {"size": len(content), "sha256": sha256, "sha256_prefix": None}
     return cards.File(**fields | changes)
 
@@ -37,7 +37,7 @@ def card_of(file=None, **changes):
         "metrics": (cards.Metric("knn", 0.5, "cosine, k 20", None),),
         "paper": cards.Paper("A Simple Framework", "https://arxiv.org/abs/2002.05709"),
         "origin": "a test",
-        "licence": cards.Licence("Apache-2.0", None),
+        "license": cards.License("Apache-2.0", None),
         "notes": ("Not for use.",),
     }
     return cards.Card(**fields | changes)

@@ -20,7 +20,7 @@ def without_the_top():
 
 if __name__ == "__main__":
     without_the_top()
-    cache = importlib.import_module("cl_keras.zoo.cache")
+    cache = importlib.import_module("cl_keras.zoo.download.cache")
     cards = importlib.import_module("cl_keras.zoo.cards")
     importlib.import_module("cl_keras.zoo.client")
     assert not {"tensorflow", "keras"} & set(sys.modules), "the client needs no TensorFlow"

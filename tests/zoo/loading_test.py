@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cards, golden, typed
+from cl_keras.zoo import cards, imports
+from cl_keras.zoo.cards import schema
+from cl_keras.zoo.publish import golden
 from tests.zoo.entries import NAME, write_entry
 from tests.zoo.examples import file_of
 
@@ -41,7 +43,7 @@ def rewrite(tmp_path, card, content=None, **changes):
     if content is not None:
         (folder / "encoder.npz").write_bytes(content)
         changes["files"] = (file_of(content),)
-    (folder / "card.json").write_text(typed.as_json(dataclasses.replace(card, **changes)))
+    (folder / "card.json").write_text(schema.as_json(dataclasses.replace(card, **changes)))
 
 
 class Harmful:
@@ -92,7 +94,7 @@ def test_a_card_that_does_not_fit_its_file_is_refused(entry, tmp_path, changes, 
     name = f"simclr_{encoder.name}_photos"
     (tmp_path / "zoo" / NAME).rename(tmp_path / "zoo" / name)
     changed = dataclasses.replace(card, encoder=encoder, name=name)
-    (tmp_path / "zoo" / name / "card.json").write_text(typed.as_json(changed))
+    (tmp_path / "zoo" / name / "card.json").write_text(schema.as_json(changed))
     with pytest.raises(ValueError, match=message):
         zoo.load(name)
 
@@ -139,7 +141,7 @@ CONFIG = {
 )
 def test_a_hostile_configuration_builds_nothing(entry, tmp_path, changes, message):
     card, _ = entry
-    pretraining = dataclasses.replace(card.files[0], part="pretraining")
+    pretraining = dataclasses.replace(card.files[0], kind="pretraining")
     config = json.loads(json.dumps(CONFIG | changes))
     rewrite(
         tmp_path,
@@ -148,23 +150,23 @@ def test_a_hostile_configuration_builds_nothing(entry, tmp_path, changes, messag
         training=dataclasses.replace(card.training, config=config),
     )
     with pytest.raises(ValueError, match=message):
-        zoo.load(NAME, part="pretraining")
+        zoo.load(NAME, kind="pretraining")
 
 
 def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path):
     card, _ = entry
-    pretraining = dataclasses.replace(card.files[0], part="pretraining")
+    pretraining = dataclasses.replace(card.files[0], kind="pretraining")
     for field in ("method", "views", "images", "batch_size", "learning_rate", "seed"):
         config = {key: value for key, value in CONFIG.items() if key != field}
         training = dataclasses.replace(card.training, config=config)
         rewrite(tmp_path, card, files=(card.files[0], pretraining), training=training)
         with pytest.raises(ValueError, match="training.config (makes no model|must)"):
-            zoo.load(NAME, part="pretraining")
+            zoo.load(NAME, kind="pretraining")
 
 
 def test_a_part_that_is_not_there_is_named(entry):
-    with pytest.raises(ValueError, match="has no part 'pretraining'; it has 'encoder'"):
-        zoo.load(NAME, part="pretraining")
+    with pytest.raises(ValueError, match="has no file of kind 'pretraining'; it has 'encoder'"):
+        zoo.load(NAME, kind="pretraining")
 
 
 def test_golden_features_tell_an_encoder_from_another(entry, tmp_path):
@@ -184,4 +186,4 @@ def test_golden_images_never_change():
 
 
 def test_the_format_of_our_own_files_has_one_name():
-    assert cards.OWN_FORMAT not in zoo.converted.imports.FORMATS
+    assert cards.OWN_FORMAT not in imports.FORMATS

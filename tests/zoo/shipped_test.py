@@ -5,7 +5,10 @@ import pathlib
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cards, catalogue, client, golden, imports, page, weights
+from cl_keras.zoo import cards, catalogue, client, imports
+from cl_keras.zoo.cards import page
+from cl_keras.zoo.publish import golden
+from cl_keras.zoo.weights import variables
 from tools import make_catalogue
 
 FOLDER = pathlib.Path(__file__).parents[2] / "zoo"
@@ -47,17 +50,17 @@ def test_an_entry_can_be_found_and_its_format_read(name):
 def test_golden_features_come_again(name):
     entry = ENTRIES[name]
     encoder = zoo.load(name)
-    with client.opened(entry, entry.card.golden) as stream:
+    with client.open_verified(entry, entry.card.golden) as stream:
         assert golden.gap(encoder, stream, entry.card) <= golden.TOLERANCE
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in OWN if any(f.part == "pretraining" for f in ENTRIES[n].card.files)]
+    "name", [n for n in OWN if any(f.kind == "pretraining" for f in ENTRIES[n].card.files)]
 )
 def test_the_whole_method_holds_the_encoder(name):
-    model, encoder = zoo.load(name, part="pretraining"), zoo.load(name)
-    received = weights.values(model.encoder)
-    for key, value in weights.values(encoder).items():
+    model, encoder = zoo.load(name, kind="pretraining"), zoo.load(name)
+    received = variables.values(model.encoder)
+    for key, value in variables.values(encoder).items():
         assert (received[key] == value).all(), key
 
 

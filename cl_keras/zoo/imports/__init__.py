@@ -4,7 +4,7 @@ The weights are read without the library that wrote them and without running any
 in the file; every parameter of the encoder is filled, and every key of the file is used or known.
 """
 
-from cl_keras.zoo.imports import weights
+from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 
@@ -34,7 +34,7 @@ def encoder_from(path, format, *, image_size=224):
     """
     name, width, arrays = _format(format).read(path)
     encoder = network(format, name, width=width, image_size=image_size)
-    weights.fill(encoder, arrays)
+    fill.fill(encoder, arrays)
     return encoder
 
 

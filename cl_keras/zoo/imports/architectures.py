@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from cl_keras import encoders
 
-WIDEST = 5
+MAX_WIDTH = 5
 """Times the usual width; the widest ResNet-50 that was published."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution and the batch normalisation behind it.
+    """A convolution and the batch normalization behind it.
 
     Attributes:
         name: of the pair in our encoders: `stem` for `stem_conv` and `stem_norm`.
@@ -35,7 +35,7 @@ class Family:
     build: Callable
 
     def layers(self, width):
-        """All pairs of convolution and normalisation, in the order in which TensorFlow makes them.
+        """All pairs of convolution and normalization, in the order in which TensorFlow makes them.
 
         Args:
             width: number of channels that the stem gives: 64 at the usual width.
@@ -71,7 +71,7 @@ FAMILIES = {
 }
 
 
-def recognise(shapes):
+def recognize(shapes):
     """The family and the width of a ResNet with torchvision's names.
 
     Args:
@@ -102,8 +102,9 @@ def recognise(shapes):
 
 def check_width(shape):
     """The channels of a stem from the end of its kernel's shape, if a network can be so wide."""
-    if len(shape) != 1 or not 1 <= shape[0] <= 64 * WIDEST:
+    if len(shape) != 1 or not 1 <= shape[0] <= 64 * MAX_WIDTH:
         raise ValueError(
-            f"The stem must give 1 to {64 * WIDEST} channels; received {[*shape] or 'no kernel'}."
+            f"The stem must give 1 to {64 * MAX_WIDTH} channels; "
+            f"received {[*shape] or 'no kernel'}."
         )
     return shape[0]

@@ -9,9 +9,9 @@ import dataclasses
 import pickletools
 from collections.abc import Callable
 
-LONGEST_PICKLE = 32 * 2**20
-LONGEST_STRING = 2**20
-MOST_STEPS = 1_000_000
+MAX_PICKLE_BYTES = 32 * 2**20
+MAX_STRING_BYTES = 2**20
+MAX_STEPS = 1_000_000
 """Opcodes and items that a pickle may take; the state of a ResNet-50 takes some 20,000."""
 
 PROTOCOLS = range(2, 6)
@@ -27,7 +27,7 @@ class Builder:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inert:
+class Opaque:
     """Stands for a class, function or object that is not built. Calling it gives one again."""
 
     name: str
@@ -66,16 +66,16 @@ class _Limited:
 
     def __init__(self, stream):
         self._stream = stream
-        self._left = LONGEST_PICKLE
+        self._left = MAX_PICKLE_BYTES
         self.tell = stream.tell
 
     def read(self, size):
-        if not 0 <= size <= LONGEST_STRING:
-            raise ValueError(f"a string of {size} bytes is longer than {LONGEST_STRING}")
+        if not 0 <= size <= MAX_STRING_BYTES:
+            raise ValueError(f"a string of {size} bytes is longer than {MAX_STRING_BYTES}")
         return self._count(self._stream.read(size))
 
     def readline(self):
-        line = self._count(self._stream.readline(LONGEST_STRING))
+        line = self._count(self._stream.readline(MAX_STRING_BYTES))
         if b"\\" in line:
             raise ValueError("a name holds a backslash")
         return line
@@ -83,7 +83,7 @@ class _Limited:
     def _count(self, data):
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError(f"it is longer than {LONGEST_PICKLE} bytes")
+            raise ValueError(f"it is longer than {MAX_PICKLE_BYTES} bytes")
         return data
 
 
@@ -115,8 +115,8 @@ class _Machine:
 
     def _spend(self, steps):
         self._steps += steps
-        if self._steps > MOST_STEPS:
-            raise ValueError(f"The pickle takes more than {MOST_STEPS} steps.")
+        if self._steps > MAX_STEPS:
+            raise ValueError(f"The pickle takes more than {MAX_STEPS} steps.")
 
     def _pop(self, kind=object):
         if not self._stack or self._stack[-1] is _MARK:
@@ -178,7 +178,7 @@ class _Machine:
         self._extend(self._pop_to_mark())
 
     def _extend(self, items):
-        target = self._top((list, Inert))
+        target = self._top((list, Opaque))
         if isinstance(target, list):
             target.extend(items)
 
@@ -190,7 +190,7 @@ class _Machine:
         self._update(self._pop_to_mark())
 
     def _update(self, items):
-        target = self._top((dict, Inert))
+        target = self._top((dict, Opaque))
         if isinstance(target, dict):
             target.update(_pairs(items))
 
@@ -210,9 +210,9 @@ class _Machine:
         self._stack.append(self._names[module, name])
 
     def _reduce(self, _):
-        arguments, function = self._pop(tuple), self._pop((Builder, Inert))
-        if isinstance(function, Inert):
-            self._stack.append(Inert(function.name))
+        arguments, function = self._pop(tuple), self._pop((Builder, Opaque))
+        if isinstance(function, Opaque):
+            self._stack.append(Opaque(function.name))
             return
         self._spend(sum(len(item) for item in arguments if isinstance(item, list)))
         try:
@@ -222,12 +222,12 @@ class _Machine:
 
     def _new_object(self, _):
         self._pop(tuple)
-        self._stack.append(Inert(self._pop(Inert).name))
+        self._stack.append(Opaque(self._pop(Opaque).name))
 
     def _build(self, _):
         """The state of an object. That of a dict is PyTorch's `_metadata`, which is not needed."""
         self._pop()
-        self._top((dict, Inert))
+        self._top((dict, Opaque))
 
     def _persistent_id(self, _):
         self._stack.append(self._persistent(self._pop(tuple)))

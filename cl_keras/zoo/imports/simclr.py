@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from cl_keras.encoders.preprocessing import Preprocessing
 from cl_keras.encoders.resnet import bottleneck_block, conv_norm
-from cl_keras.zoo.imports import architectures, weights
+from cl_keras.zoo.imports import architectures, fill
 
 ENCODER = "resnet50"
 DROPPED = (
@@ -70,11 +70,11 @@ class SimCLRFormat:
                 for i, layer in enumerate(architectures.FAMILIES[ENCODER].layers(channels))
                 for key, name in _keys(i, layer).items()
             }
-            weights.check_keys(
+            fill.check_keys(
                 {key: shape for key, (_, shape) in keys.items()}, shapes, _drops, self.name
             )
             arrays = {
-                name: weights.check_values(key, reader.get_tensor(key))
+                name: fill.check_values(key, reader.get_tensor(key))
                 for key, (name, _) in keys.items()
             }
         return ENCODER, channels / 64, arrays
@@ -91,7 +91,7 @@ class SimCLRFormat:
 
 
 def _keys(i, layer):
-    """{key: (variable of ours, shape)} of the i-th convolution and normalisation made."""
+    """{key: (variable of ours, shape)} of the i-th convolution and normalization made."""
     number = f"_{i}" if i else ""
     norm = f"base_model/batch_normalization{number}"
     found = {f"base_model/conv2d{number}/kernel": (f"{layer.name}_conv/kernel", layer.shape)}

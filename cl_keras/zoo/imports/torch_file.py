@@ -18,7 +18,7 @@ from cl_keras.zoo.imports import pickles, torch_tensors
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-MOST_MEMBERS = 20_000
+MAX_MEMBERS = 20_000
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -108,15 +108,15 @@ def _from_zip(archive):
             raise ValueError(f"It lacks the numbers {name!r} that a tensor refers to.")
         return _read_member(archive, members[name], storage.nbytes)
 
-    pickle = _read_member(archive, members[f"{root}/data.pkl"], pickles.LONGEST_PICKLE)
+    pickle = _read_member(archive, members[f"{root}/data.pkl"], pickles.MAX_PICKLE_BYTES)
     return TorchFile(_Unpickler().read(io.BytesIO(pickle)), read_storage)
 
 
 def _checked_members(archive):
     """{name: member} of an archive as torch.save writes them: one folder, stored, no links."""
     infos = archive.infolist()
-    if len(infos) > MOST_MEMBERS:
-        raise ValueError(f"The archive has {len(infos)} members, more than {MOST_MEMBERS}.")
+    if len(infos) > MAX_MEMBERS:
+        raise ValueError(f"The archive has {len(infos)} members, more than {MAX_MEMBERS}.")
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
         raise ValueError("The archive has two members of one name.")
@@ -194,12 +194,14 @@ class _Unpickler:
         self.storages = {}
 
     def read(self, stream):
-        return pickles.read(stream, torch_tensors.NAMES | torch_tensors.BESIDE, self._persistent)
+        return pickles.read(
+            stream, torch_tensors.NAMES | torch_tensors.IGNORED_GLOBALS, self._persistent
+        )
 
     def _persistent(self, identity):
         """What a pickle refers to: a storage, or the class of a module with its source text."""
         kind, *rest = identity or [None]
-        if kind == "module" and rest and isinstance(rest[0], pickles.Inert):
+        if kind == "module" and rest and isinstance(rest[0], pickles.Opaque):
             return rest[0]
         if kind != "storage" or len(rest) not in (4, 5):
             raise ValueError("It refers to something outside itself that is no storage.")

@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import re
 
-from cl_keras.zoo.imports import architectures, torch_file, torch_tensors, weights
+from cl_keras.zoo.imports import architectures, fill, torch_file, torch_tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +65,18 @@ class TorchFormat:
             state, prefix = self._state(checkpoint.value)
             shapes = {key: value.shape for key, value in state.items()}
             bare = {key.removeprefix(prefix): shape for key, shape in shapes.items()}
-            encoder, channels = architectures.recognise(bare)
+            encoder, channels = architectures.recognize(bare)
             layers = architectures.FAMILIES[encoder].layers(channels)
             keys = {key: name for layer in layers for key, name in _keys(prefix, layer)}
             expected = {key: shape for layer in layers for key, shape in _shapes(prefix, layer)}
             counters = {f"{prefix}{layer.norm}.num_batches_tracked" for layer in layers}
-            weights.check_keys(
+            fill.check_keys(
                 expected, shapes, lambda key: key in counters or self._drops(key), self.name
             )
             _check_size(pathlib.Path(path), [state[key] for key in expected])
             arrays = {}
             for key, name in keys.items():
-                array = weights.check_values(key, checkpoint.array(state[key]))
+                array = fill.check_values(key, checkpoint.array(state[key]))
                 arrays[name] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         return encoder, channels / 64, arrays
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cl_keras.zoo.imports import pickles
 
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 
 STORAGES = {
     "DoubleStorage": "<f8",
@@ -61,9 +61,9 @@ class Tensor:
         lengths = (self.shape, self.strides)
         if not isinstance(self.storage, Storage) or not all(isinstance(x, tuple) for x in lengths):
             raise ValueError("A tensor must have a storage, a shape and strides.")
-        if len(self.shape) != len(self.strides) or len(self.shape) > MOST_DIMENSIONS:
+        if len(self.shape) != len(self.strides) or len(self.shape) > MAX_DIMENSIONS:
             raise ValueError(
-                f"A tensor must have a stride for each of at most {MOST_DIMENSIONS} axes; received "
+                f"A tensor must have a stride for each of at most {MAX_DIMENSIONS} axes; received "
                 f"{len(self.strides)} for {len(self.shape)}."
             )
         if not all(is_size(number) for number in (self.offset, *self.shape, *self.strides)):
@@ -124,8 +124,8 @@ NAMES = {
 }
 """What the pickles of PyTorch may ask for, and what stands for it."""
 
-BESIDE = {
-    names: pickles.Inert(".".join(names))
+IGNORED_GLOBALS = {
+    names: pickles.Opaque(".".join(names))
     for names in [
         ("argparse", "Namespace"),  # the arguments of the run: DINO
         ("lib.NCEAverage", "NCEAverage"),  # the memory bank as an object: InstDisc

@@ -38,10 +38,10 @@ def test_tensorflow_makes_the_shortcut_before_the_convolutions():
 
 
 @pytest.mark.parametrize("name", architectures.FAMILIES)
-def test_a_network_is_recognised_by_its_names(name):
+def test_a_network_is_recognized_by_its_names(name):
     layers = architectures.FAMILIES[name].layers(12)
     shapes = {f"{layer.conv}.weight": layer.shape[::-1] for layer in layers}
-    assert architectures.recognise(shapes) == (name, 12)
+    assert architectures.recognize(shapes) == (name, 12)
 
 
 def test_another_depth_is_refused():
@@ -50,7 +50,7 @@ def test_another_depth_is_refused():
     }
     shapes["layer3.6.conv1.weight"] = (64,)
     with pytest.raises(ValueError, match=r"received 3 in each of \(3, 4, 7, 3\)"):
-        architectures.recognise(shapes)
+        architectures.recognize(shapes)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (321,), (64, 3)])

@@ -63,13 +63,13 @@ def test_a_file_is_named_at_its_authors(name):
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_figures_have_a_source_and_weights_a_licence(name):
+def test_figures_have_a_source_and_weights_a_license(name):
     card = CARDS[name]
     assert card.metrics
     for metric in card.metrics:
         assert 0.4 < metric.value < 0.9
         assert metric.source.startswith("https://github.com/")
-    assert card.licence.name
+    assert card.license.name
     assert card.paper
 
 

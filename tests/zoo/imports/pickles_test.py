@@ -12,7 +12,7 @@ from tests.zoo.imports import torch_writer as writer
 
 NAMES = {
     ("collections", "OrderedDict"): pickles.Builder(pickles.ordered_dict),
-    ("argparse", "Namespace"): pickles.Inert("argparse.Namespace"),
+    ("argparse", "Namespace"): pickles.Opaque("argparse.Namespace"),
 }
 
 

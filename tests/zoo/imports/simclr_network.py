@@ -59,7 +59,7 @@ def features(values, images):
 
 
 class _Layers:
-    """The next convolution and its normalisation, at each call."""
+    """The next convolution and its normalization, at each call."""
 
     def __init__(self, values):
         self.values, self.count = values, 0

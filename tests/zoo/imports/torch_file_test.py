@@ -13,7 +13,7 @@ from tests.zoo.imports import hostile_files
 from tests.zoo.imports import torch_writer as writer
 
 MEMORY = 64 * 2**20
-"""Bytes that a hostile file may cost; the largest of them unpacks to 100 MiB."""
+"""Bytes that a hostile file may cost; the max_bytes of them unpacks to 100 MiB."""
 
 
 @pytest.mark.parametrize("write", [writer.write_zip, writer.write_old])

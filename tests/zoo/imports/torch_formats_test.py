@@ -33,9 +33,9 @@ FORMAT_OF = {
     "torchvision_without_fc": "torchvision",
 }
 TOLERANCE = 1e-5
-"""Of the largest feature; measured is 5e-7."""
+"""Of the max_bytes feature; measured is 5e-7."""
 
-BESIDE = {"train": None, "lemniscate": None, "args": None}
+IGNORED_GLOBALS = {"train": None, "lemniscate": None, "args": None}
 
 
 def distance(found, expected):
@@ -118,7 +118,7 @@ def whole(name):
 
         def plain(value):
             if isinstance(value, dict):
-                return {key: plain(v) for key, v in value.items() if key not in BESIDE}
+                return {key: plain(v) for key, v in value.items() if key not in IGNORED_GLOBALS}
             return checkpoint.array(value) if hasattr(value, "storage") else value
 
         return plain(checkpoint.value)

@@ -204,8 +204,8 @@ def instdisc(name, width):
 def barlow_twins(name, width, full):
     encoder = ResNet(name, width)
     projector = nn.Sequential(nn.Linear(encoder.features, 16, bias=False), nn.BatchNorm1d(16))
-    normalisation = nn.BatchNorm1d(16, affine=False)
-    model = randomise(parallel(Parts(backbone=encoder, projector=projector, bn=normalisation)), 6)
+    normalization = nn.BatchNorm1d(16, affine=False)
+    model = randomise(parallel(Parts(backbone=encoder, projector=projector, bn=normalization)), 6)
     return encoder, training(model, model=model.state_dict()) if full else encoder.state_dict()
 
 

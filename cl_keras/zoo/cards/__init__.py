@@ -1,0 +1,31 @@
+"""What an entry of the zoo is: its card, name, addresses and page."""
+
+from cl_keras.zoo.cards.card import (
+    KINDS,
+    OWN_FORMAT,
+    SCHEMA,
+    Card,
+    Encoder,
+    File,
+    License,
+    Metric,
+    Paper,
+    Training,
+    parse,
+    read,
+)
+
+__all__ = [
+    "KINDS",
+    "OWN_FORMAT",
+    "SCHEMA",
+    "Card",
+    "Encoder",
+    "File",
+    "License",
+    "Metric",
+    "Paper",
+    "Training",
+    "parse",
+    "read",
+]

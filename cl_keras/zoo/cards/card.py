@@ -1,0 +1,217 @@
+"""The card of an entry: what it is, where it comes from, how good it is, and how to check it."""
+
+import dataclasses
+import pathlib
+import re
+
+from cl_keras.zoo.cards import addresses, names, schema
+
+SCHEMA = 1
+OWN_FORMAT = "cl_keras"
+"""Format of the files that `publish` writes; every other is one of `zoo.imports.FORMATS`."""
+KINDS = ("encoder", "pretraining")
+MAX_FILE_BYTES = 2**40
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PREFIX = re.compile(r"[0-9a-f]{8,63}", re.ASCII)
+_WEB = re.compile(r"https?://[^\s<>\"'\\|`]+", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """The network, by the name of its builder in `cl_keras.encoders`, and its arguments.
+
+    `features` is the width of its output; `stem` null is the builder's own choice.
+    """
+
+    name: str
+    image_size: int
+    channels: int
+    features: int
+    stem: str | None
+    width: float
+
+    def __post_init__(self):
+        if not names.is_word(self.name):
+            raise ValueError(f"name must be of letters, digits and '_'; received {self.name!r}.")
+        if not 8 <= self.image_size <= 4096:
+            raise ValueError(f"image_size must be from 8 to 4096; received {self.image_size}.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3; received {self.channels}.")
+        if not 1 <= self.features <= 65_536:
+            raise ValueError(f"features must be from 1 to 65536; received {self.features}.")
+        if not 0.01 <= self.width <= 8:
+            raise ValueError(f"width must be from 0.01 to 8; received {self.width}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One file of an entry.
+
+    `address` is a path below the entry's folder, or `https://…`, `hf://owner/repository/path`,
+    `file:///…` (in catalogues on this machine alone). `sha256` is null where its authors publish
+    none; then the first download counts, and a later change is refused. `sha256_prefix` is what
+    some authors put into the file's name. `size` in bytes is null where it is not known.
+    """
+
+    kind: str
+    format: str
+    address: str
+    size: int | None
+    sha256: str | None
+    sha256_prefix: str | None
+
+    def __post_init__(self):
+        if not names.is_word(self.kind):
+            raise ValueError(f"kind must be a word such as {KINDS}; received {self.kind!r}.")
+        if not names.is_word(self.format):
+            raise ValueError(f"format must be a word; received {self.format!r}.")
+        if "://" in self.address:
+            addresses.check(self.address)
+        else:
+            names.check_relative_path(self.address)
+        if self.size is not None and not 1 <= self.size <= MAX_FILE_BYTES:
+            raise ValueError(f"size must be from 1 byte to {MAX_FILE_BYTES}; received {self.size}.")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 must be 64 hexadecimal digits; received {self.sha256!r}.")
+        if self.sha256_prefix is not None and not _PREFIX.fullmatch(self.sha256_prefix):
+            raise ValueError(
+                f"sha256_prefix must be 8 to 63 hexadecimal digits; received {self.sha256_prefix!r}"
+            )
+        if self.format == OWN_FORMAT and (self.sha256 is None or self.size is None):
+            raise ValueError(f"a file of the format {OWN_FORMAT!r} needs its sha256 and its size.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One figure and how it was taken. `source` says who took it; null: `cl-keras evaluate`."""
+
+    name: str
+    value: float
+    protocol: str
+    source: str | None
+
+    def __post_init__(self):
+        if not self.name or not self.protocol:
+            raise ValueError("a metric needs its name, and the protocol by which it was taken.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """Where the method was published."""
+
+    title: str
+    url: str
+
+    def __post_init__(self):
+        if not self.title:
+            raise ValueError("a paper needs its title.")
+        _check_web(self.url)
+
+
+@dataclasses.dataclass(frozen=True)
+class License:
+    """Of the weights: its name (SPDX where there is one), and where its text stands."""
+
+    name: str
+    url: str | None
+
+    def __post_init__(self):
+        if not self.name.strip():
+            raise ValueError("the license needs its name.")
+        if self.url is not None:
+            _check_web(self.url)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the weights came to be; null or empty: not known.
+
+    `recipe` is the file of flags in the entry's folder, or an address; `config` the whole
+    configuration of the run, from which the pre-training model is built again.
+    """
+
+    epochs: int | None
+    seeds: tuple[int, ...]
+    hardware: str | None
+    recipe: str | None
+    config: dict | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """All that is known of an entry of the zoo.
+
+    `golden` is a file of images and of the features that the encoder gives for them.
+    """
+
+    schema: int
+    name: str
+    method: str
+    data: str
+    tag: str | None
+    encoder: Encoder
+    training: Training
+    files: tuple[File, ...]
+    golden: File | None
+    metrics: tuple[Metric, ...]
+    paper: Paper | None
+    origin: str
+    license: License
+    notes: tuple[str, ...]
+
+    def __post_init__(self):
+        if self.schema != SCHEMA:
+            raise ValueError(
+                f"schema must be {SCHEMA}, which this version of cl_keras reads; received "
+                f"{self.schema}."
+            )
+        words = [self.method, self.encoder.name, self.data, *([self.tag] if self.tag else [])]
+        for word in words:
+            if not names.is_word(word):
+                raise ValueError(f"method, data and tag must be words of a name; received {word!r}")
+        if self.name != names.check_name("_".join(words)):
+            raise ValueError(f"name must be {'_'.join(words)!r}; received {self.name!r}.")
+        kinds = [file.kind for file in self.files]
+        if "encoder" not in kinds or not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
+            raise ValueError(f"files must be an encoder, at most one of each of {KINDS}.")
+        if "pretraining" in kinds and self.training.config is None:
+            raise ValueError("a file of the kind 'pretraining' needs training.config to be built.")
+        if not self.origin:
+            raise ValueError("origin must say who made the weights.")
+
+    def file(self, kind):
+        """The `File` of a kind.
+
+        Raises:
+            ValueError: if the entry has no such file.
+        """
+        for file in self.files:
+            if file.kind == kind:
+                return file
+        there = ", ".join(repr(file.kind) for file in self.files)
+        raise ValueError(f"{self.name} has no file of kind {kind!r}; it has {there}.")
+
+
+def parse(text, what):
+    """A `Card` from JSON.
+
+    Args:
+        text: str or bytes.
+        what: the name of it, for errors.
+
+    Raises:
+        ValueError: with what is wrong, and where.
+    """
+    return schema.read(Card, schema.parse_json(text, what), what)
+
+
+def read(path):
+    """A `Card` from its file; see `parse`."""
+    path = pathlib.Path(path)
+    return parse(path.read_bytes(), str(path))
+
+
+def _check_web(url):
+    if not _WEB.fullmatch(url):
+        raise ValueError(f"an address must begin with https:// or http://; received {url!r}.")

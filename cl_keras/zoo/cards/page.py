@@ -1,0 +1,143 @@
+"""Pages for people, in Markdown, made from cards: that of an entry, and that of all entries."""
+
+import re
+
+from cl_keras.evaluation import MEASURES
+from cl_keras.zoo import cards
+
+MADE = "This page is made from the cards."
+"""Ends the page of all entries, and tells it from one that somebody wrote."""
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
+
+
+def markdown(card):
+    """The page of a `cards.Card`. What the card says is shown as text, never as markup."""
+    parts = [
+        f"# {card.name}",
+        _usage(card),
+        _table(["", ""], _facts(card)),
+        "## How good it is",
+        _table(["metric", "value", "protocol", "source"], _metrics(card))
+        if card.metrics
+        else "Not measured.",
+        "## Files",
+        _table(["kind", "format", "bytes", "SHA-256", "address"], _files(card)),
+        *(["## Notes", *map(_text, card.notes)] if card.notes else []),
+        "This page is made from `card.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview(found):
+    """The page of all entries of a folder: what each was measured at, and its license.
+
+    Args:
+        found: `cards.Card`s.
+    """
+    own = [card for card in found if any(metric.source is None for metric in card.metrics)]
+    parts = ["# The zoo", "Every name leads to its page, which gives the protocol of each figure."]
+    for data in sorted({card.data for card in own}):
+        here = [card for card in own if card.data == data]
+        parts += [f"## Measured with `cl-keras evaluate`: {_text(data)}", _measured(here)]
+    if others := [card for card in found if card not in own]:
+        parts += ["## Of others, with the figures that they published", _published(others)]
+    return "\n\n".join([*parts, MADE]) + "\n"
+
+
+def _measured(found):
+    rows = []
+    for card in found:
+        values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
+        epochs = "not known" if card.training.epochs is None else card.training.epochs
+        measured = (values.get(name, "") for name in MEASURES)
+        rows.append([_leading(card), epochs, *measured, _text(card.license.name)])
+    return _table(["entry", "epochs", *MEASURES.values(), "license"], rows)
+
+
+def _published(found):
+    return _table(
+        ["entry", "data", "figures", "license"],
+        [
+            (
+                _leading(card),
+                _text(card.data),
+                ", ".join(f"{_text(m.name)} {100 * m.value:.1f}" for m in card.metrics)
+                or "none published",
+                _linked(card.license.name, card.license.url),
+            )
+            for card in found
+        ],
+    )
+
+
+def _leading(card):
+    """The name, which leads to the page of the entry."""
+    return f"[{_text(card.name)}]({card.name}/README.md)"
+
+
+def _usage(card):
+    lines = ["```python", "import cl_keras as cl", "", f'encoder = cl.zoo.load("{card.name}")']
+    if any(file.kind == "pretraining" for file in card.files):
+        lines.append(f'model = cl.zoo.load("{card.name}", kind="pretraining")')
+    return "\n".join([*lines, "```"])
+
+
+def _facts(card):
+    encoder, training = card.encoder, card.training
+    size = f"{encoder.image_size}×{encoder.image_size}, {encoder.channels} channel"
+    facts = {
+        "method": card.method,
+        "encoder": f"{encoder.name}, {encoder.features} features, for images of {size}"
+        + "s" * (encoder.channels > 1),
+        "data": card.data,
+        "epochs": training.epochs,
+        "seeds": ", ".join(map(str, training.seeds)) or None,
+        "hardware": training.hardware,
+        "recipe": training.recipe,
+        "origin": card.origin,
+    }
+    rows = [(name, "not known" if fact is None else _text(fact)) for name, fact in facts.items()]
+    return [
+        *rows,
+        ("license", _linked(card.license.name, card.license.url)),
+        ("paper", _linked(card.paper.title, card.paper.url) if card.paper else "not known"),
+    ]
+
+
+def _linked(words, url):
+    return _text(words) + (f", <{url}>" if url else "")
+
+
+def _metrics(card):
+    return [
+        (
+            _text(metric.name),
+            f"{metric.value:.4g}",
+            _text(metric.protocol),
+            _text("cl-keras evaluate" if metric.source is None else metric.source),
+        )
+        for metric in card.metrics
+    ]
+
+
+def _files(card):
+    return [
+        (
+            file.kind,
+            "own" if file.format == cards.OWN_FORMAT else file.format,
+            "not known" if file.size is None else f"{file.size:,}",
+            file.sha256 or (f"{file.sha256_prefix}…" if file.sha256_prefix else "not published"),
+            _text(file.address),
+        )
+        for file in (*card.files, *([card.golden] if card.golden else []))
+    ]
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _text(value):
+    return _SPECIAL.sub(r"\\\1", str(value))

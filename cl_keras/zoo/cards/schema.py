@@ -1,0 +1,144 @@
+"""From JSON that nobody vouches for to frozen dataclasses, or a sentence about what is wrong."""
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+
+MAX_TEXT = 2000
+MAX_LIST = 10_000
+
+
+def parse_json(text, what):
+    """An object of JSON, read strictly: no key twice, no NaN, no infinity.
+
+    Args:
+        text: str or bytes.
+        what: the name of it, for errors.
+
+    Raises:
+        ValueError: if it is no such thing.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what} is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a JSON object; received {_kind(value)}.")
+    return value
+
+
+def read(kind, value, where):
+    """A dataclass from a JSON object, its fields checked against their annotations.
+
+    Known are str, int, float, bool, None, unions, `tuple[X, ...]`, `dict` (plain JSON) and other
+    dataclasses. What else must hold, a `__post_init__` says by a ValueError.
+
+    Args:
+        kind: the dataclass.
+        value: what JSON gave.
+        where: the place of it, for errors.
+
+    Raises:
+        ValueError: for a field that is missing, unknown, or of another type.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object; received {_kind(value)}.")
+    hints = _hints(kind)
+    fields = [field.name for field in dataclasses.fields(kind)]
+    if missing := [name for name in fields if name not in value]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}; its fields are {', '.join(fields)}.")
+    if unknown := sorted(set(value) - set(fields)):
+        raise ValueError(
+            f"{where} has unknown fields {', '.join(repr(name[:60]) for name in unknown[:5])}; "
+            f"its fields are {', '.join(fields)}."
+        )
+    read_fields = {name: _read(hints[name], value[name], f"{where}.{name}") for name in fields}
+    try:
+        return kind(**read_fields)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def as_json(value):
+    """What `read` reads, as text: sorted as the fields are, one indented line each."""
+    return json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False) + "\n"
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _read(hint, value, where):
+    if isinstance(hint, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+        if value is None and len(options) < len(typing.get_args(hint)):
+            return None
+        [hint] = options
+    if dataclasses.is_dataclass(hint):
+        return read(hint, value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or len(value) > MAX_LIST:
+            raise ValueError(f"{where} must be a list; received {_kind(value)}.")
+        item = typing.get_args(hint)[0]
+        return tuple(_read(item, part, f"{where}[{i}]") for i, part in enumerate(value))
+    if hint is float and type(value) is int:
+        value = _as_float(value, where)
+    if type(value) is not hint:
+        raise ValueError(f"{where} must be {_NAMES[hint]}; received {_kind(value)}.")
+    _check_plain(value, where)
+    return value
+
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"} | {
+    dict: "an object"
+}
+
+
+def _as_float(value, where):
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{where} is too large a number.") from None
+
+
+def _check_plain(value, where):
+    """Finite numbers, texts of printable signs and of bearable length, all the way down."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be finite.")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(f"{where} is too large a number.")
+    if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
+        raise ValueError(
+            f"{where} must be one line of at most {MAX_TEXT} printable signs; "
+            f"received {value[:60]!r}."
+        )
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_plain(key, f"{where}, a key")
+            _check_plain(part, f"{where}.{key}")
+    if isinstance(value, list):
+        for part in value:
+            _check_plain(part, where)
+
+
+def _kind(value):
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "an object"
+    return repr(value)[:60]
+
+
+def _no_key_twice(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} is there twice")
+    return found
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,1 @@
+"""Files of entries on this machine: fetched once, checked at every use."""

@@ -1,0 +1,72 @@
+"""From named arrays of a checkpoint to the variables of an encoder: all of them, and no others."""
+
+import numpy as np
+
+MAX_NAMES = 8
+"""Of missing or surplus keys, in one error."""
+
+
+def check_keys(expected, found, dropped, what):
+    """Every expected key must be there, and what else is there must be known as not needed.
+
+    Args:
+        expected: {key: shape}.
+        found: {key: shape}.
+        dropped: function that tells whether a key is left out on purpose.
+        what: the name of the format, for errors.
+
+    Raises:
+        ValueError: naming the keys that are missing or too many, or of another shape.
+    """
+    if missing := [key for key in expected if key not in found]:
+        raise ValueError(f"A checkpoint of the format {what!r} must have {_list(missing)}.")
+    if surplus := [key for key in found if key not in expected and not dropped(key)]:
+        raise ValueError(
+            f"A checkpoint of the format {what!r} must have no {_list(surplus)}; it holds more "
+            "than the encoder and what is left out on purpose."
+        )
+    for key, shape in expected.items():
+        if tuple(found[key]) != tuple(shape):
+            raise ValueError(
+                f"{key!r} must have the shape {list(shape)}; received {list(found[key])}."
+            )
+
+
+def check_values(key, array):
+    """An array as float32, if it holds finite numbers.
+
+    Raises:
+        ValueError: if it does not, or a variance is below 0.
+    """
+    if array.dtype.kind != "f":
+        raise ValueError(f"{key!r} must hold floating-point numbers; received {array.dtype}.")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{key!r} must hold finite numbers; some are not, or exceed float32.")
+    if key.endswith(("running_var", "moving_variance")) and (array < 0).any():
+        raise ValueError(f"{key!r} must hold variances; some are below 0.")
+    return array
+
+
+def fill(encoder, arrays):
+    """Sets every variable of an encoder.
+
+    Args:
+        encoder: the model.
+        arrays: {path of the variable inside the encoder: array of its shape}.
+
+    Raises:
+        ValueError: if they are not exactly those of the encoder.
+    """
+    variables = {variable.path: variable for variable in encoder.variables}
+    if set(variables) != set(arrays):
+        different = sorted(set(variables) ^ set(arrays))
+        raise ValueError(f"The variables of {encoder.name!r} differ in {_list(different)}.")
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+
+
+def _list(keys):
+    more = f" and {len(keys) - MAX_NAMES} more" if len(keys) > MAX_NAMES else ""
+    return ", ".join(repr(str(key)[:160]) for key in keys[:MAX_NAMES]) + more

@@ -1,0 +1,231 @@
+"""From a finished run to an entry of the zoo."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+
+import keras
+import numpy as np
+
+from cl_keras import encoders
+from cl_keras.files import sha256
+from cl_keras.runs import Run, recipe
+from cl_keras.version import __version__
+from cl_keras.zoo import cards
+from cl_keras.zoo.cards import names, page, schema
+from cl_keras.zoo.download import hub
+from cl_keras.zoo.publish import golden
+from cl_keras.zoo.publish.metrics import metrics_of_run
+from cl_keras.zoo.recipe_file import flags_text
+from cl_keras.zoo.weights import building, npz, variables
+
+RECIPE = "recipe.flags"
+COPIED = ("metrics.csv", "evaluation.json")
+
+
+def publish(
+    run_folder,
+    name,
+    *,
+    license,
+    out="zoo",
+    metrics=None,
+    data=None,
+    hardware=None,
+    paper=None,
+    origin=None,
+    notes=(),
+    pretraining=False,
+    upload=None,
+):
+    """Makes an entry of the zoo from a finished and evaluated run.
+
+    The folder `out/name` gets `encoder.npz`, `golden.npz`, `recipe.flags`, `metrics.csv`,
+    `evaluation.json`, `card.json` and its page `README.md`; with `pretraining` also
+    `pretraining.npz`. It appears whole or not at all. A folder that holds a `recipe.flags` alone
+    is completed: its comment stays, its flags become those of the run.
+
+    Args:
+        run_folder: of `cl-keras pretrain` and `cl-keras evaluate`.
+        name: <method>_<encoder>_<data>[_<tag>].
+        license: of the weights: `cards.License`, or its name.
+        out: folder of the entries.
+        metrics: `cards.Metric`s beside those of evaluation.json, or, without that file, instead.
+        data: the part of the name that is the data; default: as the run names it.
+        hardware: what it was trained on.
+        paper: `cards.Paper`.
+        origin: who made it; default: trained with this version of cl_keras.
+        notes: sentences for the reader.
+        pretraining: publish the whole method too; with a bank or a queue it may be large.
+        upload: hf://owner/repository[/folder] to copy the entry to; needs the extra `hf`.
+
+    Returns:
+        `pathlib.Path` of the folder.
+
+    Raises:
+        ValueError: if the run is not finished or not measured, there is no license, or the name
+            does not fit.
+        FileExistsError: if the entry is there already.
+        OSError: if it cannot be written or uploaded.
+    """
+    run, name = Run(run_folder), names.check_name(name)
+    words = _words(name, run.config, data)
+    if not isinstance(license, cards.License):
+        if not isinstance(license, str) or not license.strip():
+            raise ValueError("Weights need a license to be of use; give its name, say Apache-2.0.")
+        license = cards.License(license.strip(), None)
+    _check_finished(run)
+    found = (*metrics_of_run(run.folder), *(metrics or ()))
+    if not found:
+        raise ValueError(
+            f"{run.folder} has no evaluation.json; run `cl-keras evaluate --run={run.folder}` "
+            "first, or give metrics."
+        )
+    target = pathlib.Path(out) / name
+    comment = _check_target(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".publishing-") as temporary:
+        folder = pathlib.Path(temporary)
+        description, files, golden_file = _write_weights(folder, run, pretraining)
+        card = cards.Card(
+            schema=cards.SCHEMA,
+            name=name,
+            **words,
+            encoder=description,
+            training=cards.Training(
+                run.config["epochs"], (run.config["seed"],), hardware, RECIPE, run.config
+            ),
+            files=files,
+            golden=golden_file,
+            metrics=found,
+            paper=paper,
+            origin=origin or f"trained with cl_keras {__version__}",
+            license=license,
+            notes=tuple(notes),
+        )
+        text = schema.as_json(card)
+        checked = cards.parse(text, "card.json")
+        (folder / RECIPE).write_text(flags_text(run.config, name, comment), "utf-8")
+        (folder / "README.md").write_text(page.markdown(checked), "utf-8")
+        for copied in filter(lambda n: (run.folder / n).is_file(), COPIED):
+            shutil.copyfile(run.folder / copied, folder / copied)
+        (folder / "card.json").write_text(text, "utf-8")
+        _move(folder, target)
+    if upload is not None:
+        hub.upload(target, upload, name)
+    return target
+
+
+def _words(name, config, data):
+    """Method, data and tag of a name, which must fit the run."""
+    head = f"{config['method']}_{config['encoder']}_"
+    if not name.startswith(head) or name == head:
+        raise ValueError(f"The name of this run must begin with {head!r}; received {name!r}.")
+    rest = name.removeprefix(head)
+    data = data or _data_word(config["data"])
+    if rest != data and not rest.startswith(f"{data}_"):
+        raise ValueError(
+            f"The run was trained on {config['data']!r}, so its name must be {head}{data}[_<tag>]; "
+            f"received {name!r}. Give data=… (--data_name) if the data has another name."
+        )
+    return {"method": config["method"], "data": data, "tag": rest[len(data) + 1 :] or None}
+
+
+def _data_word(spec):
+    """The images of a run as a word of a name: "tfds:cifar10/train" is cifar10."""
+    kind, _, rest = spec.partition(":")
+    if kind == "folder":
+        spec = pathlib.PurePath(rest).name
+    elif kind == "tfds":
+        spec = rest.partition("/")[0]
+    else:
+        spec = spec.partition("/")[0]
+    return re.sub(r"[^a-z0-9]+", "_", spec.lower()).strip("_")
+
+
+def _check_finished(run):
+    epochs = run.metrics().get("epoch", [])
+    if not run.encoder_path.is_file() or not epochs or epochs[-1] != run.config["epochs"]:
+        done = int(epochs[-1]) if epochs else 0
+        raise ValueError(
+            f"{run.folder} is not finished: {done} of {run.config['epochs']} epochs are done"
+            f"{'' if run.encoder_path.is_file() else ', and there is no encoder.keras'}. Start the "
+            "same `cl-keras pretrain` command again; it goes on."
+        )
+
+
+def _check_target(target):
+    """The comment of a recipe that waits for its weights, or None; any other folder is refused."""
+    if not target.exists() and not target.is_symlink():
+        return None
+    if target.is_symlink() or not target.is_dir() or os.listdir(target) != [RECIPE]:
+        raise FileExistsError(f"{target} exists and is left as it is. Choose another name or tag.")
+    lines = (target / RECIPE).read_text("utf-8").splitlines()
+    return [line for line in lines if line.startswith("#")]
+
+
+def _write_weights(folder, run, pretraining):
+    """Writes the arrays, and checks that the encoder comes back from them."""
+    trained = run.load_encoder()
+    size = encoders.image_size(trained)
+    description = cards.Encoder(
+        name=run.config["encoder"],
+        image_size=size,
+        channels=trained.input_shape[-1],
+        features=trained.output_shape[-1],
+        stem=None,
+        width=1.0,
+    )
+    npz.write(folder / "encoder.npz", variables.values(trained))
+    with _single_precision():
+        again = building.encoder(description)
+        with open(folder / "encoder.npz", "rb") as stream:
+            variables.fill(again, stream, "encoder.npz")
+        golden.write(folder / "golden.npz", again, description)
+    files = [_file("encoder", folder / "encoder.npz")]
+    if pretraining:
+        model = _whole_model(run, description)
+        for name, value in variables.values(model.encoder).items():
+            if not np.array_equal(value, variables.values(trained)[name]):
+                raise ValueError(f"{run.folder}: the last checkpoint is not that of encoder.keras.")
+        npz.write(folder / "pretraining.npz", variables.values(model))
+        files.append(_file("pretraining", folder / "pretraining.npz"))
+    return description, tuple(files), _file("golden", folder / "golden.npz")
+
+
+def _whole_model(run, description):
+    shape = (description.image_size, description.image_size, description.channels)
+    model = recipe.make_model(run.config, shape, building.steps_per_epoch(run.config))
+    run.checkpoints.restore(model)
+    return model
+
+
+def _file(kind, path):
+    return cards.File(
+        kind, cards.OWN_FORMAT, path.name, path.stat().st_size, sha256(path), sha256_prefix=None
+    )
+
+
+def _move(folder, target):
+    """Gives the finished folder its name; the card comes last, without which it is no entry."""
+    os.chmod(folder, 0o755)
+    if not target.exists():
+        os.rename(folder, target)
+        folder.mkdir()  # for the end of `TemporaryDirectory`
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "card.json"):
+        os.replace(path, target / path.name)
+
+
+@contextlib.contextmanager
+def _single_precision():
+    """Golden features are those of float32, whatever the caller works in."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

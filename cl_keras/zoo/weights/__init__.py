@@ -1,0 +1,1 @@
+"""The project's own weight files, and the models that they fill."""

@@ -1,0 +1,78 @@
+"""The variables of a model by their place in it, and their values from a file."""
+
+import keras
+
+from cl_keras.training import PretextModel
+from cl_keras.zoo.weights import npz
+
+
+def named_variables(model):
+    """All variables of an encoder or a method by names that are the same wherever it is built.
+
+    Inside an encoder or head that is the layer, "stem_conv/kernel"; outside of them the attribute
+    of the model that holds it, "momentum_encoder/head/dense_0/kernel", since Keras counts layers of
+    one class and names the second another way. Metrics and the optimizer are left out.
+
+    Raises:
+        ValueError: if two variables have one name.
+    """
+    found = {}
+    _collect(model, "", found, set())
+    return found
+
+
+def values(model):
+    """The values of `named_variables`, as arrays."""
+    return {name: variable.numpy() for name, variable in named_variables(model).items()}
+
+
+def forms(model):
+    """Shape and type of `named_variables`."""
+    return {name: (tuple(v.shape), v.dtype) for name, v in named_variables(model).items()}
+
+
+def fill(model, stream, what):
+    """Fills all variables of a model from an open .npz file, and leaves nothing of it unused.
+
+    Args:
+        model: as for `named_variables`.
+        stream: binary file.
+        what: the name of the file, for errors.
+
+    Raises:
+        ValueError: if the file is not of this model, or is damaged; the model is as it was.
+    """
+    variables = named_variables(model)
+    for name, array in npz.read(stream, forms(model), what).items():
+        variables[name].assign(array)
+
+
+def _collect(layer, place, found, seen):
+    children = dict(_children(layer))
+    below = {id(v) for child in children.values() for v in child.variables}
+    for variable in layer.variables:
+        if id(variable) not in below | seen:
+            name = place + variable.name
+            if name in found:
+                raise ValueError(f"Two variables have the name {name!r}.")
+            found[name] = variable
+            seen.add(id(variable))
+    for name, child in children.items():
+        _collect(child, f"{place}{name}/", found, seen)
+
+
+def _children(layer):
+    """(name, layer) for each layer directly in this one."""
+    if isinstance(layer, keras.Model) and not isinstance(layer, PretextModel):
+        for child in layer.layers:
+            yield child.name, child
+        return
+    for name, value in vars(layer).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, keras.layers.Layer):
+            yield name, value
+        elif isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                if isinstance(item, keras.layers.Layer):
+                    yield f"{name}_{i}", item

@@ -1,0 +1,64 @@
+import pytest
+
+from cl_keras.zoo.cards import addresses
+
+GOOD = [
+    "https://example.org/a/b.npz",
+    "https://example.org:8443/a?b=c",
+    "http://localhost:80/a",
+    "http://127.0.0.1:1234/a",
+    "http://[::1]:1234/a",
+    "hf://owner/repository/a/b.npz",
+    "hf://owner/repository@v1.0/b.npz",
+    "file:///folder/a.npz",
+    "file://localhost/folder/a.npz",
+]
+
+HOSTILE = [
+    *("", "a", "/etc/passwd", "://", "https://", "https:///a", "ftp://example.org/a", "data:,a"),
+    *("javascript://a", "gopher://a/b", "FILE:///etc/passwd", "https://exa mple.org/a"),
+    *("https://example.org/a\n", "https://example.org/\x00", "https://example.org\\@evil/a"),
+    *("https://user:word@example.org/a", "https://user@example.org/a", "https://[::1/a"),
+    *("https://example.org:99999/a", "https://example.org:a/b", "http://example.org/a"),
+    *("http://127.0.0.1.example.org/a", "http://127.0.0.1@example.org/a", "http://0.0.0.0/a"),
+    *("file://", "file://relative/a", "file://example.org/a", "file:///%00", "hf://", "hf://a"),
+    *("hf://a/b", "hf://a/b/", "hf://a/b/../c", "hf://a/../c", "hf://../b/c", "hf://a/b//c"),
+    *("hf://a/b@/c", "hf://a/b/.c", "https://example.org/ü", "https://" + "a" * 1000),
+]
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_addresses_in_catalogues_of_this_machine(address):
+    addresses.check(address)
+
+
+@pytest.mark.parametrize("address", HOSTILE)
+def test_what_is_no_address_or_an_open_one_is_refused(address):
+    with pytest.raises(ValueError, match="received|address"):
+        addresses.check(address)
+
+
+@pytest.mark.parametrize("referrer", ["https://example.org/catalogue.json", "hf://a/b/c.json"])
+@pytest.mark.parametrize("address", [address for address in GOOD if "example" not in address])
+def test_from_elsewhere_nothing_local_path_of_can_be_named(referrer, address):
+    if address.startswith("hf://"):
+        addresses.check(address, referrer=referrer)
+        return
+    with pytest.raises(ValueError, match="may not"):
+        addresses.check(address, referrer=referrer)
+
+
+def test_a_server_local_path_of_can_name_itself_and_no_files():
+    here = "http://localhost:80/catalogue.json"
+    addresses.check("http://localhost:80/a", referrer=here)
+    with pytest.raises(ValueError, match="names a file of this machine"):
+        addresses.check("file:///etc/passwd", referrer=here)
+
+
+def test_an_address_of_the_hub_has_three_parts():
+    assert addresses.parse_hub("hf://o/r/a/b.npz") == ("o/r", None, "a/b.npz")
+    assert addresses.parse_hub("hf://o/r@v1/b.npz") == ("o/r", "v1", "b.npz")
+
+
+def test_the_last_segment_is_that_of_the_path():
+    assert addresses.last_segment("https://example.org/a/b.pth?c=d/e#f") == "b.pth"

@@ -1,0 +1,255 @@
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cl_keras.zoo.download import cache, http
+from tests.zoo import server as answers
+from tests.zoo.examples import CONTENT, file_of, foreign_file
+
+NAME = "simclr_small_resnet_photos"
+FAST = http.Limits(timeout=1.0, attempts=2, pause=0.01)
+OTHER = b"x" + CONTENT[1:]
+
+
+def fetch(server, path="/encoder.npz", file=None, name=NAME):
+    file = file or file_of(CONTENT)
+    return cache.fetch(name, file, server.address + path, limits=FAST, progress=False)
+
+
+def left(folder):
+    """Names of all files in the cache but locks."""
+    paths = (path for path in folder.rglob("*") if not path.is_dir() and path.name != "lock")
+    return sorted(path.name for path in paths)
+
+
+def test_a_file_is_downloaded_once_and_its_hash_checked_always(server, cache_folder):
+    server.answers["/encoder.npz"] = CONTENT
+    path = fetch(server)
+    assert path.read_bytes() == CONTENT and path.is_relative_to(cache_folder / NAME)
+    assert fetch(server) == path and len(server.requests) == 1
+    assert left(cache_folder) == ["encoder.npz"]
+
+
+def test_a_wrong_hash_is_named_and_nothing_is_left(server, cache_folder):
+    server.answers["/encoder.npz"] = OTHER
+    with pytest.raises(ValueError, match="not the file of the card: expected SHA-256") as error:
+        fetch(server)
+    assert hashlib.sha256(OTHER).hexdigest() in str(error.value)
+    assert file_of(CONTENT).sha256 in str(error.value) and server.address in str(error.value)
+    assert left(cache_folder) == []
+
+
+def test_a_resumed_download_of_another_file_is_found_by_its_hash(server, cache_folder):
+    """Half of another file, and the right rest."""
+    server.answers["/encoder.npz"] = answers.then(
+        answers.dropping(OTHER, at=1000), answers.file(CONTENT)
+    )
+    with pytest.raises(ValueError, match="expected SHA-256"):
+        fetch(server)
+    assert left(cache_folder) == []
+    assert fetch(server).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "longer"])
+def test_a_file_that_went_bad_in_the_cache_is_removed_and_had_anew(server, harm, caplog):
+    server.answers["/encoder.npz"] = CONTENT
+    path = fetch(server)
+    bad = {"flip": OTHER, "truncate": CONTENT[:-1], "empty": b"", "longer": CONTENT + b"x"}[harm]
+    path.write_bytes(bad)
+    assert fetch(server).read_bytes() == CONTENT
+    assert len(server.requests) == 2
+    path.write_bytes(bad)
+    os.environ["CL_KERAS_OFFLINE"] = "1"
+    try:
+        with pytest.raises(OSError, match="forbids to download"):
+            fetch(server)
+    finally:
+        del os.environ["CL_KERAS_OFFLINE"]
+    assert not path.exists()
+
+
+def test_offline_it_asks_nobody(server, monkeypatch):
+    server.answers["/encoder.npz"] = CONTENT
+    monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
+    with pytest.raises(OSError, match="CL_KERAS_OFFLINE forbids .* copy the cache"):
+        fetch(server)
+    assert not server.requests
+    monkeypatch.setenv("CL_KERAS_OFFLINE", "0")
+    path = fetch(server)
+    monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
+    assert fetch(server) == path and len(server.requests) == 1
+
+
+def test_where_no_hash_is_published_the_first_download_counts(server, cache_folder):
+    server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+    path = fetch(server, "/a.pth", file)
+    assert path.name == "a.pth" and left(cache_folder) == ["a.pth", "pin.json"]
+    pin = json.loads((path.parent / "pin.json").read_text())
+    assert pin["sha256"] == hashlib.sha256(CONTENT).hexdigest() and pin["size"] == len(CONTENT)
+    assert cache.ExpectedFile.of(file, path.parent / "pin.json").sha256 == pin["sha256"]
+
+    path.unlink()
+    server.answers["/a.pth"] = OTHER
+    with pytest.raises(ValueError, match="expected SHA-256"):
+        fetch(server, "/a.pth", file)
+    assert left(cache_folder) == ["pin.json"]
+    server.answers["/a.pth"] = CONTENT
+    assert fetch(server, "/a.pth", file).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("pin", ["", "{}", "[]", '{"address": "", "sha256": 1, "size": 1}', "\x00"])
+def test_a_broken_pin_is_not_passed_over(server, pin):
+    server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+    path = fetch(server, "/a.pth", file)
+    (path.parent / "pin.json").write_text(pin)
+    with pytest.raises(ValueError, match="pin.json"):
+        fetch(server, "/a.pth", file)
+
+
+def test_the_beginning_of_a_hash_is_checked_too(server, cache_folder):
+    server.answers["/a.pth"] = CONTENT
+    right = hashlib.sha256(CONTENT).hexdigest()[:8]
+    path = fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", sha256_prefix=right))
+    assert path.read_bytes() == CONTENT
+    with pytest.raises(ValueError, match="begins 00000000, received"):
+        fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", sha256_prefix="0" * 8), "a_b")
+    assert left(cache_folder / "a_b") == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/pin.json", "/part", "/lock", "/converted.npz", "/.hidden", "/%2e%2e", "/a b"]
+)
+def test_the_address_cannot_choose_a_name_that_has_a_use(server, path, cache_folder):
+    assert cache._file_name(file_of(CONTENT), f"https://example.org{path}") == "encoder"
+
+
+@pytest.mark.parametrize("name", ["..", "../a", "/etc", "a_b/../c", ""])
+def test_no_name_leads_out_of_the_cache(server, name, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="name of the zoo"):
+        fetch(server, name=name)
+    assert sorted(tmp_path.rglob("*")) == before and not server.requests
+
+
+@pytest.mark.parametrize("what", ["entry", "folder", "file", "part", "lock", "pin.json"])
+def test_a_link_in_the_cache_is_not_followed(server, what, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    precious = outside / "precious"
+    precious.write_bytes(OTHER)
+    server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+    folder = cache.folder_of(NAME, file, server.address + "/a.pth")
+    if what in ("entry", "folder"):
+        place = folder.parent if what == "entry" else folder
+        folder.rmdir()
+        if what == "entry":
+            folder.parent.rmdir()
+        place.symlink_to(outside)
+    else:
+        (folder / ("a.pth" if what == "file" else what)).symlink_to(precious)
+    if what == "file":
+        assert fetch(server, "/a.pth", file).read_bytes() == CONTENT
+        assert not (folder / "a.pth").is_symlink()
+    else:
+        with pytest.raises(ValueError, match="is a symbolic link, which the zoo does not follow"):
+            fetch(server, "/a.pth", file)
+    assert precious.read_bytes() == OTHER and os.listdir(outside) == ["precious"]
+
+
+def test_an_opened_file_is_the_one_that_was_checked(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(CONTENT)
+    with cache.open_verified(path, cache.ExpectedFile.of(file_of(CONTENT))) as stream:
+        os.replace(_written(tmp_path / "b", OTHER), path)
+        assert stream.read() == CONTENT
+    with pytest.raises(ValueError, match="is not the file that its card names"):
+        with cache.open_verified(path, cache.ExpectedFile.of(file_of(CONTENT))):
+            pass
+    (tmp_path / "c").symlink_to(path)
+    with pytest.raises(ValueError, match="symbolic link"):
+        with cache.open_verified(tmp_path / "c", cache.ExpectedFile.of(file_of(OTHER))):
+            pass
+
+
+def _written(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def start(server, count):
+    """Processes that wait for a line before they fetch."""
+    file = file_of(CONTENT)
+    arguments = [f"{server.address}/encoder.npz", str(file.size), file.sha256]
+    command = [sys.executable, "-m", "tests.zoo.light", *arguments]
+    root = pathlib.Path(__file__).parents[3]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, cwd=root, **pipes) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    return processes
+
+
+def go(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def ended(process):
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return pathlib.Path(output.strip())
+
+
+def test_eight_processes_at_once_download_once(server, cache_folder):
+    server.answers["/encoder.npz"] = answers.slow(CONTENT, pieces=8, seconds=0.05)
+    processes = start(server, 8)
+    for process in processes:
+        go(process)
+    paths = {ended(process) for process in processes}
+    assert len(paths) == 1 and paths.pop().read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert left(cache_folder) == ["encoder.npz"]
+
+
+def test_one_that_is_killed_midway_does_no_harm(server, cache_folder):
+    server.answers["/encoder.npz"] = answers.then(
+        answers.slow(CONTENT, pieces=4, seconds=0.5), answers.file(CONTENT)
+    )
+    killed, *others = start(server, 3)
+    go(killed)
+    while not any(path.stat().st_size for path in cache_folder.rglob("part")):
+        time.sleep(0.01)
+    for process in others:
+        go(process)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    for process in others:
+        assert ended(process).read_bytes() == CONTENT
+    assert len(server.requests) == 2 and "Range" in server.requests[1][1]
+    assert left(cache_folder) == ["encoder.npz"]
+
+
+def test_a_file_on_the_hub_needs_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"pip install 'cl-keras\[hf\]'"):
+        cache.fetch(NAME, file_of(CONTENT), "hf://owner/repository/encoder.npz", progress=False)
+
+
+def test_the_cache_is_where_it_is_asked_for(monkeypatch, tmp_path):
+    assert cache.root() == tmp_path / "cache" / "zoo"
+    monkeypatch.delenv("CL_KERAS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.root() == tmp_path / "xdg" / "cl_keras" / "zoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.root() == tmp_path / ".cache" / "cl_keras" / "zoo"

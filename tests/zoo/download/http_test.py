@@ -1,0 +1,275 @@
+import dataclasses
+import shutil
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from cl_keras.zoo.download import http
+from tests.zoo import server as answers
+from tests.zoo.examples import CONTENT
+
+FAST = http.Limits(timeout=0.6, attempts=3, pause=0.01, window=0.3, min_bytes_per_second=10_000)
+
+
+def get(server, path, target, **how):
+    how = {"size": len(CONTENT), "anchored": True, "limits": FAST, "progress": False} | how
+    http.download(server.address + path, target, **how)
+    return target.read_bytes()
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "part"
+
+
+def test_a_file_comes_whole(server, target):
+    server.answers["/a.npz"] = CONTENT
+    assert get(server, "/a.npz", target) == CONTENT
+    assert "Range" not in server.requests[0][1]
+    assert server.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+def test_a_download_that_broke_off_goes_on_from_there(server, target):
+    server.answers["/a.npz"] = answers.dropping(CONTENT, at=len(CONTENT) // 2)
+    assert get(server, "/a.npz", target) == CONTENT
+    assert [headers.get("Range") for _, headers in server.requests] == [
+        None,
+        f"bytes={len(CONTENT) // 2}-",
+    ]
+
+
+def test_the_next_call_goes_on_where_the_last_gave_up(server, target):
+    server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, times=3)
+    with pytest.raises(OSError, match=r"broke off after 1000 of \d+ bytes; 3 attempts failed"):
+        get(server, "/a.npz", target)
+    assert target.read_bytes() == CONTENT[:1000]
+    assert get(server, "/a.npz", target) == CONTENT
+    assert server.requests[-1][1]["Range"] == "bytes=1000-"
+
+
+def test_what_is_whole_already_is_not_asked_for(server, target):
+    target.write_bytes(CONTENT)
+    assert get(server, "/a.npz", target) == CONTENT
+    assert not server.requests
+
+
+def test_what_is_too_long_is_begun_again(server, target):
+    target.write_bytes(CONTENT + b"more")
+    server.answers["/a.npz"] = CONTENT
+    assert get(server, "/a.npz", target) == CONTENT
+
+
+def test_a_server_may_ignore_that_a_part_was_asked_for(server, target):
+    target.write_bytes(b"other bytes, which are not in the file")
+    server.answers["/a.npz"] = answers.whole(CONTENT)
+    assert get(server, "/a.npz", target) == CONTENT
+    assert "Range" in server.requests[0][1]
+
+
+def test_a_range_beyond_the_end_is_begun_again(server, target):
+    target.write_bytes(CONTENT)
+    server.answers["/a.npz"] = answers.file(CONTENT)
+    assert get(server, "/a.npz", target, size=None) == CONTENT
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("validator", ["ETag", "Last_Modified"])
+def test_of_an_unknown_file_it_goes_on_only_if_it_is_the_same(server, target, validator):
+    vouched = {validator: '"1"' if validator == "ETag" else "Wed, 21 Oct 2015 07:28:00 GMT"}
+    server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, **vouched)
+    assert get(server, "/a.npz", target, anchored=False) == CONTENT
+    assert server.requests[1][1]["Range"] == "bytes=1000-"
+    assert server.requests[1][1]["If-Range"] == vouched[validator]
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"'}])
+def test_of_an_unknown_file_it_begins_again_if_nobody_vouches(server, target, headers):
+    server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, **headers)
+    assert get(server, "/a.npz", target, anchored=False) == CONTENT
+    assert "Range" not in server.requests[1][1]
+
+
+@pytest.mark.parametrize("code", http.RETRIED)
+def test_a_passing_trouble_is_tried_again(server, target, code):
+    server.answers["/a.npz"] = answers.then(answers.status(code), answers.file(CONTENT))
+    assert get(server, "/a.npz", target) == CONTENT
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 418, 451, 204, 304])
+def test_a_lasting_one_is_not(server, target, code):
+    server.answers["/a.npz"] = answers.status(code, Content_Length=None if code == 204 else 0)
+    with pytest.raises(OSError, match=f"the server answered {code}"):
+        get(server, "/a.npz", target)
+    assert len(server.requests) == 1
+
+
+def test_after_all_attempts_it_says_so(server, target):
+    server.answers["/a.npz"] = answers.status(500)
+    with pytest.raises(OSError, match="answered 500 .*; 3 attempts failed"):
+        get(server, "/a.npz", target)
+    assert len(server.requests) == 3
+
+
+def test_nobody_there(tmp_path, target):
+    with pytest.raises(OSError, match="Connection refused; 2 attempts failed"):
+        limits = dataclasses.replace(FAST, attempts=2)
+        http.download("http://127.0.0.1:9/a", target, limits=limits, progress=False)
+
+
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        (answers.whole(CONTENT + b"x"), "were expected, by its card"),
+        (answers.whole(CONTENT[:-1]), "were expected, by its card"),
+        (answers.whole(CONTENT + b"x" * 10, Content_Length=None), "sends more than"),
+        (answers.whole(CONTENT, Content_Length=5), "were expected, by its card"),
+        (answers.whole(CONTENT, Content_Length="many"), "names 'many' as the file's length"),
+        (answers.whole(CONTENT, Content_Length=-1), "names '-1' as the file's length"),
+        (answers.whole(CONTENT, Content_Length="9" * 30), "as the file's length"),
+        (answers.whole(b"<html>", Content_Type="text/html; charset=utf-8"), "a web page"),
+        (answers.whole(CONTENT, Content_Type="text/html"), "a web page"),
+        (answers.whole(CONTENT, Content_Encoding="gzip"), "in an encoding not asked for"),
+        (answers.redirect("http://example.org/a"), "not encrypted"),
+        (answers.redirect("http://169.254.169.254/latest"), "not encrypted"),
+        (answers.redirect("https://user:word@example.org/a"), "no user or password"),
+        (answers.status(206, CONTENT, Content_Range="bytes 0-4/5"), "the bytes from 3 on"),
+        (answers.status(206, CONTENT, Content_Range="bytes x-y/z"), "the bytes from 3 on"),
+        (answers.status(206, CONTENT), "the bytes from 3 on"),
+    ],
+)
+def test_what_cannot_be_the_file_is_refused_at_once(server, target, answer, message):
+    server.answers["/a.npz"] = answer
+    if "bytes from" in message:
+        target.write_bytes(CONTENT[:3])
+    with pytest.raises(ValueError, match=message):
+        get(server, "/a.npz", target)
+    assert len(server.requests) == 1
+    assert not target.exists() or target.stat().st_size <= len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    "place", ["file:///etc/passwd", "ftp://example.org/a", "data:,a", "gopher:a"]
+)
+def test_it_is_not_led_to_files_and_other_schemes(server, target, place):
+    server.answers["/a.npz"] = answers.redirect(place)
+    with pytest.raises((OSError, ValueError), match="302|address"):
+        get(server, "/a.npz", target)
+    assert target.read_bytes() == b""
+
+
+def test_it_is_led_local_path_of_but_not_for_ever(server, target):
+    server.answers["/a.npz"] = answers.redirect("/b.npz")
+    server.answers["/b.npz"] = CONTENT
+    assert get(server, "/a.npz", target) == CONTENT
+    server.answers["/c.npz"] = answers.redirect("/c.npz")
+    target.unlink()
+    with pytest.raises(OSError, match="the server answered 302"):
+        get(server, "/c.npz", target)
+    assert server.count("/c.npz") < 15
+
+
+def test_from_https_it_is_never_led_to_http():
+    request = http.urllib.request.Request("https://example.org/a")
+    for place in ("http://example.org/a", "http://127.0.0.1/a", "http://localhost/a"):
+        with pytest.raises(ValueError, match="not encrypted|names this machine"):
+            http._Redirects().redirect_request(request, None, 302, "", {}, place)
+    followed = http._Redirects().redirect_request(
+        request, None, 302, "", {}, "https://example.com/b"
+    )
+    assert followed.full_url == "https://example.com/b"
+
+
+@pytest.fixture
+def secure(tmp_path):
+    """A server over https, and the file of its certificate, which nobody vouches for."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext".split()
+    names = ["subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    server = answers.Server(tls)
+    yield server, certificate
+    server.close()
+
+
+def test_a_certificate_must_be_trusted(secure, target, monkeypatch):
+    server, certificate = secure
+    server.answers["/a.npz"] = CONTENT
+    with pytest.raises(OSError, match="its certificate is not trusted"):
+        get(server, "/a.npz", target)
+    assert not server.requests
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert get(server, "/a.npz", target) == CONTENT
+
+
+def test_a_secure_server_that_leads_to_an_open_one(secure, target, monkeypatch):
+    server, certificate = secure
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server.answers["/a.npz"] = answers.redirect(server.address.replace("https", "http") + "/b")
+    with pytest.raises(ValueError, match="leads from https to 'http://localhost"):
+        get(server, "/a.npz", target)
+
+
+def test_a_server_that_sends_too_slowly_is_given_up(server, target):
+    server.answers["/a.npz"] = answers.slow(CONTENT, pieces=10_000, seconds=0.05)
+    begin = time.monotonic()
+    with pytest.raises(OSError, match="slower than 10000 bytes a second"):
+        get(server, "/a.npz", target, limits=dataclasses.replace(FAST, attempts=1))
+    assert time.monotonic() - begin < 3
+
+
+def test_a_server_that_is_silent_is_given_up(server, target):
+    server.answers["/a.npz"] = answers.slow(CONTENT, pieces=2, seconds=5)
+    begin = time.monotonic()
+    with pytest.raises(OSError, match="timed out"):
+        get(server, "/a.npz", target, limits=dataclasses.replace(FAST, attempts=1))
+    assert time.monotonic() - begin < 3
+
+
+def test_a_server_that_drips_its_headers_is_given_up(server, target):
+    server.answers["/a.npz"] = answers.slow_headers(seconds=0.1, times=100)
+    begin = time.monotonic()
+    with pytest.raises(OSError, match="took too long to answer|1 attempts failed"):
+        get(server, "/a.npz", target, limits=dataclasses.replace(FAST, attempts=1))
+    assert time.monotonic() - begin < 3
+    assert target.read_bytes() == b""
+
+
+def test_one_without_length_ends_where_it_ends(server, target):
+    server.answers["/a.npz"] = answers.whole(CONTENT, Content_Length=None)
+    assert get(server, "/a.npz", target, size=None) == CONTENT
+    with pytest.raises(ValueError, match="neither size nor hash is known"):
+        get(server, "/a.npz", target, size=None, anchored=False)
+
+
+def test_an_unknown_size_has_a_bound(server, target):
+    limits = dataclasses.replace(FAST, max_bytes=1000)
+    server.answers["/a.npz"] = CONTENT
+    with pytest.raises(ValueError, match="at most 1000 are taken"):
+        get(server, "/a.npz", target, size=None, limits=limits)
+    server.answers["/b.npz"] = answers.whole(CONTENT, Content_Length=None)
+    with pytest.raises(ValueError, match="sends more than the 1000 bytes"):
+        get(server, "/b.npz", target, size=None, limits=limits)
+    assert target.stat().st_size == 0
+
+
+def test_a_link_in_the_place_of_the_file_is_not_followed(server, target, tmp_path):
+    (tmp_path / "precious").write_bytes(b"years of work")
+    target.symlink_to(tmp_path / "precious")
+    server.answers["/a.npz"] = CONTENT
+    with pytest.raises(OSError, match="symbolic link"):
+        get(server, "/a.npz", target)
+    assert (tmp_path / "precious").read_bytes() == b"years of work"
+
+
+@pytest.mark.parametrize("address", ["http://example.org/a", "file:///etc/passwd", "/etc/passwd"])
+def test_nothing_is_asked_of_an_open_address(address, target):
+    with pytest.raises((ValueError, OSError)):
+        http.download(address, target, limits=FAST, progress=False)
+    assert not target.exists() or target.stat().st_size == 0

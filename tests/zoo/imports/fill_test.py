@@ -1,0 +1,78 @@
+"""All variables are filled, all keys known."""
+
+import keras
+import numpy as np
+import pytest
+
+from cl_keras.zoo.imports import fill
+
+EXPECTED = {"a": (2, 3), "b": (3,)}
+
+
+def check(found):
+    fill.check_keys(EXPECTED, found, lambda key: key.startswith("head."), "some")
+
+
+def test_what_is_expected_and_what_is_left_out_on_purpose_may_be_there():
+    check({"a": [2, 3], "b": [3], "head.c": [1]})
+
+
+@pytest.mark.parametrize(
+    "found, complaint",
+    [
+        ({"a": (2, 3)}, "'some' must have 'b'"),
+        ({}, "'some' must have 'a', 'b'"),
+        ({"a": (2, 3), "b": (3,), "c": (1,)}, "'some' must have no 'c'"),
+        ({"a": (3, 2), "b": (3,)}, r"'a' must have the shape \[2, 3\]; received \[3, 2\]"),
+        ({"a": (2, 3), "b": (3, 1)}, r"'b' must have the shape \[3\]; received \[3, 1\]"),
+    ],
+)
+def test_all_else_is_named(found, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        check(found)
+
+
+def test_a_long_list_of_keys_is_cut_short():
+    surplus = {f"c{i:02d}": (1,) for i in range(30)}
+    with pytest.raises(ValueError, match="'c07' and 22 more;"):
+        check({"a": (2, 3), "b": (3,), **surplus})
+
+
+def test_numbers_become_float32():
+    for dtype in ("float16", "float32", "float64"):
+        found = fill.check_values("a", np.array([0.5, -2.0], dtype))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, [0.5, -2.0])
+
+
+@pytest.mark.parametrize(
+    "key, array, complaint",
+    [
+        ("a", [1, 2], "'a' must hold floating-point numbers; received int64"),
+        ("a", [1.0, np.nan], "'a' must hold finite numbers"),
+        ("a", [1.0, 1e39], "'a' must hold finite numbers"),
+        ("x.running_var", [1.0, -1e-9], "must hold variances"),
+        ("x/moving_variance", [-1.0], "must hold variances"),
+    ],
+)
+def test_numbers_that_no_network_has_are_refused(key, array, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        fill.check_values(key, np.array(array))
+
+
+def make_encoder():
+    inputs = keras.Input([2])
+    return keras.Model(inputs, keras.layers.Dense(3, name="d")(inputs), name="tiny")
+
+
+def test_every_variable_is_set():
+    encoder = make_encoder()
+    kernel, bias = np.arange(6.0).reshape(2, 3), np.arange(3.0)
+    fill.fill(encoder, {"d/kernel": kernel, "d/bias": bias})
+    np.testing.assert_array_equal(encoder(np.array([[1.0, 10.0]])), [[30, 42, 54]])
+
+
+@pytest.mark.parametrize("names", [["d/kernel"], ["d/kernel", "d/bias", "d/more"]])
+def test_other_variables_are_an_error(names):
+    with pytest.raises(ValueError, match="The variables of 'tiny' differ in 'd/(bias|more)'"):
+        fill.fill(make_encoder(), {name: np.zeros(3) for name in names})

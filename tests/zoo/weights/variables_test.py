@@ -1,0 +1,87 @@
+import io
+
+import keras
+import numpy as np
+import pytest
+
+from cl_keras.zoo.weights import npz, variables
+from tests.conformance import descriptors
+from tests.tiny import tiny_encoder
+
+
+def packed(model, change=lambda values: values):
+    """The weights of a model as an open file."""
+    stream = io.BytesIO()
+    np.savez(stream, **change(dict(variables.values(model))))
+    return stream
+
+
+def altered(model, seed):
+    """The model, with values of its own in every variable."""
+    generator = np.random.default_rng(seed)
+    for variable in model.variables:
+        variable.assign(generator.integers(1, 100, variable.shape).astype(variable.dtype))
+    return model
+
+
+def test_the_names_of_an_encoder_are_its_layers():
+    names = list(variables.named_variables(tiny_encoder()))
+    assert names[:2] == ["stem_conv/kernel", "stem_norm/gamma"]
+    assert names == [variable.path for variable in tiny_encoder().variables]
+
+
+@pytest.mark.parametrize("name", descriptors.OPTIONS)
+def test_all_state_of_a_method_comes_back(name):
+    model, again = altered(descriptors.make(name), 1), altered(descriptors.make(name), 2)
+    variables.fill(again, packed(model), "a.npz")
+    assert len(variables.named_variables(model)) == len(model.variables)
+    for received, expected in zip(again.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(received, expected, err_msg=expected.path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda v: dict(list(v.items())[1:]), "lacks stem_conv/kernel"),
+        (lambda v: v | {"more/kernel": np.zeros(3, "float32")}, "holds 'more/kernel.npy', which"),
+        (lambda v: v | {"stem_conv/kernel": v["stem_conv/kernel"][..., :-1]}, "should be float32"),
+        (
+            lambda v: v | {"stem_conv/kernel": v["stem_conv/kernel"].astype("float16")},
+            "should be float32",
+        ),
+        (
+            lambda v: v | {"stem_conv/kernel": np.moveaxis(v["stem_conv/kernel"], 3, 0).copy()},
+            r"received float32 \[8, 3, 3, 1\]",
+        ),
+        (lambda v: v | {"stem_norm/beta": v["stem_norm/beta"] * np.nan}, "not finite"),
+    ],
+)
+def test_a_file_of_another_model_is_refused_and_changes_nothing(change, message):
+    encoder = tiny_encoder()
+    before = variables.values(encoder)
+    with pytest.raises(ValueError, match=message):
+        variables.fill(encoder, packed(tiny_encoder(), change), "a.npz")
+    for key, value in variables.values(encoder).items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+def test_two_variables_of_one_name_are_an_error():
+    class Twice(keras.layers.Layer):
+        def build(self, shape):
+            self.a = self.add_weight(name="a", shape=[2])
+            self.b = self.add_weight(name="a", shape=[2])
+
+        def call(self, x):
+            return x
+
+    layer = Twice()
+    layer.build([None, 2])
+    with pytest.raises(ValueError, match="Two variables have the name 'a'"):
+        variables.named_variables(layer)
+
+
+def test_bfloat16_is_not_written(tmp_path):
+    encoder = tiny_encoder()
+    half = {"a": np.asarray(encoder.variables[0]).astype("bfloat16")}
+    with pytest.raises(ValueError, match="only plain numbers are kept"):
+        npz.write(tmp_path / "a.npz", half)
