@@ -123,3 +123,9 @@ def test_parts_that_replicas_cannot_share_are_refused(images, mirrored):
     model.check_data(data.load(images).batches(16))
     with pytest.raises(ValueError, match="multiple of the 2 replicas.*give shuffle_bn_groups=6"):
         uneven.check_data(data.load(images).batches(20))
+
+
+def test_batches_of_unknown_size_are_refused_at_once(images):
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(12)
+    with pytest.raises(ValueError, match="shuffle_bn_groups=4 .* drop_remainder=True"):
+        tiny_moco(shuffle_bn_groups=4).fit(batches, verbose=0)

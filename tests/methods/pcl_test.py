@@ -102,19 +102,19 @@ def test_drawn_prototypes_leave_out_the_own_cluster(images, float64):
     clusters = model.clusters[0]
     query = unit(np.random.default_rng(1).normal(size=[32, 128]))
     index = np.arange(32)
-    target, scores = model._prototypes(clusters, tf.constant(query), index, 3, training=True)
+    model.step.assign(3)
+    objective = model._proto_nce(clusters, tf.constant(query), index, training=True)
     drawn = tf.random.stateless_uniform([5], [1, 3], 0, 8, tf.int32, alg="philox").numpy()
     own = clusters.assignments.numpy()
     phi = clusters.concentrations.numpy()
     cosines = query @ clusters.centroids.numpy().T
+    losses, hits = [], []
     for i in range(32):
-        columns = [own[i], *drawn]
-        expected = [
-            -np.inf if j > 0 and k == own[i] else cosines[i, k] * 0.2 / phi[k]
-            for j, k in enumerate(columns)
-        ]
-        np.testing.assert_allclose(scores[i], expected, atol=1e-6)
-    assert set(target.numpy()) == {0}
+        logits = [cosines[i, k] / phi[k] for k in [own[i], *drawn[drawn != own[i]]]]
+        losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        hits.append(np.argmax(logits) == 0)
+    np.testing.assert_allclose(objective.loss, np.mean(losses), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(objective.hits, np.stack([hits, np.ones(32)], axis=1))
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,43 @@ def test_more_misuse_gets_a_clear_word(images):
     base = PretextModel(tiny_encoder(), views=None)
     with pytest.raises(NotImplementedError, match="must define objective"):
         base.objective({}, True)
+
+
+def test_a_smaller_last_batch_counts_for_the_images_it_has(images, float64):
+    model = tiny_simclr()
+    batches = tf.data.Dataset.from_tensor_slices(images[:25]).batch(16)
+    first, rest = (
+        model.evaluate(part, verbose=0)[0] for part in (batches.take(1), batches.skip(1))
+    )
+    received = model.evaluate(batches, verbose=0)[0]
+    assert received == pytest.approx((16 * first + 9 * rest) / 25, abs=1e-12)
+
+
+def test_a_batch_of_one_image_counts_for_one_image(images, float64):
+    model = tiny_simclr()
+    batches = tf.data.Dataset.from_tensor_slices(images[:17]).batch(16)
+    whole = model.evaluate(batches.take(1), verbose=0)[0]
+    assert model.evaluate(batches, verbose=0)[0] == pytest.approx(whole * 16 / 17, abs=1e-12)
+
+
+def test_callbacks_come_alone_in_a_list_or_in_kerass_own(images):
+    stop = keras.callbacks.TerminateOnNaN()
+    for callbacks in (stop, [stop], keras.callbacks.CallbackList([stop])):
+        model = tiny_simclr()
+        model.compile(model.optimizer, run_eagerly=True)
+        model.fit(images[:8], batch_size=8, callbacks=callbacks, verbose=0)
+        assert stop.model is model
+
+
+def test_shuffle_is_that_of_an_array(images):
+    ordered = data.load(images).batches(16, shuffle=False)
+    expected = weights_after(tiny_simclr(), ordered)
+    received = weights_after(tiny_simclr(), images, batch_size=16, shuffle=False)
+    assert_same(received, expected, atol=1e-6)
+    assert_same(weights_after(tiny_simclr(), ordered, shuffle=True), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["class_weight", "sample_weight", "y", "validation_split"])
+def test_arguments_that_need_labels_or_arrays_are_refused(images, name):
+    with pytest.raises(ValueError, match=f"SimCLR.fit takes no {name}"):
+        tiny_simclr().fit(images, batch_size=8, verbose=0, **{name: 0.5})
