@@ -6,12 +6,13 @@ PYTHON ?=
 TENSORFLOW ?=
 BIN := .venv/bin
 
-.PHONY: help demo test lint environment clean distclean
+.PHONY: help demo test test-all lint environment clean distclean
 
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
-	@echo "make test       lint, layering, unit tests, wheel: about ten minutes"
-	@echo "make lint       lint alone"
+	@echo "make test       lint, types, layering, unit tests, wheel: about ten minutes"
+	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats"
+	@echo "make lint       lint and types alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
 
 # oneDNN makes training on a CPU about 1.6 times as fast; TensorFlow uses it unasked on some only.
@@ -20,12 +21,16 @@ demo: environment
 
 test: lint
 	$(BIN)/python -m pytest -q tests/layering_test.py
-	$(BIN)/python -m pytest -q -n 2 --ignore=tests/layering_test.py
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" --ignore=tests/layering_test.py
 	$(BIN)/python tools/check_wheel.py
+
+test-all: test
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 environment:
 	@PYTHON="$(PYTHON)" TENSORFLOW="$(TENSORFLOW)" sh tools/environment.sh .venv

@@ -27,7 +27,7 @@ setup(
     license_files=["LICENSE", "cl_keras/data/bundled/LICENSE-*"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cl_keras", "cl_keras.*"]),
-    package_data={"cl_keras": ["data/bundled/*", "zoo/catalogue.json"]},
+    package_data={"cl_keras": ["py.typed", "data/bundled/*", "zoo/catalogue.json"]},
     entry_points={"console_scripts": ["cl-keras = cl_keras.cli.main:run"]},
     install_requires=[
         "keras>=3.15,<3.16",
@@ -52,6 +52,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist",  # tests trace graphs most of the time, on one core each
+            "mypy>=1.18",  # the types of the public surface
             "ruff>=0.17,<0.18",  # another version formats otherwise
             "scikit-learn",  # an independent implementation to test against
         ],
