@@ -18,7 +18,7 @@ from cl_keras.cli import pretrain
 from cl_keras.runs import recipe
 
 RECIPES = sorted(pathlib.Path(__file__).parents[1].glob("zoo/*_fashion_mnist_mini/recipe.flags"))
-MEASURES = ("knn", "disturbed_knn", "find_original")
+METRICS = ("knn", "perturbed_knn", "retrieval_top1")
 
 
 def main():
@@ -26,8 +26,8 @@ def main():
     arguments = parse(["untrained", *configs])
     train = cl.data.load("fashion_mnist_mini")
     test = cl.data.load("fashion_mnist_mini/test")
-    print("| method | seed | seconds | " + " | ".join(MEASURES) + " | last loss |")
-    print("|---" * (4 + len(MEASURES)) + "|")
+    print("| method | seed | seconds | " + " | ".join(METRICS) + " | last loss |")
+    print("|---" * (4 + len(METRICS)) + "|")
     for seed in arguments.seeds:
         for name in arguments.methods:
             config = configs.get(name, configs["simclr"])
@@ -45,7 +45,7 @@ def read(path):
 
 
 def run(name, config, train, test):
-    """Trains one method; seconds, the row of measures, and the losses of the epochs."""
+    """Trains one method; seconds, its metrics, and the losses of the epochs."""
     batches = train.batches(config["batch_size"], seed=config["seed"])
     model = recipe.make_model(config, train.image_shape, batches.steps_per_epoch)
     begin, losses = time.perf_counter(), []
@@ -53,11 +53,11 @@ def run(name, config, train, test):
         losses = model.fit(batches, epochs=config["epochs"], verbose=0).history["loss"]
     seconds = time.perf_counter() - begin
     table = cl.evaluation.table({name: model.encoder}, train, test, linear=False, progress=False)
-    return seconds, table["rows"][0], losses
+    return seconds, {metric.name: metric.value for metric in table[name]}, losses
 
 
 def report(name, seed, seconds, row, losses):
-    figures = " | ".join(f"{100 * row[measure]:.1f}" for measure in MEASURES)
+    figures = " | ".join(f"{100 * row[name]:.1f}" for name in METRICS)
     last = f"{losses[-1]:.3f}" if losses else "–"
     print(f"| {name} | {seed} | {seconds:.0f} | {figures} | {last} |", flush=True)
 

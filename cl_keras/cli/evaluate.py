@@ -1,10 +1,10 @@
 """Measures an encoder beside its baselines, and writes the report of a run.
 
-  cl-keras evaluate --run=runs/photos --test_data=folder:labelled_photos
+  cl-keras evaluate --run=runs/photos --test_data=folder:labeled_photos
   cl-keras evaluate --zoo=NAME --data=folder:train --test_data=folder:test
 
-With labels: k-NN and a linear classifier on clean images, k-NN on disturbed ones (cropped, flipped,
-brighter or darker), and how often a disturbed image finds its original; without labels the last.
+With labels: k-NN and a linear classifier on clean images, k-NN on perturbed ones (cropped, flipped,
+brighter or darker), and how often a perturbed image finds its original; without labels the last.
 Beside the learned encoder stand raw pixels, whitened PCA and the encoder before training. The
 linear classifier is also fitted to 10 % and to 1 % of the labels. The numbers go to
 evaluation.json, the page to report.html, in the run folder; for an encoder of the zoo or a file,
@@ -24,16 +24,16 @@ from cl_keras.files import write_atomically
 from cl_keras.runs import Run, recipe
 from cl_keras.views import view_grid
 
-QUERIES, NEIGHBOURS, VIEWED, MAPPED = 8, 8, 8, 2000
-"""Images in the report: queries and neighbours of each, images with views, points of the map."""
+QUERIES, NEIGHBORS, VIEWED, MAPPED = 8, 8, 8, 2000
+"""Images in the report: queries and neighbors of each, images with views, points of the map."""
 
 UNPLOTTED = {"step", "seconds"}
 """Columns of metrics.csv that make no curve."""
 
 NOTES = [
-    "The disturbances are of the family that the encoder was trained to ignore; that is what it is "
-    "for, and where it should win. On clean images of this kind whitened PCA is hard to beat in a "
-    "short run.",
+    "The perturbations are of the family that the encoder was trained to ignore: that is what it "
+    "is for, and where it should win. On clean images of this kind whitened PCA is hard to beat in "
+    "a short run.",
     "k-NN votes over the clean training images. The linear measures fit a classifier to frozen "
     "features; few labels are means over 5 draws.",
 ]
@@ -76,7 +76,7 @@ def evaluate(run, train_source, test_source):
     learned = run.load_encoder()
     untrained = recipe.make_encoder(run.config, train_source.image_shape)
     result = _measure(learned, untrained, train_source, test_source, run.folder)
-    path = _write_report(run, result["rows"], learned, train_source, test_source)
+    path = _write_report(run, result, learned, train_source, test_source)
     print(f"The report is {path}.")
     return result
 
@@ -99,24 +99,35 @@ def _measure(learned, untrained, train_source, test_source, folder):
         "untrained encoder": untrained,
         "learned encoder": learned,
     }
-    result = evaluation.table(encoders, train_source, test_source)
+    rows = evaluation.table(encoders, train_source, test_source)
     if folder is not None:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         path = pathlib.Path(folder) / "evaluation.json"
-        write_atomically(path, json.dumps(result, indent=2) + "\n")
-    print("\n" + as_text(result["rows"]) + "\n")
-    return result
+        plain = {name: [metric.as_json() for metric in row] for name, row in rows.items()}
+        write_atomically(path, json.dumps({"encoders": plain}, indent=2) + "\n")
+    print("\n" + as_text(rows) + "\n")
+    return rows
 
 
 def as_text(rows):
-    """The table of the measures, in percent, the baselines above."""
-    measures = {key: title for key, title in evaluation.MEASURES.items() if key in rows[0]}
-    widest = max(len(row["name"]) for row in rows)
-    lines = [" " * widest + "".join(f"  {title:>{_width(title)}}" for title in measures.values())]
-    for row in rows:
-        cells = [f"  {100 * row[key]:{_width(title)}.1f}" for key, title in measures.items()]
-        lines.append(f"{row['name']:{widest}}" + "".join(cells))
+    """The table of the metrics, in percent, the baselines above."""
+    table = _shares(rows)
+    shown = [key for key in evaluation.METRICS if any(key in row for row in table.values())]
+    titles = [evaluation.METRICS[key] for key in shown]
+    widest = max(map(len, table))
+    lines = [" " * widest + "".join(f"  {title:>{_width(title)}}" for title in titles)]
+    for name, row in table.items():
+        cells = [
+            f"  {100 * row[key]:{_width(title)}.1f}" if key in row else f"  {'–':>{_width(title)}}"
+            for key, title in zip(shown, titles, strict=True)
+        ]
+        lines.append(f"{name:{widest}}" + "".join(cells))
     return "\n".join(lines)
+
+
+def _shares(rows):
+    """{encoder: {metric: share}}."""
+    return {name: {metric.name: metric.value for metric in row} for name, row in rows.items()}
 
 
 def _width(title):
@@ -130,7 +141,7 @@ def _write_report(run, rows, encoder, train_source, test_source):
     test = evaluation.features(encoder, test_source, progress=False)
     table = [
         {"name": row["name"]}
-        | {title: row[key] for key, title in evaluation.MEASURES.items() if key in row}
+        | {title: row[key] for key, title in evaluation.METRICS.items() if key in row}
         for row in rows
     ]
     return report.write(
@@ -141,26 +152,26 @@ def _write_report(run, rows, encoder, train_source, test_source):
         table=table,
         views=view_grid(viewed, views, draws=3)[:, 1:],
         originals=viewed,
-        neighbours=_neighbours(bank, test, train_source, test_source),
+        neighbors=_neighbors(bank, test, train_source, test_source),
         embeddings=_embeddings(test, test_source),
         notes=NOTES,
     )
 
 
-def _neighbours(bank, test, train_source, test_source):
+def _neighbors(bank, test, train_source, test_source):
     """Some test images, and the training images nearest to them."""
     rows = _spread(len(test), QUERIES)
-    places, similarities = evaluation.neighbours(bank.vectors, test.vectors[rows], k=NEIGHBOURS)
+    places, similarities = evaluation.neighbors(bank.vectors, test.vectors[rows], k=NEIGHBORS)
     pictures = train_source.images(bank.index[places].reshape(-1))
     found = {
         "queries": test_source.images(test.index[rows]),
-        "neighbours": pictures.reshape(*places.shape, *train_source.image_shape),
+        "neighbors": pictures.reshape(*places.shape, *train_source.image_shape),
         "similarities": similarities,
     }
     if bank.labels is not None and test.labels is not None:
         found |= {
             "query_labels": test.labels[rows],
-            "neighbour_labels": bank.labels[places],
+            "neighbor_labels": bank.labels[places],
             "class_names": test_source.class_names,
         }
     return found

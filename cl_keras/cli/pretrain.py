@@ -186,6 +186,8 @@ def train(run, source, *, strategy=None, service=None, knn_every=1, checkpoint_e
         done = f"{place.epoch} of {config['epochs']} epochs{within} are done"
         print(f"{run.folder}: {done}; going on from there.")
     if place.epoch < config["epochs"]:
+        measured = run.metrics().get("knn", [])[: place.epoch]
+        last = measured[-1] if measured else None
         images = batches.steps_per_epoch * config["batch_size"]
         callbacks = run.callbacks(images, every_steps=checkpoint_every)
         model.fit(
@@ -193,7 +195,7 @@ def train(run, source, *, strategy=None, service=None, knn_every=1, checkpoint_e
             epochs=config["epochs"],
             initial_epoch=place.epoch,
             initial_batch=place.batch,
-            callbacks=[*_monitors(config, source, knn_every), *callbacks],
+            callbacks=[*_monitors(config, source, knn_every, last), *callbacks],
             verbose="auto" if distribute.is_chief() else 0,
         )
     if source.skipped and distribute.is_chief():
@@ -204,7 +206,7 @@ def train(run, source, *, strategy=None, service=None, knn_every=1, checkpoint_e
     print(f"The encoder is in {run.encoder_path}.")
 
 
-def _monitors(config, source, every):
+def _monitors(config, source, every, last):
     if config["test_data"] is None:
         return []
     test = recipe.load_data(config["test_data"], config)
@@ -214,7 +216,7 @@ def _monitors(config, source, every):
                 f"--test_data needs labels in it and in --data, to measure k-NN; {part.name} has "
                 "none. Leave --test_data out, or give class folders."
             )
-    return [KNNMonitor(source, test, every=every)]
+    return [KNNMonitor(source, test, every=every, last=last)]
 
 
 def _json_object(flag, text):

@@ -1,33 +1,40 @@
-"""How good a representation is, in plain numbers with their protocol."""
+"""How good a representation is: metrics with their protocol, their error and their baselines."""
 
 from cl_keras.evaluation.baselines import WhitenedPCA, pca_whitened, raw_pixels
-from cl_keras.evaluation.disturbed import disturb, find_original
 from cl_keras.evaluation.features import Features, features
 from cl_keras.evaluation.few_labels import few_labels
 from cl_keras.evaluation.health import alignment, effective_rank, health, uniformity
-from cl_keras.evaluation.knn import knn, neighbours
+from cl_keras.evaluation.knn import knn, neighbors
 from cl_keras.evaluation.linear import fit_linear_head, linear_probe
+from cl_keras.evaluation.metric import Difference, Metric, difference
 from cl_keras.evaluation.monitor import KNNMonitor
-from cl_keras.evaluation.table import MEASURES, table
+from cl_keras.evaluation.perturbed import perturb, retrieval_top1
+from cl_keras.evaluation.table import MAJORITY, METRICS, encode, metrics_of, table
 
 __all__ = [
-    "MEASURES",
+    "MAJORITY",
+    "METRICS",
+    "Difference",
     "Features",
     "KNNMonitor",
+    "Metric",
     "WhitenedPCA",
     "alignment",
-    "disturb",
+    "difference",
     "effective_rank",
+    "encode",
     "features",
     "few_labels",
-    "find_original",
     "fit_linear_head",
     "health",
     "knn",
     "linear_probe",
-    "neighbours",
+    "metrics_of",
+    "neighbors",
     "pca_whitened",
+    "perturb",
     "raw_pixels",
+    "retrieval_top1",
     "table",
     "uniformity",
 ]

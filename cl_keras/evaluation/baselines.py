@@ -14,7 +14,7 @@ _SIDE = 32  # larger images are shrunk to this many pixels a side
 
 
 def raw_pixels(images):
-    """The pixels themselves, flattened, neither centred nor scaled beyond 0..1.
+    """The pixels themselves, flattened, neither centered nor scaled beyond 0..1.
 
     Args:
         images: [B, H, W, C] in 0..255. A side of more than 32 pixels is shrunk to 32 by averaging

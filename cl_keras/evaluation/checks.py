@@ -1,15 +1,15 @@
-"""The checks that every measure makes of the numbers it is given."""
+"""Checks of the numbers that a metric is given."""
 
 import numpy as np
 
 
-def vectors(name, value, width=None):
+def vectors(name: str, value, width: int | None = None) -> np.ndarray:
     """Returns `value` as a float32 matrix, or says what is wrong with it.
 
     Args:
         name: what the caller calls it, for the message.
-        value: array-like [N, D] of finite numbers, N ≥ 1 and D ≥ 1.
-        width: the D that is expected, or None for any.
+        value: array-like `[n, d]` of finite numbers, n ≥ 1 and d ≥ 1.
+        width: the d that is expected; default: any.
 
     Raises:
         ValueError: not a matrix, empty, of another width, or not finite.
@@ -22,7 +22,7 @@ def vectors(name, value, width=None):
         )
     if width is not None and array.shape[1] != width:
         raise ValueError(
-            f"{name} must have {width} columns, as the vectors it is compared with; received "
+            f"{name} must have {width} columns, like the vectors they are compared with; received "
             f"{array.shape[1]}. Make both with the same encoder."
         )
     array = array.astype(np.float32, copy=False)
@@ -30,18 +30,18 @@ def vectors(name, value, width=None):
     if bad.any():
         raise ValueError(
             f"{name} must be finite; received {int(bad.sum())} of {len(array)} rows with NaN or "
-            f"infinity (the first is row {int(bad.argmax())}). The encoder has diverged: go back "
+            f"infinity (the first is row {int(bad.argmax())}). The encoder has diverged: return "
             "to an earlier checkpoint or train with a lower learning rate."
         )
     return array
 
 
-def labels(name, value, rows):
-    """Returns `value` as int64 labels [rows], or says what is wrong with it.
+def labels(name: str, value, rows: int) -> np.ndarray:
+    """Returns `value` as int64 labels `[rows]`, or says what is wrong with it.
 
     Args:
         name: what the caller calls it, for the message.
-        value: array-like [rows] of integers ≥ 0.
+        value: array-like `[rows]` or `[rows, 1]` of integers ≥ 0.
         rows: how many are expected.
 
     Raises:
@@ -50,13 +50,18 @@ def labels(name, value, rows):
     if value is None:
         raise ValueError(
             f"{name} must hold one label per row; received None. Use images with labels: class "
-            "folders, a labelled data set, or labels=…"
+            "folders, a labeled data set, or labels=…"
         )
     array = np.asarray(value)
+    if array.shape == (rows, 1):  # a column, as keras.datasets gives for CIFAR
+        array = array[:, 0]
     if array.shape != (rows,):
         raise ValueError(f"{name} must have shape ({rows},); received {array.shape}.")
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must be integers; received dtype {array.dtype}.")
+        raise ValueError(
+            f"{name} must be integers; received dtype {array.dtype}. Number other labels with "
+            "np.unique(labels, return_inverse=True)[1]."
+        )
     if array.min() < 0:
         raise ValueError(
             f"{name} must be 0 or greater; received {int(array.min())}. Leave out the rows "
@@ -65,22 +70,22 @@ def labels(name, value, rows):
     return array.astype(np.int64, copy=False)
 
 
-def positive(name, value):
+def positive(name: str, value) -> int:
     """Returns `value` as an int ≥ 1, or raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; received {value!r}.")
     return int(value)
 
 
-def above_zero(name, value):
+def above_zero(name: str, value) -> float:
     """Returns `value` as a finite float > 0, or raises ValueError."""
     if not np.isfinite(value) or value <= 0:
         raise ValueError(f"{name} must be a number above 0; received {value!r}.")
     return float(value)
 
 
-def normalise(array):
-    """L2-normalises the rows of a float32 matrix [N, D]; a zero row stays zero.
+def normalize(array: np.ndarray) -> np.ndarray:
+    """L2-normalizes the rows of a float32 matrix `[n, d]`; a zero row stays zero.
 
     Norms are taken in float64, so that very long and very short rows keep their direction.
     """

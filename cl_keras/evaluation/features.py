@@ -16,17 +16,33 @@ class Features:
     """What an encoder made of a set of images.
 
     Attributes:
-        vectors: float32 [N, D].
-        labels: int64 [N], or None where the images carry none.
-        index: int64 [N], the place of each image in its source; no place twice.
+        vectors: float32 `[n, d]`.
+        labels: int64 `[n]`, or None where the images have none.
+        index: int64 `[n]`, the index of each image in its source, none twice; default: 0 … n-1.
+        class_names: the name of label 0, 1, …; None where the classes have none.
     """
 
     vectors: np.ndarray
-    labels: np.ndarray | None
-    index: np.ndarray
+    labels: np.ndarray | None = None
+    index: np.ndarray | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if self.index is None:
+            object.__setattr__(self, "index", np.arange(len(self.vectors)))
 
     def __len__(self):
         return len(self.vectors)
+
+    def rows(self, rows: np.ndarray) -> "Features":
+        """The features of some rows.
+
+        Args:
+            rows: int `[k]` or bool `[n]`.
+        """
+        labels = None if self.labels is None else np.asarray(self.labels)[rows]
+        vectors = np.asarray(self.vectors)[rows]
+        return Features(vectors, labels, self.index[rows], self.class_names)
 
 
 def encode_function(model):
@@ -86,7 +102,16 @@ def features(model, batches, *, progress=True):
         raise ValueError("Expected at least one batch of images; received none.")
     vectors, index, label = zip(*found, strict=True)
     labels = None if label[0] is None else np.concatenate(label)
-    return _without_repeats(np.concatenate(vectors), labels, np.concatenate(index))
+    names = class_names_of(batches)
+    found = Features(np.concatenate(vectors), labels, np.concatenate(index), names)
+    return _without_repeats(found)
+
+
+def class_names_of(batches) -> tuple[str, ...] | None:
+    """The class names of a source or of its batches, or None."""
+    source = getattr(batches, "source", batches)
+    names = getattr(source, "class_names", None)
+    return tuple(names) if names else None
 
 
 def image_batches(batches):
@@ -139,9 +164,7 @@ def _vectors(output, rows):
     return np.asarray(tf.cast(output, tf.float32))
 
 
-def _without_repeats(vectors, labels, index):
+def _without_repeats(found):
     """Keeps the first row of every index, in the order of the stream."""
-    keep = np.sort(np.unique(index, return_index=True)[1])
-    if len(keep) == len(index):
-        return Features(vectors, labels, index)
-    return Features(vectors[keep], None if labels is None else labels[keep], index[keep])
+    keep = np.sort(np.unique(found.index, return_index=True)[1])
+    return found if len(keep) == len(found) else found.rows(keep)

@@ -1,94 +1,161 @@
-"""How good the features are where only a few images have a label."""
+"""How good the features are when only a few images have a label."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from cl_keras.evaluation.checks import labels as check_labels
-from cl_keras.evaluation.checks import positive, vectors
-from cl_keras.evaluation.linear import linear_probe
+from cl_keras.evaluation.checks import positive
+from cl_keras.evaluation.features import Features
+from cl_keras.evaluation.labeled import LabeledPair, balanced_weights, labeled_pair
+from cl_keras.evaluation.linear import predict_classes
+
+MAX_CURVE_LABELS = 2560
+"""Where the label curve ends; beyond it a probe is close to that of all labels."""
 
 
 def few_labels(
-    train,
-    train_labels,
-    test,
-    test_labels,
+    train: Features,
+    test: Features,
     *,
-    share=None,
-    per_class=None,
-    trials=5,
-    seed=0,
-    epochs=1000,
-    l2=1.0,
-):
-    """Fits a linear probe to a few labelled rows of each class, several times over.
+    share: float | None = None,
+    per_class: int | None = None,
+    total: int | None = None,
+    trials: int = 5,
+    seed: int = 0,
+    epochs: int = 1000,
+    l2: float = 1.0,
+) -> dict:
+    """Fits a linear probe to a few labeled rows, several times over.
 
     Args:
-        train: float [N, D].
-        train_labels: int [N].
-        test: float [M, D].
-        test_labels: int [M].
+        train: labeled features; see `linear_probe`.
+        test: labeled features.
         share: the share of each class that keeps its labels, above 0 and up to 1 (rounded, at
-            least one row per class). 0.01 where neither it nor `per_class` is given.
-        per_class: how many rows of each class keep their labels, instead of `share`.
+            least one row per class); default: 0.01 where no other number is given.
+        per_class: instead, how many rows of each class keep their labels.
+        total: instead, how many rows keep their labels, in the proportion of the classes.
         trials: how many draws.
         seed: the draws are a pure function of it.
         epochs: see `linear_probe`.
         l2: see `linear_probe`.
 
     Returns:
-        `{"top1": mean, "std": deviation, "trials": [share, …], "protocol": {…}}`; the deviation
-        is over the draws (n - 1 below the line; 0 for a single trial).
+        `{"top1": mean, "std": deviation, "balanced": mean, "trials": [share, …],
+        "protocol": {…}}`; the deviation is over the draws (n - 1 below the line; 0 for one).
 
     Raises:
-        ValueError: both `share` and `per_class`, one out of range, or inputs that do not fit.
+        ValueError: more than one of `share`, `per_class` and `total`, one out of range, or inputs
+            that do not fit together.
     """
-    train = vectors("train", train)
-    train_labels = check_labels("train_labels", train_labels, len(train))
-    counts = _counts(train_labels, share, per_class)
-    scores = []
-    for trial in range(positive("trials", trials)):
-        rows = draw(train_labels, counts, np.random.default_rng([seed, trial]))
-        score = linear_probe(
-            train[rows], train_labels[rows], test, test_labels, epochs=epochs, l2=l2
-        )
-        scores.append(score["top1"])
+    pair = labeled_pair(train, test)
+    counts = _counts(pair, share, per_class, total)
+    hits = few_label_hits(pair, counts, trials=trials, seed=seed, epochs=epochs, l2=l2)
+    scores = hits.mean(axis=1)
     protocol = {
-        "method": "linear probe on a stratified draw of the labels",
-        "share": None if per_class is not None else float(0.01 if share is None else share),
-        "per_class": per_class if per_class is None else int(per_class),
-        "labels": int(sum(counts.values())),
+        "method": "linear probe on few labels, drawn class by class",
+        "share": None if per_class or total else float(0.01 if share is None else share),
+        "per_class": None if per_class is None else int(per_class),
+        "labels": int(counts.sum()),
         "trials": int(trials),
         "seed": int(seed),
-        "probe": {k: v for k, v in score["protocol"].items() if k not in ("epochs", "converged")},
+        "l2": float(l2),
+        "train_rows": len(pair.train),
+        "test_rows": len(pair.test),
+        "width": pair.train.shape[1],
     }
-    std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-    return {"top1": float(np.mean(scores)), "std": std, "trials": scores, "protocol": protocol}
+    return {
+        "top1": float(scores.mean()),
+        "std": float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
+        "balanced": float(np.mean(hits @ balanced_weights(pair.test_classes))),
+        "trials": scores.tolist(),
+        "protocol": protocol,
+    }
 
 
-def draw(labels, counts, generator):
+def few_label_hits(
+    pair: LabeledPair,
+    counts: Sequence[int],
+    *,
+    trials: int = 5,
+    seed: int = 0,
+    epochs: int = 1000,
+    l2: float = 1.0,
+) -> np.ndarray:
+    """Which test images a probe on few labels classifies rightly: bool `[trials, m]`.
+
+    Args:
+        pair: see `labeled_pair`.
+        counts: int `[C]`, how many rows of each class keep their labels.
+        trials: how many draws.
+        seed: the draws are a pure function of it and the classes: the same for every encoder.
+        epochs: see `linear_probe`.
+        l2: see `linear_probe`.
+    """
+    hits = []
+    for trial in range(positive("trials", trials)):
+        rows = draw(pair.train_classes, counts, np.random.default_rng([seed, trial]))
+        predicted, _ = predict_classes(pair, rows, epochs=epochs, l2=l2)
+        hits.append(predicted == pair.test_classes)
+    return np.stack(hits)
+
+
+def draw(classes: np.ndarray, counts: Sequence[int], generator) -> np.ndarray:
     """Rows drawn without replacement, `counts[c]` of each class c, in ascending order."""
     rows = [
-        generator.choice(np.flatnonzero(labels == c), n, replace=False) for c, n in counts.items()
+        generator.choice(np.flatnonzero(classes == c), n, replace=False)
+        for c, n in enumerate(counts)
     ]
     return np.sort(np.concatenate(rows))
 
 
-def _counts(labels, share, per_class):
-    """How many rows of each class are drawn: {class: rows}."""
-    if share is not None and per_class is not None:
-        raise ValueError(
-            f"Expected share or per_class; received both: share={share!r}, per_class={per_class!r}."
-        )
-    classes, sizes = np.unique(labels, return_counts=True)
+def curve_totals(pair: LabeledPair) -> list[int]:
+    """Numbers of labels of the label curve: 10, 20, 40, …, from one per class to half of all."""
+    totals = [10 * 2**i for i in range(20)]
+    most = min(len(pair.train) // 2, MAX_CURVE_LABELS)
+    return [total for total in totals if len(pair.class_names) <= total <= most]
+
+
+def proportional_counts(sizes: np.ndarray, total: int) -> np.ndarray:
+    """How many rows of each class make `total`, in the proportion of the classes.
+
+    Every class has at least one; what rounding leaves over goes to the largest remainders.
+
+    Args:
+        sizes: int `[C]`, rows of each class.
+        total: from C to the sum of `sizes`.
+    """
+    exact = total * sizes / sizes.sum()
+    counts = np.clip(np.floor(exact).astype(int), 1, sizes)
+    while counts.sum() < total:
+        counts[np.argmax(np.where(counts < sizes, exact - counts, -np.inf))] += 1
+    while counts.sum() > total:  # small classes were raised to one
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    return counts
+
+
+def _counts(pair, share, per_class, total):
+    """How many rows of each class are drawn: int `[C]`."""
+    given = {"share": share, "per_class": per_class, "total": total}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        raise ValueError(f"Expected one of share, per_class and total; received {given}.")
+    sizes = np.bincount(pair.train_classes)
     if per_class is not None:
         per_class = positive("per_class", per_class)
         if per_class > sizes.min():
             raise ValueError(
                 f"per_class must be at most the size of the smallest class; received {per_class}, "
-                f"and class {classes[sizes.argmin()]} has {sizes.min()} rows."
+                f"and class {pair.class_names[sizes.argmin()]} has {sizes.min()} rows."
             )
-        return {int(c): per_class for c in classes}
+        return np.full(len(sizes), per_class)
+    if total is not None:
+        if not len(sizes) <= positive("total", total) <= sizes.sum():
+            raise ValueError(
+                f"total must be from {len(sizes)}, one label per class, to {sizes.sum()}; received "
+                f"{total}."
+            )
+        return proportional_counts(sizes, total)
     share = 0.01 if share is None else share
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1; received {share!r}.")
-    return {int(c): max(1, round(share * int(n))) for c, n in zip(classes, sizes, strict=True)}
+    return np.maximum(1, np.round(share * sizes)).astype(int)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from cl_keras.evaluation.checks import normalise, vectors
+from cl_keras.evaluation.checks import normalize, vectors
 
 _BLOCK = 1024  # rows a side of a block of pairs
 _ROWS = 10_000  # rows that uniformity looks at
 
 
 def alignment(a, b):
-    """Mean squared distance of positive pairs, L2-normalised (Wang & Isola 2020, α = 2).
+    """Mean squared distance of positive pairs, L2-normalized (Wang & Isola 2020, α = 2).
 
     Args:
         a: float [N, D], a view of each image.
@@ -21,15 +21,15 @@ def alignment(a, b):
     Raises:
         ValueError: shapes that differ, or numbers that are not finite.
     """
-    a, b = normalise(vectors("a", a)), vectors("b", b)
+    a, b = normalize(vectors("a", a)), vectors("b", b)
     if a.shape != b.shape:
         raise ValueError(f"Expected pairs of one shape; received {a.shape} and {b.shape}.")
-    difference = a.astype(np.float64) - normalise(b)
+    difference = a.astype(np.float64) - normalize(b)
     return float(np.mean(np.sum(difference**2, axis=1)))
 
 
 def uniformity(a):
-    """`log mean exp(-2·‖x_i - x_j‖²)` over pairs i < j, L2-normalised (Wang & Isola 2020, t = 2).
+    """`log mean exp(-2·‖x_i - x_j‖²)` over pairs i < j, L2-normalized (Wang & Isola 2020, t = 2).
 
     Args:
         a: float [N, D], N ≥ 2. Of more than 10,000 rows, 10,000 evenly spaced ones are taken.
@@ -46,7 +46,7 @@ def uniformity(a):
         raise ValueError(f"Uniformity is of pairs and needs at least 2 rows; received {len(a)}.")
     if len(a) > _ROWS:
         a = a[np.linspace(0, len(a) - 1, _ROWS).astype(int)]
-    a, total = normalise(a), 0.0
+    a, total = normalize(a), 0.0
     squares = np.sum(a * a, axis=1)  # 1, or 0 for a zero row
     for i in range(0, len(a), _BLOCK):
         for j in range(i, len(a), _BLOCK):
@@ -59,10 +59,10 @@ def uniformity(a):
 
 
 def effective_rank(a):
-    """The exponential of the entropy of the normalised singular values (Roy & Vetterli 2007).
+    """The exponential of the entropy of the normalized singular values (Roy & Vetterli 2007).
 
     Args:
-        a: float [N, D]; centred first.
+        a: float [N, D]; centered first.
 
     Returns:
         From 1 (all on a line) to D (all directions alike); 0 where all rows are one point.
@@ -73,8 +73,8 @@ def effective_rank(a):
     a = vectors("a", a)
     if not np.ptp(a, axis=0).any():
         return 0.0
-    centred = a - a.mean(axis=0, dtype=np.float64)
-    values = np.sqrt(np.clip(np.linalg.eigvalsh(centred.T @ centred), 0, None))
+    centered = a - a.mean(axis=0, dtype=np.float64)
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(centered.T @ centered), 0, None))
     shares = values[values > 0] / values.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
@@ -89,7 +89,7 @@ def health(features_a, features_b=None):
     Returns:
         A dictionary of numbers:
         `uniformity`, `effective_rank`: see these functions;
-        `std_mean`, `std_min`: mean and least deviation of a dimension of the L2-normalised rows;
+        `std_mean`, `std_min`: mean and least deviation of a dimension of the L2-normalized rows;
         `std_isotropic`: 1/√D, what both are where no direction is preferred;
         `alignment`: where `features_b` is given;
         `protocol`: rows, width, and the rows that uniformity took.
@@ -98,7 +98,7 @@ def health(features_a, features_b=None):
         ValueError: as the functions above.
     """
     a = vectors("features_a", features_a)
-    std = normalise(a).std(axis=0, dtype=np.float64)
+    std = normalize(a).std(axis=0, dtype=np.float64)
     found = {
         "uniformity": uniformity(a),
         "effective_rank": effective_rank(a),
@@ -109,7 +109,7 @@ def health(features_a, features_b=None):
             "rows": len(a),
             "width": a.shape[1],
             "uniformity_rows": min(len(a), _ROWS),
-            "normalised": "L2 (effective rank: centred, not normalised)",
+            "normalized": "L2 (effective rank: centered, not normalized)",
         },
     }
     if features_b is not None:

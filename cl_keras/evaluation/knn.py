@@ -1,15 +1,22 @@
-"""Nearest neighbours by cosine, and the weighted k-NN classifier built on them."""
+"""Nearest neighbors by cosine, and the weighted k-NN classifier built on them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from cl_keras.evaluation.checks import above_zero, labels, normalise, positive, vectors
+from cl_keras.evaluation.checks import above_zero, normalize, positive, vectors
+from cl_keras.evaluation.features import Features
+from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
 _GROUP = 16  # bank rows whose maximum stands for them in the first look
 _SCORE_BYTES = 16 * 2**20  # a block of scores: larger ones fall out of the cache and are slower
 
 
-def neighbours(bank, queries, k, *, chunk=None):
+def neighbors(
+    bank: np.ndarray, queries: np.ndarray, k: int, *, chunk: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the `k` rows of the bank with the greatest cosine to each query; exact.
 
     Equal cosines come in the order of the bank, and a zero vector has cosine 0 to every other.
@@ -20,8 +27,8 @@ def neighbours(bank, queries, k, *, chunk=None):
         bank: float [N, D].
         queries: float [Q, D].
         k: how many, from 1 to N.
-        chunk: queries at a time. By default as many as keep the block of scores `[chunk, N]` at
-            16 MiB (at least one); beside the bank and its normalised copy, at most about three
+        chunk: queries at a time. default: as many as keep the block of scores `[chunk, N]` at
+            16 MiB (at least one); beside the bank and its normalized copy, at most about three
             such blocks are held.
 
     Returns:
@@ -30,8 +37,8 @@ def neighbours(bank, queries, k, *, chunk=None):
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite, k out of range.
     """
-    bank = normalise(vectors("bank", bank))
-    queries = normalise(vectors("queries", queries, width=bank.shape[1]))
+    bank = normalize(vectors("bank", bank))
+    queries = normalize(vectors("queries", queries, width=bank.shape[1]))
     k = positive("k", k)
     if k > len(bank):
         raise ValueError(f"k must be at most the size of the bank, {len(bank)}; received {k}.")
@@ -68,80 +75,100 @@ def _nearest(bank, queries, k):
         grouped = tf.reshape(scores, [rows, groups, _GROUP])
         best = tf.sort(tf.math.top_k(tf.reduce_max(grouped, axis=2), k).indices, axis=1)  # [q, k]
         inside = tf.gather(grouped, best, batch_dims=1)  # [q, k, 16]
-        cosines, place = tf.math.top_k(tf.reshape(inside, [rows, k * _GROUP]), k)
-        indices = tf.gather(best, place // _GROUP, batch_dims=1) * _GROUP + place % _GROUP
+        cosines, column = tf.math.top_k(tf.reshape(inside, [rows, k * _GROUP]), k)
+        indices = tf.gather(best, column // _GROUP, batch_dims=1) * _GROUP + column % _GROUP
     return indices, cosines
 
 
-def knn(train, train_labels, test, test_labels, *, k=200, temperature=0.07, chunk=None):
-    """Classifies by the weighted vote of the nearest neighbours (Wu et al. 2018).
+def knn(
+    train: Features,
+    test: Features,
+    *,
+    k: int = 200,
+    temperature: float = 0.07,
+    chunk: int | None = None,
+) -> dict:
+    """Classifies by the weighted vote of the nearest neighbors (Wu et al. 2018).
 
     Each of the k nearest training rows votes for its class with weight `exp(s/τ)`, s its cosine
-    to the test row. Among equal votes the lower class number wins.
+    to the test row. Among equal votes the lower class wins.
 
     Args:
-        train: float [N, D], the bank.
-        train_labels: int [N].
-        test: float [M, D].
-        test_labels: int [M].
-        k: neighbours that vote; a bank that is smaller votes as a whole.
+        train: the labeled bank. Classes are matched by name where both sets name them.
+        test: the labeled features to classify.
+        k: neighbors that vote; a bank that is smaller votes as a whole.
         temperature: τ, above 0.
-        chunk: test rows at a time, see `neighbours`.
+        chunk: test rows at a time, see `neighbors`.
 
     Returns:
-        `{"top1": share, "top5": share, "protocol": {…}}`, shares from 0 to 1. A class without a
-        vote never counts as a hit.
+        `{"top1": share, "top5": share, "balanced": share, "protocol": {…}}`, shares from 0 to 1;
+        `balanced` is the mean over classes of their top-1 accuracy. A class without a vote never
+        counts as a hit.
 
     Raises:
         ValueError: inputs that do not fit together, k < 1, temperature ≤ 0.
     """
     k = positive("k", k)
-    return knn_of_several(
-        train, train_labels, test, test_labels, ks=[k], temperature=temperature, chunk=chunk
-    )[k]
+    pair = labeled_pair(train, test)
+    vote = vote_of_several(pair, ks=[k], temperature=temperature, chunk=chunk)[k]
+    used = min(k, len(pair.train))
+    protocol = {
+        "method": "weighted k-NN, cosine (Wu et al. 2018)",
+        "k": used,
+        "temperature": float(temperature),
+        "train_rows": len(pair.train),
+        "test_rows": len(pair.test),
+        "width": pair.train.shape[1],
+    }
+    if used != k:
+        protocol["note"] = f"k was {k}; the bank has only {used} rows"
+    return {
+        "top1": float(np.mean(vote.rank < 1)),
+        "top5": float(np.mean(vote.rank < 5)),
+        "balanced": balanced_accuracy(vote.rank < 1, pair.test_classes),
+        "protocol": protocol,
+    }
 
 
-def knn_of_several(train, train_labels, test, test_labels, *, ks, temperature=0.07, chunk=None):
-    """`knn` for several k from one search: {k: what `knn` returns}."""
-    train = vectors("train", train)
-    test = vectors("test", test, width=train.shape[1])
-    train_labels = labels("train_labels", train_labels, len(train))
-    test_labels = labels("test_labels", test_labels, len(test))
+class Vote(NamedTuple):
+    """What the neighbors of each test row voted: both int64 `[m]`.
+
+    Attributes:
+        winner: the class with most votes.
+        rank: how many classes come before the true one; never a hit if it has no vote at all.
+    """
+
+    winner: np.ndarray
+    rank: np.ndarray
+
+
+def vote_of_several(
+    pair: LabeledPair, *, ks: Sequence[int], temperature: float = 0.07, chunk: int | None = None
+) -> dict[int, Vote]:
+    """The votes for several k from one search: {k: `Vote`}."""
     temperature = above_zero("temperature", temperature)
-    used = {k: min(positive("k", k), len(train)) for k in ks}
-    indices, cosines = neighbours(train, test, max(used.values()), chunk=chunk)
-    candidates, found = train_labels[indices], {}
-    for k, n in used.items():
-        top1, top5 = _vote(candidates[:, :n], cosines[:, :n], test_labels, temperature)
-        protocol = {
-            "method": "weighted k-NN, cosine (Wu et al. 2018)",
-            "k": n,
-            "temperature": temperature,
-            "train_rows": len(train),
-            "test_rows": len(test),
-            "width": train.shape[1],
-        }
-        if n != k:
-            protocol["note"] = f"k was {k}; the bank has only {n} rows"
-        found[k] = {"top1": top1, "top5": top5, "protocol": protocol}
-    return found
-
-
-def _vote(candidates, cosines, truth, temperature):
-    """Shares of rows whose class is the first, and among the first five, of the vote."""
-    classes, flat = np.unique(np.concatenate([candidates.ravel(), truth]), return_inverse=True)
-    candidates, truth = flat[: candidates.size].reshape(candidates.shape), flat[candidates.size :]
+    used = {k: min(positive("k", k), len(pair.train)) for k in ks}
+    indices, cosines = neighbors(pair.train, pair.test, max(used.values()), chunk=chunk)
+    candidates, num_classes = pair.train_classes[indices], len(pair.class_names)
     weights = np.exp((cosines - cosines[:, :1]).astype(np.float64) / temperature)
-    hits1 = hits5 = 0
+    return {
+        k: _vote(candidates[:, :n], weights[:, :n], pair.test_classes, num_classes)
+        for k, n in used.items()
+    }
+
+
+def _vote(candidates, weights, truth, num_classes):
+    """`Vote` from the classes and weights of the neighbors, both `[m, k]`."""
+    winners, ranks = [], []
     for start in range(0, len(truth), 4096):
-        part = slice(start, start + 4096)
-        votes = _votes(candidates[part], weights[part], len(classes))  # [rows, classes]
-        own = np.take_along_axis(votes, truth[part, None], axis=1)
-        ahead = (votes > own) | ((votes == own) & (np.arange(len(classes)) < truth[part, None]))
-        rank = np.where(own[:, 0] > 0, ahead.sum(axis=1), len(classes) + 5)
-        hits1 += int((rank < 1).sum())
-        hits5 += int((rank < 5).sum())
-    return hits1 / len(truth), hits5 / len(truth)
+        block = slice(start, start + 4096)
+        votes = _votes(candidates[block], weights[block], num_classes)  # [rows, classes]
+        true = truth[block, None]
+        own = np.take_along_axis(votes, true, axis=1)
+        ahead = (votes > own) | ((votes == own) & (np.arange(num_classes) < true))
+        ranks.append(np.where(own[:, 0] > 0, ahead.sum(axis=1), num_classes + 5))
+        winners.append(votes.argmax(axis=1))
+    return Vote(np.concatenate(winners), np.concatenate(ranks))
 
 
 def _votes(candidates, weights, num_classes):

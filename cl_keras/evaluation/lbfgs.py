@@ -10,7 +10,7 @@ _HALVINGS = 20  # of a step, before the search gives up
 
 @dataclasses.dataclass(frozen=True)
 class Minimum:
-    """Where `minimise` stopped.
+    """Where `minimize` stopped.
 
     Attributes:
         point: float64 [n].
@@ -23,7 +23,7 @@ class Minimum:
     converged: bool
 
 
-def minimise(function, start, *, evaluations, tolerance=1e-5, memory=10):
+def minimize(function, start, *, evaluations, tolerance=1e-5, memory=10):
     """Minimises `function` from `start` (Nocedal & Wright 2006, algorithm 7.5).
 
     Args:

@@ -5,7 +5,9 @@ import tensorflow as tf
 
 from cl_keras.evaluation.checks import labels as check_labels
 from cl_keras.evaluation.checks import positive, vectors
-from cl_keras.evaluation.lbfgs import minimise
+from cl_keras.evaluation.features import Features
+from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
+from cl_keras.evaluation.lbfgs import minimize
 
 _ROWS = 65_536  # rows of logits held at a time
 
@@ -13,12 +15,12 @@ _ROWS = 65_536  # rows of logits held at a time
 def fit_linear_head(features, labels, num_classes=None, *, epochs=1000, l2=1.0):
     """Fits a linear classifier to frozen features, for a probe or for serving.
 
-    With features x standardised to mean 0 and deviation 1 by the training set, minimises
+    With features x standardized to mean 0 and deviation 1 by the training set, minimizes
 
         Σ_i -log softmax(x_i·W + b)[y_i]  +  l2/2 · ‖W‖²
 
     by full-batch L-BFGS from W = 0, b = 0: convex and without chance, so no seed. `l2` = 1 is a
-    unit Gaussian prior on each weight (scikit-learn's C = 1/l2). The standardisation is folded
+    unit Gaussian prior on each weight (scikit-learn's C = 1/l2). The standardization is folded
     into what is returned.
 
     Args:
@@ -26,7 +28,7 @@ def fit_linear_head(features, labels, num_classes=None, *, epochs=1000, l2=1.0):
         labels: int [N], 0 to num_classes - 1.
         num_classes: C; by default the greatest label plus one.
         epochs: the most passes over the features.
-        l2: weight of the penalty, ≥ 0; the bias is not penalised.
+        l2: weight of the penalty, ≥ 0; the bias is not penalized.
 
     Returns:
         `(kernel, bias)`: float32 [D, C] and [C]; logits are `features @ kernel + bias`.
@@ -38,67 +40,100 @@ def fit_linear_head(features, labels, num_classes=None, *, epochs=1000, l2=1.0):
     return kernel, bias
 
 
-def linear_probe(train, train_labels, test, test_labels, *, epochs=1000, l2=1.0):
+def linear_probe(train: Features, test: Features, *, epochs: int = 1000, l2: float = 1.0) -> dict:
     """Scores frozen features by the test accuracy of a linear classifier.
 
     The features come from the encoder in inference mode, one view of each image, without
     augmentation. See `fit_linear_head` for the classifier.
 
     Args:
-        train: float [N, D].
-        train_labels: int [N].
-        test: float [M, D].
-        test_labels: int [M].
+        train: labeled features. Classes are matched by name where both sets name them.
+        test: labeled features.
         epochs: the most passes over the training features.
         l2: weight of the penalty, ≥ 0.
 
     Returns:
-        `{"top1": share, "protocol": {…}}`; the protocol says how many passes were made and
-        whether the fit converged.
+        `{"top1": share, "balanced": share, "protocol": {…}}`; `balanced` is the mean over classes
+        of their accuracy, and the protocol says how many passes were made and whether the fit
+        converged.
 
     Raises:
-        ValueError: as `fit_linear_head`.
+        ValueError: as `fit_linear_head`, or test classes that training lacks.
     """
-    train = vectors("train", train)
-    test = vectors("test", test, width=train.shape[1])
-    test_labels = check_labels("test_labels", test_labels, len(test))
-    kernel, bias, minimum = _fit(train, train_labels, None, epochs=epochs, l2=l2)
-    hits = (test @ kernel + bias).argmax(axis=1) == test_labels
+    pair = labeled_pair(train, test)
+    predicted, minimum = predict_classes(pair, epochs=epochs, l2=l2)
+    hits = predicted == pair.test_classes
     protocol = {
-        "method": "multinomial logistic regression on frozen, standardised features",
+        "method": "multinomial logistic regression on frozen, standardized features",
         "optimizer": "full-batch L-BFGS",
         "epochs": minimum.evaluations,
         "converged": minimum.converged,
         "l2": float(l2),
         "augmentation": "none",
-        "train_rows": len(train),
-        "test_rows": len(test),
-        "width": train.shape[1],
+        "train_rows": len(pair.train),
+        "test_rows": len(pair.test),
+        "width": pair.train.shape[1],
     }
-    return {"top1": float(hits.mean()), "protocol": protocol}
+    balanced = balanced_accuracy(hits, pair.test_classes)
+    return {"top1": float(hits.mean()), "balanced": balanced, "protocol": protocol}
+
+
+def predict_classes(
+    pair: LabeledPair, rows: np.ndarray | None = None, *, epochs: int = 1000, l2: float = 1.0
+):
+    """Fits the probe to some training rows and classifies all test rows.
+
+    Args:
+        pair: see `labeled_pair`.
+        rows: int `[n]`, the training rows that keep their label; default: all.
+        epochs: see `linear_probe`.
+        l2: see `linear_probe`.
+
+    Returns:
+        `(predicted, minimum)`: int64 `[m]`, classes of `pair`; and the `Minimum` of the fit.
+    """
+    rows = slice(None) if rows is None else rows
+    num_classes = len(pair.class_names)
+    kernel, bias, minimum = _fit(
+        pair.train[rows], pair.train_classes[rows], num_classes, epochs=epochs, l2=l2
+    )
+    bias = np.where(np.bincount(pair.train_classes[rows], minlength=num_classes), bias, -np.inf)
+    return (pair.test @ kernel + bias).argmax(axis=1), minimum
 
 
 def _fit(features, labels, num_classes, *, epochs, l2):
     """Kernel, bias and the `Minimum` they were read from."""
     features = vectors("features", features)
     labels = check_labels("labels", labels, len(features))
-    classes = int(labels.max()) + 1 if num_classes is None else positive("num_classes", num_classes)
+    classes = _number_of(labels) if num_classes is None else positive("num_classes", num_classes)
     if labels.max() >= classes:
         raise ValueError(
             f"labels must be below num_classes = {classes}; received {int(labels.max())}."
         )
     if not np.isfinite(l2) or l2 < 0:
         raise ValueError(f"l2 must be a number of at least 0; received {l2!r}.")
-    mean, scale = _standardisation(features)
+    mean, scale = _standardization(features)
     objective = _objective((features - mean) / scale, labels, classes, l2)
     start = np.zeros((features.shape[1] + 1) * classes)
-    minimum = minimise(objective, start, evaluations=positive("epochs", epochs))
+    minimum = minimize(objective, start, evaluations=positive("epochs", epochs))
     weights = minimum.point.reshape(-1, classes)  # [D + 1, C], the bias last
     kernel = weights[:-1] / scale[:, None]
     return kernel.astype(np.float32), (weights[-1] - mean @ kernel).astype(np.float32), minimum
 
 
-def _standardisation(features):
+def _number_of(labels):
+    """The greatest label plus one, unless labels are ids rather than numbers of classes."""
+    occurring, greatest = len(np.unique(labels)), int(labels.max())
+    if greatest >= 1000 and greatest > 10 * occurring:
+        raise ValueError(
+            f"labels must number the classes from 0; received labels up to {greatest} of only "
+            f"{occurring} classes, and would need a column of weights for each number below it. "
+            "Number them: names, labels = np.unique(labels, return_inverse=True)."
+        )
+    return greatest + 1
+
+
+def _standardization(features):
     """Mean and deviation [D] in float64; a dimension that does not vary keeps scale 1."""
     mean = features.mean(axis=0, dtype=np.float64)
     scale = features.std(axis=0, dtype=np.float64)
@@ -107,7 +142,7 @@ def _standardisation(features):
 
 
 def _objective(features, labels, classes, l2):
-    """The penalised mean cross-entropy, as a function of the flat weights [(D + 1)·C]."""
+    """The penalized mean cross-entropy, as a function of the flat weights [(D + 1)·C]."""
     rows, width = features.shape
     blocks = [
         (

@@ -11,27 +11,40 @@ from cl_keras.evaluation.knn import knn
 class KNNMonitor(keras.callbacks.Callback):
     """Adds the k-NN accuracy of the representation to the logs of an epoch, as `knn`.
 
+    Measured are the first epoch, every so many, and the last. In between, and where the
+    representation is no longer finite, the logs repeat the last measured value: `ModelCheckpoint`
+    takes it for no improvement, where it would save a model without a value; give `EarlyStopping`
+    a patience of more than `every`.
+
     Put it before callbacks that read the logs (`CSVLogger`, `TensorBoard`, `ModelCheckpoint`);
-    `History` comes after all of them. Nothing of the training changes: the encoder runs in
-    inference mode, and no random state is drawn from. An epoch that is not measured, or whose
-    representation is no longer finite, holds NaN.
+    `History` comes after all of them. Training is unaffected: the encoder runs in inference mode,
+    and no random state is drawn from.
 
     Args:
-        train_batches: the labelled bank, as `features` takes it; not shuffling is faster.
-        test_batches: the labelled images that are classified.
-        every: measure at the end of every so many epochs.
-        k: neighbours that vote.
+        train_batches: the labeled bank, as `features` takes it; not shuffling is faster.
+        test_batches: the labeled images that are classified.
+        every: epochs between measurements.
+        k: neighbors that vote.
         temperature: τ of the votes.
+        last: the last measured value of a run that is resumed.
 
     Raises:
         ValueError: every or k below 1; at the first measurement, images without labels.
     """
 
-    def __init__(self, train_batches, test_batches, every=1, k=20, temperature=0.07):
+    def __init__(
+        self,
+        train_batches,
+        test_batches,
+        every: int = 1,
+        k: int = 20,
+        temperature: float = 0.07,
+        last: float | None = None,
+    ):
         super().__init__()
         self.train_batches, self.test_batches = train_batches, test_batches
         self.every, self.k = positive("every", every), positive("k", k)
-        self.temperature = temperature
+        self.temperature, self._last = temperature, last
         self._encode = None
 
     def set_model(self, model):
@@ -39,21 +52,18 @@ class KNNMonitor(keras.callbacks.Callback):
         self._encode = encode_function(model)
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs is not None:
-            logs["knn"] = self.measure() if (epoch + 1) % self.every == 0 else float("nan")
+        done = epoch + 1
+        is_last = done == self.params.get("epochs")
+        if self._last is None or done % self.every == 0 or is_last:
+            measured = self.measure()
+            self._last = self._last if measured is None else measured
+        if logs is not None and self._last is not None:
+            logs["knn"] = self._last
 
-    def measure(self):
-        """The k-NN accuracy of the model as it is, a share from 0 to 1, or NaN."""
+    def measure(self) -> float | None:
+        """The k-NN accuracy of the model as it is, from 0 to 1; None if it is not finite."""
         train = features(self._encode, self.train_batches, progress=False)
         test = features(self._encode, self.test_batches, progress=False)
         if not (np.isfinite(train.vectors).all() and np.isfinite(test.vectors).all()):
-            return float("nan")
-        score = knn(
-            train.vectors,
-            train.labels,
-            test.vectors,
-            test.labels,
-            k=self.k,
-            temperature=self.temperature,
-        )
-        return score["top1"]
+            return None
+        return knn(train, test, k=self.k, temperature=self.temperature)["top1"]

@@ -1,23 +1,77 @@
-"""Encoders and their baselines, side by side."""
+"""Encoders and their baselines, side by side, by one protocol."""
+
+import dataclasses
 
 import numpy as np
 
 from cl_keras.evaluation.checks import positive
-from cl_keras.evaluation.disturbed import DISTURBANCE, disturb, find_original
-from cl_keras.evaluation.features import encode_function, features, image_batches
-from cl_keras.evaluation.few_labels import few_labels
-from cl_keras.evaluation.knn import knn_of_several
-from cl_keras.evaluation.linear import linear_probe
+from cl_keras.evaluation.features import Features, encode_function, features
+from cl_keras.evaluation.few_labels import curve_totals, few_label_hits, proportional_counts
+from cl_keras.evaluation.knn import vote_of_several
+from cl_keras.evaluation.labeled import LabeledPair, labeled_pair
+from cl_keras.evaluation.linear import predict_classes
+from cl_keras.evaluation.metric import Metric, metric_of
+from cl_keras.evaluation.perturbed import Perturbed, retrieval_hits
 
-MEASURES = {
+METRICS = {
     "knn": "k-NN",
-    "disturbed_knn": "k-NN, disturbed",
-    "find_original": "find the original",
+    "perturbed_knn": "k-NN, perturbed",
+    "retrieval_top1": "instance retrieval",
     "linear": "linear",
     "linear_10_percent": "linear, 10 % labels",
     "linear_1_percent": "linear, 1 % labels",
 }
-"""The main measures of a row, and what people call them."""
+"""The main metrics, and what people call them."""
+
+MAJORITY = "majority class"
+"""The row of a classifier that always gives the most frequent class of the training images."""
+
+TRIALS = 5  # draws of few labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The features of one encoder that its metrics are made of.
+
+    Attributes:
+        train: of the training images, the bank.
+        test: of the test images.
+        perturbed: of the test images, perturbed.
+    """
+
+    train: Features
+    test: Features
+    perturbed: Features
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether both training and test images have labels."""
+        return self.train.labels is not None and self.test.labels is not None
+
+
+def encode(encoder, train_source, test_source, *, name="", seed=0, progress=True) -> Encoded:
+    """Encodes the training images, the test images, and the test images perturbed.
+
+    Args:
+        encoder: a `keras.Model` or function from images to vectors.
+        train_source: a source, or what else `features` takes.
+        test_source: likewise, square images.
+        name: title of the progress bars.
+        seed: of the perturbations.
+        progress: show progress bars.
+    """
+    function = encode_function(encoder)
+    streams = {
+        "bank": train_source,
+        "test": test_source,
+        "perturbed": Perturbed(test_source, seed),
+    }
+    return Encoded(
+        *(
+            features(function, images, progress=progress and f"{name}: {title}")
+            for title, images in streams.items()
+        )
+    )
 
 
 def table(
@@ -25,151 +79,147 @@ def table(
     train_source,
     test_source,
     *,
-    k=20,
-    also_k=200,
-    temperature=0.07,
-    gallery=2000,
-    linear=True,
-    seed=0,
-    progress=True,
-):
+    k: int = 20,
+    also_k: int | None = 200,
+    temperature: float = 0.07,
+    gallery: int = 2000,
+    linear: bool = True,
+    curve: bool = False,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, list[Metric]]:
     """Measures several encoders by one protocol.
 
-    For each: weighted k-NN on the clean test images; on disturbed test images (see `disturb`);
-    and how often a disturbed test image finds its original. The bank of both k-NN measures is the
-    clean training set. With `linear`, also a linear probe, on all labels and on 10 % and 1 % of
-    them.
+    For each: weighted k-NN on the clean test images and on perturbed ones (see `perturb`), and how
+    often a perturbed test image retrieves its original. The bank of both k-NN metrics is the clean
+    training set. With `linear`, also a linear probe on all labels and on 10 % and 1 % of them.
 
     Args:
         encoders: {name: `keras.Model` or function from images to vectors}, such as
             `{"raw pixels": raw_pixels, "PCA-128": pca_whitened(train), "SimCLR": model}`.
         train_source: a source, or what else `features` takes.
-        test_source: likewise, square images. Without labels here or there only the last measure
-            is taken.
-        k: neighbours that vote.
-        also_k: neighbours of a second k-NN figure, or None.
+        test_source: likewise, square images. Without labels here or there only instance retrieval
+            is measured.
+        k: neighbors that vote.
+        also_k: neighbors of a second k-NN metric, or None.
         temperature: τ of the votes.
-        gallery: find the original among this many test images, drawn without labels (all, if
-            there are fewer).
+        gallery: retrieve among this many test images, drawn without labels (all, if there are
+            fewer).
         linear: fit linear probes too, where there are labels.
-        seed: of the disturbances, the draw and the few labels.
+        curve: also measure the label curve, linear probes on 10, 20, 40, … labels.
+        seed: of the perturbations, the draw and the few labels.
         progress: show progress bars.
 
     Returns:
-        `{"rows": [{"name": …, "knn": share, "disturbed_knn": share, "find_original": share,
-        "knn_200": share, "disturbed_knn_200": share, "linear": share, "linear_10_percent": share,
-        "linear_1_percent": share}, …], "protocol": {…}}`.
+        {name: list of `Metric`}, the names of metrics as in `METRICS`. Where there are labels, the
+        row `MAJORITY` comes first.
 
     Raises:
         ValueError: no encoder, or images that do not fit.
     """
     if not encoders:
         raise ValueError("Expected at least one encoder {name: model}; received none.")
-    ks = [positive("k", k)] + ([] if also_k is None else [positive("also_k", also_k)])
-    rows = []
+    rows, options = {}, {"k": k, "also_k": also_k, "temperature": temperature, "gallery": gallery}
     for name, encoder in encoders.items():
-        train, test, disturbed = _encode_all(
-            name, encode_function(encoder), train_source, test_source, seed, progress
+        encoded = encode(
+            encoder, train_source, test_source, name=name, seed=seed, progress=progress
         )
-        row = {"name": name}
-        if train.labels is not None and test.labels is not None:
-            row |= _knn_row(train, test, disturbed, ks, temperature)
-            row |= _linear_row(train, test, seed) if linear else {}
-        seen = _gallery(len(test), gallery, seed)
-        found = find_original(test.vectors[seen], disturbed.vectors[seen])
-        row["find_original"] = found["top1"]
-        rows.append({key: row[key] for key in _order(row)})
-    protocol = {
-        "knn": f"cosine, k {k}, votes weighted exp(s/{temperature:g}); bank: the clean train set",
-        "disturbance": {key: _plain(value) for key, value in DISTURBANCE.items()},
-        "linear": "multinomial logistic regression on frozen, standardised features (l2 1); few "
-        "labels: the mean over 5 draws",
-        "find_original": f"top-1 among {len(seen)} test images, cosine",
-        "k": int(k),
-        "also_k": also_k,
-        "temperature": float(temperature),
-        "train_images": len(train),
-        "test_images": len(test),
-        "gallery": len(seen),
-        "seed": int(seed),
-    }
-    return {"rows": rows, "protocol": protocol}
+        rows[name] = metrics_of(encoded, **options, linear=linear, curve=curve, seed=seed)
+    if encoded.has_labels:
+        rows = {MAJORITY: majority(labeled_pair(encoded.train, encoded.test))} | rows
+    return rows
 
 
-def _encode_all(name, encode, train_source, test_source, seed, progress):
-    """The features of the bank, of the test images, and of these disturbed."""
-    streams = {
-        "bank": train_source,
-        "test": test_source,
-        "disturbed": Disturbed(test_source, seed),
-    }
-    return [
-        features(encode, images, progress=progress and f"{name}: {part}")
-        for part, images in streams.items()
-    ]
+def metrics_of(
+    encoded: Encoded,
+    *,
+    k: int = 20,
+    also_k: int | None = 200,
+    temperature: float = 0.07,
+    gallery: int = 2000,
+    linear: bool = True,
+    curve: bool = False,
+    seed: int = 0,
+) -> list[Metric]:
+    """The metrics of one encoder; see `table`."""
+    found = []
+    if encoded.has_labels:
+        ks = [positive("k", k)] + ([] if also_k is None else [positive("also_k", also_k)])
+        pair = labeled_pair(encoded.train, encoded.test)
+        perturbed = labeled_pair(encoded.train, encoded.perturbed)
+        found += _knn(pair, ks, temperature, "knn", "")
+        found += _knn(perturbed, ks, temperature, "perturbed_knn", ", each perturbed")
+        found += _linear(pair, seed) if linear else []
+        found += label_curve(pair, seed=seed) if curve else []
+    seen = _gallery(len(encoded.test), gallery, seed)
+    hits = retrieval_hits(encoded.test.vectors[seen], encoded.perturbed.vectors[seen])
+    protocol = f"nearest of {len(seen)} test images to each of them perturbed, cosine"
+    return [*found, metric_of("retrieval_top1", hits, protocol)]
 
 
-def _knn_row(train, test, disturbed, ks, temperature):
-    """k-NN of the clean and of the disturbed test images; the first k has the plain names."""
-    row = {}
-    for key, queries in (("knn", test), ("disturbed_knn", disturbed)):
-        scores = knn_of_several(
-            train.vectors,
-            train.labels,
-            queries.vectors,
-            queries.labels,
-            ks=ks,
-            temperature=temperature,
+def _knn(pair, ks, temperature, name, condition):
+    """k-NN for each k; the first has the plain name."""
+    found = []
+    for k, vote in vote_of_several(pair, ks=ks, temperature=temperature).items():
+        protocol = (
+            f"weighted k-NN, cosine, k {min(k, len(pair.train))}, votes exp(s/{temperature:g}), "
+            f"among {_images(pair)}{condition}"
         )
-        row |= {key if k == ks[0] else f"{key}_{k}": scores[k]["top1"] for k in ks}
-    return row
+        key = name if k == ks[0] else f"{name}_{k}"
+        found.append(metric_of(key, vote.rank < 1, protocol, pair.test_classes))
+    return found
 
 
-class Disturbed:
-    """The batches of `features`, each image disturbed; in the same order, again at every pass.
+def _images(pair):
+    return f"{len(pair.train)} training images, on {len(pair.test)} test images"
+
+
+def _linear(pair, seed):
+    """Linear probes on all labels, and on few of them."""
+    protocol = (
+        "multinomial logistic regression (l2 1) on frozen, standardized features of "
+        f"{_images(pair)}"
+    )
+    predicted, _ = predict_classes(pair)
+    found = [metric_of("linear", predicted == pair.test_classes, protocol, pair.test_classes)]
+    sizes = np.bincount(pair.train_classes)
+    for percent in (10, 1):
+        counts = np.maximum(1, np.round(percent / 100 * sizes)).astype(int)
+        hits = few_label_hits(pair, counts, trials=TRIALS, seed=seed)
+        few = f"{protocol}; {percent} % of the labels, mean of {TRIALS} draws"
+        found.append(metric_of(f"linear_{percent}_percent", hits, few, pair.test_classes))
+    return found
+
+
+def label_curve(pair: LabeledPair, *, trials: int = TRIALS, seed: int = 0) -> list[Metric]:
+    """The linear probe on 10, 20, 40, … labels: metrics `linear_10_labels`, ….
 
     Args:
-        batches: square images, as `features` takes them.
-        seed: see `disturb`.
+        pair: see `labeled_pair`.
+        trials: draws of labels at each number.
+        seed: of the draws, which are the same for every encoder.
     """
-
-    def __init__(self, batches, seed=0):
-        self._images, self._seed = batches, seed
-
-    def __length_hint__(self):
-        return image_batches(self._images)[1] or 0
-
-    def __iter__(self):
-        first = chunk = 0
-        for element in image_batches(self._images)[0]:
-            images = np.asarray(element["image"])
-            chunk = max(chunk, len(images))
-            disturbed = disturb(images, seed=self._seed, first_row=first, chunk=chunk)
-            yield {**element, "image": disturbed}
-            first += len(images)
+    sizes, found = np.bincount(pair.train_classes), []
+    for total in curve_totals(pair):
+        hits = few_label_hits(pair, proportional_counts(sizes, total), trials=trials, seed=seed)
+        protocol = (
+            f"linear probe on {total} labels, drawn in the proportion of the classes, mean of "
+            f"{trials} draws; {_images(pair)}"
+        )
+        found.append(metric_of(f"linear_{total}_labels", hits, protocol, pair.test_classes))
+    return found
 
 
-def _linear_row(train, test, seed):
-    """Linear probes on all labels, and on few of them (means over draws)."""
-    parts = (train.vectors, train.labels, test.vectors, test.labels)
-    return {
-        "linear": linear_probe(*parts)["top1"],
-        "linear_10_percent": few_labels(*parts, share=0.1, seed=seed)["top1"],
-        "linear_1_percent": few_labels(*parts, share=0.01, seed=seed)["top1"],
-    }
+def majority(pair: LabeledPair) -> list[Metric]:
+    """What always answering with the most frequent training class comes to, in every metric."""
+    answer = np.bincount(pair.train_classes).argmax()
+    hits = pair.test_classes == answer
+    protocol = f"always {pair.class_names[answer]!r}, the most frequent of {_images(pair)}"
+    names = [name for name in METRICS if name != "retrieval_top1"]
+    return [metric_of(name, hits, protocol, pair.test_classes) for name in names]
 
 
 def _gallery(rows, size, seed):
-    """Ascending places of `size` of `rows`, drawn by `seed`."""
+    """Ascending rows, `size` of them, drawn by `seed`."""
     size = min(rows, positive("gallery", size))
     return np.sort(np.random.default_rng(seed).permutation(rows)[:size])
-
-
-def _order(row):
-    """The keys of a row, the three main measures first."""
-    main = ["name", "knn", "disturbed_knn", "find_original"]
-    return [key for key in main if key in row] + [key for key in row if key not in main]
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value

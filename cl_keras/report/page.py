@@ -19,7 +19,7 @@ def write(
     table=None,
     views=None,
     originals=None,
-    neighbours=None,
+    neighbors=None,
     embeddings=None,
     notes=None,
 ):
@@ -38,8 +38,8 @@ def write(
         table: list of rows {"name": str, measure: share from 0 to 1, …}, baselines among them.
         views: [n, v, H, W, C] in 0..255, v views of n images.
         originals: [n, H, W, C] in 0..255, the images that the views were made of.
-        neighbours: {"queries": [q, H, W, C], "neighbours": [q, k, H, W, C]} and where known
-            "query_labels" [q], "neighbour_labels" [q, k], "similarities" [q, k], "class_names".
+        neighbors: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C]} and where known
+            "query_labels" [q], "neighbor_labels" [q, k], "similarities" [q, k], "class_names".
         embeddings: {"vectors": [n, D]} and where known "labels" [n], "class_names".
         notes: list of str, what a reader of the numbers should know.
 
@@ -58,7 +58,7 @@ def write(
         ("notes", "Notes", notes and sections.notes(notes)),
         ("curves", "Training", history and sections.curves(history)),
         ("views", "Views", _given(views) and sections.views(views, originals)),
-        ("neighbours", "Nearest neighbours", neighbours and sections.neighbours(neighbours)),
+        ("neighbors", "Nearest neighbors", neighbors and sections.neighbors(neighbors)),
         ("map", "Map of the embeddings", embeddings and sections.embedding_map(embeddings)),
         ("configuration", "Configuration", config and sections.configuration(config)),
     ]

@@ -70,7 +70,7 @@ def image_grid(images, *, padding=4, side=None, background=(255, 255, 255)):
         padding: pixels between two images.
         side: the longer side of an image in pixels, about; by default small images are enlarged
             to 64 and large ones shrunk to 128.
-        background: colour between the images, (red, green, blue).
+        background: color between the images, (red, green, blue).
 
     Returns:
         `PIL.Image.Image`, mode RGB.

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Petroff (2021): ten colours that stay apart under the common colour blindnesses.
-COLOURS = (
+# Petroff (2021): ten colors that stay apart under the common color blindnesses.
+COLORS = (
     "#3f90da",
     "#ffa90e",
     "#bd1f01",
@@ -22,9 +22,9 @@ COLOURS = (
     "#717581",
     "#92dadd",
 )
-_MARKERS = "o^sDvPX<>"  # nine against ten colours: two classes of one colour differ in shape
-_MOST_CLASSES = 20  # in the legend; further classes share one grey
-_INK = "#5b6470"  # reads on white and on black; in a page it becomes the page's own colour
+_MARKERS = "o^sDvPX<>"  # nine against ten colors: two classes of one color differ in shape
+_MOST_CLASSES = 20  # in the legend; further classes share one gray
+_INK = "#5b6470"  # reads on white and on black; in a page it becomes the page's own color
 
 
 def series(history):
@@ -84,11 +84,11 @@ def curve_figures(history):
     for key in dict.fromkeys(key.removeprefix("val_") for key in curves):
         figure, axes = _figure(4.2, 2.6)
         lines = {}
-        for name, dashes, colour in ((key, "-", COLOURS[0]), (f"val_{key}", "--", COLOURS[6])):
+        for name, dashes, color in ((key, "-", COLORS[0]), (f"val_{key}", "--", COLORS[6])):
             if name in curves:
                 x, y = curves[name]
                 marker = "o" if len(x) < 30 else None
-                (lines[name],) = axes.plot(x, y, dashes, color=colour, marker=marker, ms=3)
+                (lines[name],) = axes.plot(x, y, dashes, color=color, marker=marker, ms=3)
         if f"val_{key}" in curves:
             _legend(axes, lines)
         axes.set_xlabel("epoch")
@@ -101,7 +101,7 @@ def principal_plane(vectors):
     """Places vectors on the plane of their two greatest principal components.
 
     Args:
-        vectors: float [n, D], n ≥ 2; L2-normalised first, then centred.
+        vectors: float [n, D], n ≥ 2; L2-normalized first, then centered.
 
     Returns:
         `(places, shares)`: float [n, 2], and the shares of the variance along each axis [2].
@@ -127,15 +127,15 @@ def principal_plane(vectors):
 
 
 def map_figure(vectors, labels=None, class_names=None, *, legend=True):
-    """A map of embeddings: their first two principal components, after L2 normalisation.
+    """A map of embeddings: their first two principal components, after L2 normalization.
 
     A linear picture: it hides what lies in other directions, and says on its axes how much of the
     variance it shows; but unlike t-SNE or UMAP it invents no clusters and no distances.
 
     Args:
         vectors: float [n, D].
-        labels: int [n], or None. The 20 most frequent classes get a colour and a shape of their
-            own, the others share a grey.
+        labels: int [n], or None. The 20 most frequent classes get a color and a shape of their
+            own, the others share a gray.
         class_names: list of str, or None for the numbers.
         legend: draw the legend, where there are labels.
 
@@ -164,14 +164,14 @@ def _scatter(axes, places, labels, class_names):
     size = float(np.clip(30_000 / len(places), 4, 36))
     style = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     if labels is None:
-        axes.scatter(*places.T, color=COLOURS[0], **style)
+        axes.scatter(*places.T, color=COLORS[0], **style)
         return {}, size
     labels, marks = _labels(labels, len(places)), {}
     turn = np.arange(len(places)) % 8  # drawn in turns, so that no class covers the others
     for t in range(8):
-        for name, classes, colour, marker in class_looks(labels, class_names):
+        for name, classes, color, marker in class_looks(labels, class_names):
             x, y = places[np.isin(labels, classes) & (turn == t)].T
-            marks[name] = axes.scatter(x, y, color=colour, marker=marker, **style)
+            marks[name] = axes.scatter(x, y, color=color, marker=marker, **style)
     return marks, size
 
 
@@ -183,7 +183,7 @@ def class_looks(labels, class_names=None):
         class_names: list of str, or None for the numbers.
 
     Returns:
-        A list of (name, classes, colour, marker): the classes without a look of their own first,
+        A list of (name, classes, color, marker): the classes without a look of their own first,
         together, then one entry for each of the others.
     """
     classes, counts = np.unique(labels, return_counts=True)
@@ -191,7 +191,7 @@ def class_looks(labels, class_names=None):
     rest = classes[~np.isin(classes, own)]
     looks = [(f"{len(rest)} others", rest, "#9aa0a6", "o")] if len(rest) else []
     for i, label in enumerate(own):
-        look = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
+        look = COLORS[i % len(COLORS)], _MARKERS[i % len(_MARKERS)]
         looks.append((class_name(label, class_names), [label], *look))
     return looks
 

@@ -10,8 +10,8 @@ from cl_keras.report import pictures, plots
 _HEADINGS = {
     "name": "features",
     "knn": "k-NN",
-    "disturbed_knn": "disturbed k-NN",
-    "find_original": "find the original",
+    "perturbed_knn": "perturbed k-NN",
+    "retrieval_top1": "instance retrieval",
     "linear_probe": "linear probe",
     "contrastive_accuracy": "contrastive accuracy",
     "learning_rate": "learning rate",
@@ -30,7 +30,7 @@ def heading(key):
     if key in _HEADINGS:
         return _HEADINGS[key]
     base, _, k = key.rpartition("_")
-    if base in ("knn", "disturbed_knn") and k.isdigit():
+    if base in ("knn", "perturbed_knn") and k.isdigit():
         return f"{_HEADINGS[base]} (k {k})"
     return key.replace("_", " ")
 
@@ -131,28 +131,28 @@ def image(picture, description):
     )
 
 
-def neighbours(found):
-    """Query images, each with its nearest neighbours.
+def neighbors(found):
+    """Query images, each with its nearest neighbors.
 
     Args:
-        found: {"queries": [q, H, W, C], "neighbours": [q, k, H, W, C], and where known
-            "query_labels": [q], "neighbour_labels": [q, k], "similarities": [q, k],
+        found: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C], and where known
+            "query_labels": [q], "neighbor_labels": [q, k], "similarities": [q, k],
             "class_names": list}.
     """
     queries = pictures.to_uint8(found["queries"])
-    near = pictures.to_uint8(found["neighbours"])
+    near = pictures.to_uint8(found["neighbors"])
     if queries.ndim != 4 or near.ndim != 5 or len(near) != len(queries):
         raise ValueError(
-            "Expected queries [q, H, W, C] and neighbours [q, k, H, W, C]; received "
+            "Expected queries [q, H, W, C] and neighbors [q, k, H, W, C]; received "
             f"{queries.shape} and {near.shape}."
         )
     names, own = found.get("class_names"), found.get("query_labels")
-    labels, similarities = found.get("neighbour_labels"), found.get("similarities")
+    labels, similarities = found.get("neighbor_labels"), found.get("similarities")
     rows = []
     for q, query in enumerate(queries):
         name = "" if own is None else plots.class_name(own[q], names)
-        row = [_neighbour(query, [name], "")]
-        for n, neighbour in enumerate(near[q]):
+        row = [_neighbor(query, [name], "")]
+        for n, neighbor in enumerate(near[q]):
             mark, words = "", []
             if labels is not None:
                 words.append(plots.class_name(labels[q][n], names))
@@ -161,7 +161,7 @@ def neighbours(found):
                 mark, words[0] = ("right", f"✓ {words[0]}") if right else ("wrong", f"✗ {words[0]}")
             if similarities is not None:
                 words.append(f"{float(similarities[q][n]):.2f}")
-            row.append(_neighbour(neighbour, words, mark))
+            row.append(_neighbor(neighbor, words, mark))
         rows.append(f'<div class="row">{"".join(row)}</div>')
     text = "Left the query, then its nearest images"
     text += ", with the cosine." if similarities is not None else "."
@@ -171,7 +171,7 @@ def neighbours(found):
     return f'<p class="soft">{text}</p>{grid}'
 
 
-def _neighbour(pixels, words, mark):
+def _neighbor(pixels, words, mark):
     """One image with its caption, a line for each word."""
     lines = "<br>".join(escape(w) for w in words if w)
     caption = f"<figcaption>{lines}</figcaption>" if lines else ""
@@ -187,14 +187,14 @@ def embedding_map(embeddings):
     legend = ""
     if labels is not None:
         entries = "".join(
-            f'<li><span style="color:{colour}">{_GLYPHS[marker]}{_PLAIN_GLYPH}</span>'
+            f'<li><span style="color:{color}">{_GLYPHS[marker]}{_PLAIN_GLYPH}</span>'
             f"{escape(name)}</li>"
-            for name, _, colour, marker in plots.class_looks(labels, names)
+            for name, _, color, marker in plots.class_looks(labels, names)
         )
         legend = f'<ul class="legend">{entries}</ul>'
     text = (
         f"The first two principal components of {len(embeddings['vectors']):,} embeddings, "
-        "L2-normalised. A linear view: classes that overlap here may be apart in the directions "
+        "L2-normalized. A linear view: classes that overlap here may be apart in the directions "
         "that it leaves out, and no cluster is made by the drawing."
     )
     return f'<p class="soft">{text}</p><div class="map"><figure>{svg}</figure>{legend}</div>'

@@ -79,13 +79,12 @@ def test_a_name_of_the_zoo_stands_for_a_run(entry, tmp_path, capsys):
     arguments = ["evaluate", f"--zoo={NAME}", f"--data={data}", f"--test_data={data}"]
     assert main.main([*arguments, f"--out={out}"]) == 0
     assert "linear, 1 % labels" in capsys.readouterr().out
-    rows = json.loads((out / "evaluation.json").read_text())["rows"]
-    learned = next(row for row in rows if row["name"] == "learned encoder")
+    measured = json.loads((out / "evaluation.json").read_text())["encoders"]["learned encoder"]
+    learned = {metric["name"]: metric["value"] for metric in measured}
     source = data_module.load(data, image_size=16, channels=1)
     found = evaluation.features(entry, source, progress=False)
-    parts = (found.vectors, found.labels) * 2
     for share, key in ((0.01, "linear_1_percent"), (0.1, "linear_10_percent")):
-        expected = evaluation.few_labels(*parts, share=share)["top1"]
+        expected = evaluation.few_labels(found, found, share=share)["top1"]
         assert learned[key] == pytest.approx(expected, abs=0.02) and expected > 0.8
 
     path = tmp_path / "vectors.npz"

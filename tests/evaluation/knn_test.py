@@ -1,4 +1,4 @@
-"""Nearest neighbours and the k-NN vote, against loops and scikit-learn."""
+"""Nearest neighbors and the k-NN vote, against loops and scikit-learn."""
 
 import json
 
@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from cl_keras.evaluation import knn, neighbours
+from cl_keras.evaluation import Features, knn, neighbors
 
 
 def _clusters(rows, seed, classes=7, width=12, noise=1.5):
-    """Points about class centres that overlap: [rows, width] and labels [rows]."""
-    centres = np.random.default_rng(99).normal(size=(classes, width))
+    """Points about class centers that overlap: [rows, width] and labels [rows]."""
+    centers = np.random.default_rng(99).normal(size=(classes, width))
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
-    points = centres[labels] + noise * rng.normal(size=(rows, width))
+    points = centers[labels] + noise * rng.normal(size=(rows, width))
     return points.astype(np.float32), labels
 
 
-def _loop_neighbours(bank, queries, k):
+def _loop_neighbors(bank, queries, k):
     """Plain loops in float64; equal cosines keep the order of the bank."""
     indices, cosines = [], []
     for q in queries.astype(np.float64):
@@ -44,19 +44,19 @@ def _loop_votes(train_labels, indices, cosines, temperature):
 
 
 @pytest.mark.parametrize("k", [1, 3, 50, 211])  # 3 looks at groups first, 50 and 211 do not
-def test_neighbours_equal_a_loop(k):
+def test_neighbors_equal_a_loop(k):
     bank, _ = _clusters(211, seed=0)
     queries, _ = _clusters(17, seed=1)
-    indices, cosines = neighbours(bank, queries, k)
-    expected_indices, expected_cosines = _loop_neighbours(bank, queries, k)
+    indices, cosines = neighbors(bank, queries, k)
+    expected_indices, expected_cosines = _loop_neighbors(bank, queries, k)
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_allclose(cosines, expected_cosines, atol=1e-6)
 
 
-def test_neighbours_equal_scikit_learn():
+def test_neighbors_equal_scikit_learn():
     bank, _ = _clusters(3000, seed=0)
     queries, _ = _clusters(200, seed=1)
-    indices, cosines = neighbours(bank, queries, 20)
+    indices, cosines = neighbors(bank, queries, 20)
     model = NearestNeighbors(n_neighbors=20, metric="cosine").fit(bank)
     distances, expected = model.kneighbors(queries)
     np.testing.assert_array_equal(indices, expected)
@@ -67,8 +67,8 @@ def test_neighbours_equal_scikit_learn():
 def test_chunks_do_not_change_the_answer(chunk):
     bank, _ = _clusters(400, seed=0)
     queries, _ = _clusters(17, seed=1)
-    indices, cosines = neighbours(bank, queries, 5, chunk=chunk)
-    whole_indices, whole_cosines = neighbours(bank, queries, 5)
+    indices, cosines = neighbors(bank, queries, 5, chunk=chunk)
+    whole_indices, whole_cosines = neighbors(bank, queries, 5)
     np.testing.assert_array_equal(indices, whole_indices)
     np.testing.assert_allclose(cosines, whole_cosines, atol=1e-6)
 
@@ -76,14 +76,14 @@ def test_chunks_do_not_change_the_answer(chunk):
 @pytest.mark.parametrize("k", [4, 40])
 def test_equal_cosines_come_in_the_order_of_the_bank(k):
     bank = np.tile(np.eye(4, dtype=np.float32), (100, 1))  # row i points along axis i % 4
-    indices, cosines = neighbours(bank, np.eye(4, dtype=np.float32)[[2, 0]], k)
+    indices, cosines = neighbors(bank, np.eye(4, dtype=np.float32)[[2, 0]], k)
     np.testing.assert_array_equal(indices, [2 + 4 * np.arange(k), 4 * np.arange(k)])
     np.testing.assert_array_equal(cosines, 1)
 
 
 def test_zero_vectors_are_at_cosine_zero_from_all():
     bank = np.float32([[0, 0], [1, 0], [-1, 0]])
-    indices, cosines = neighbours(bank, np.float32([[1, 0], [0, 0]]), 3)
+    indices, cosines = neighbors(bank, np.float32([[1, 0], [0, 0]]), 3)
     np.testing.assert_array_equal(indices, [[1, 0, 2], [0, 1, 2]])
     np.testing.assert_array_equal(cosines, [[1, 0, -1], [0, 0, 0]])
 
@@ -91,28 +91,30 @@ def test_zero_vectors_are_at_cosine_zero_from_all():
 def test_length_does_not_matter():
     bank, _ = _clusters(100, seed=0)
     queries, _ = _clusters(9, seed=1)
-    indices, _ = neighbours(bank, queries, 5)
+    indices, _ = neighbors(bank, queries, 5)
     lengths = np.float32(10.0) ** np.linspace(-25, 25, 100, dtype=np.float32)[:, None]
-    stretched, _ = neighbours(bank * lengths, queries * np.float32(1e25), 5)
+    stretched, _ = neighbors(bank * lengths, queries * np.float32(1e25), 5)
     np.testing.assert_array_equal(stretched, indices)
 
 
 def test_knn_equals_a_loop():
     train, train_labels = _clusters(300, seed=0)
     test, test_labels = _clusters(80, seed=1)
-    score = knn(train, train_labels, test, test_labels, k=20, temperature=0.1)
-    votes = _loop_votes(train_labels, *_loop_neighbours(train, test, 20), 0.1)
+    score = knn(Features(train, train_labels), Features(test, test_labels), k=20, temperature=0.1)
+    votes = _loop_votes(train_labels, *_loop_neighbors(train, test, 20), 0.1)
     ranked = [sorted(v, key=lambda c: (-v[c], c)) for v in votes]
     pairs = list(zip(ranked, test_labels, strict=True))
     assert score["top1"] == np.mean([r[0] == y for r, y in pairs])
     assert score["top5"] == np.mean([y in r[:5] for r, y in pairs])
+    recalls = [np.mean([r[0] == y for r, y in pairs if y == c]) for c in range(7)]
+    assert score["balanced"] == pytest.approx(np.mean(recalls))
     assert 0.3 < score["top1"] < score["top5"] < 1  # neither chance nor trivial
 
 
 def test_knn_equals_scikit_learn():
     train, train_labels = _clusters(2000, seed=0)
     test, test_labels = _clusters(300, seed=1)
-    score = knn(train, train_labels, test, test_labels, k=200)
+    score = knn(Features(train, train_labels), Features(test, test_labels), k=200)
     model = KNeighborsClassifier(
         n_neighbors=200, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07)
     ).fit(train, train_labels)
@@ -120,33 +122,51 @@ def test_knn_equals_scikit_learn():
 
 
 def test_weights_not_only_counts_decide():
-    train = np.float32([[1, 0], [0.6, 0.8], [0.6, -0.8]])  # cosines 1, .6, .6
-    labels = [0, 1, 1]
-    query = np.float32([[1, 0]])
+    train = Features(np.float32([[1, 0], [0.6, 0.8], [0.6, -0.8]]), [0, 1, 1])  # cosines 1, .6, .6
+    zero, one = (Features(np.float32([[1, 0]]), [label]) for label in (0, 1))
     # e^{1/τ} against 2·e^{.6/τ}: the balance is at τ = .4 / log 2 ≈ .577
-    assert knn(train, labels, query, [0], k=3, temperature=0.55)["top1"] == 1
-    assert knn(train, labels, query, [1], k=3, temperature=0.60)["top1"] == 1
+    assert knn(train, zero, k=3, temperature=0.55)["top1"] == 1
+    assert knn(train, one, k=3, temperature=0.60)["top1"] == 1
 
 
 def test_a_tiny_temperature_stays_finite():
-    train, labels = _clusters(100, seed=0)
-    nearest = knn(train, labels, train, labels, k=10, temperature=1e-4)
+    train = Features(*_clusters(100, seed=0))
+    nearest = knn(train, train, k=10, temperature=1e-4)
     assert nearest["top1"] == 1  # only the nearest row counts: each row itself
 
 
 def test_a_class_without_a_vote_is_no_hit():
-    train, query = np.float32([[1, 0], [1, 0.1]]), np.float32([[1, 0]])
-    score = knn(train, [3, 3], query, [0], k=2)  # class 0 is unknown to the bank
+    train = np.float32([[1, 0], [1, 0.1], [-1, 0]])
+    # Class 0 is in the bank, but not among the two nearest.
+    score = knn(Features(train, [3, 3, 0]), Features(train[:1], [0]), k=2)
     assert (score["top1"], score["top5"]) == (0, 0)
 
 
 def test_k_is_clipped_to_the_bank_and_the_protocol_says_so():
-    train, labels = _clusters(30, seed=0)
-    score = knn(train, labels, train, labels)
+    train = Features(*_clusters(30, seed=0))
+    score = knn(train, train)
     assert score["protocol"]["k"] == 30
     assert "200" in score["protocol"]["note"]
-    assert "note" not in knn(train, labels, train, labels, k=30)["protocol"]
+    assert "note" not in knn(train, train, k=30)["protocol"]
     assert json.loads(json.dumps(score)) == score
+
+
+def test_classes_are_matched_by_name():
+    train = Features(np.eye(3), [0, 1, 2], class_names=("ant", "bee", "cat"))
+    test = Features(np.eye(3)[[0, 2]], [0, 1], class_names=("ant", "cat"))  # no bees here
+    assert knn(train, test, k=1)["top1"] == 1
+
+
+def test_test_classes_that_training_lacks_are_named():
+    train = Features(np.eye(2), [0, 1], class_names=("ant", "bee"))
+    test = Features(np.eye(2), [0, 1], class_names=("ant", "cow"))
+    with pytest.raises(ValueError, match="1 classes that no training image has: cow"):
+        knn(train, test)
+
+
+def test_labels_may_be_a_column():
+    train = Features(np.eye(3), [[0], [1], [2]])
+    assert knn(train, train, k=1)["top1"] == 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +175,7 @@ def test_k_is_clipped_to_the_bank_and_the_protocol_says_so():
         ({"k": 0}, "k must be an integer of at least 1; received 0"),
         ({"k": 2.5}, "received 2.5"),
         ({"temperature": 0}, "temperature must be a number above 0; received 0"),
-        ({"train_labels": [0, 1]}, r"train_labels must have shape \(4,\); received \(2,\)"),
+        ({"train_labels": [0, 1]}, r"train labels must have shape \(4,\); received \(2,\)"),
         ({"train_labels": None}, "one label per row; received None"),
         ({"train_labels": [0, 1, 2, -1]}, "0 or greater; received -1"),
         ({"train_labels": [0.0, 1.0, 2.0, 3.0]}, "integers; received dtype float64"),
@@ -165,16 +185,17 @@ def test_k_is_clipped_to_the_bank_and_the_protocol_says_so():
     ],
 )
 def test_wrong_input_is_explained(change, message):
-    arguments = {
-        "train": np.eye(4, 3),
-        "train_labels": [0, 1, 2, 3],
-        "test": np.ones((2, 3)),
-        "test_labels": [0, 1],
-    }
+    given = {"train": np.eye(4, 3), "train_labels": [0, 1, 2, 3], "test": np.ones((2, 3))} | change
+    train = Features(given.pop("train"), given.pop("train_labels"))
     with pytest.raises(ValueError, match=message):
-        knn(**(arguments | change))
+        knn(train, Features(given.pop("test"), [0, 1]), **given)
 
 
-def test_k_above_the_bank_is_an_error_for_neighbours():
+def test_arrays_are_told_to_be_features():
+    with pytest.raises(TypeError, match=r"train must be Features.*evaluation.Features\(vectors"):
+        knn(np.eye(3), np.eye(3))
+
+
+def test_k_above_the_bank_is_an_error_for_neighbors():
     with pytest.raises(ValueError, match="size of the bank, 3; received 4"):
-        neighbours(np.eye(3), np.eye(3), 4)
+        neighbors(np.eye(3), np.eye(3), 4)

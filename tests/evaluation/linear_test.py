@@ -8,9 +8,11 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from cl_keras.evaluation import few_labels, fit_linear_head, linear_probe
-from cl_keras.evaluation.few_labels import draw
-from cl_keras.evaluation.lbfgs import minimise
+from cl_keras.evaluation import Features, few_labels, fit_linear_head, linear_probe
+from cl_keras.evaluation.few_labels import curve_totals, draw, proportional_counts
+from cl_keras.evaluation.labeled import labeled_pair
+from cl_keras.evaluation.lbfgs import minimize
+from cl_keras.evaluation.linear import predict_classes
 
 
 def _digits():
@@ -19,29 +21,29 @@ def _digits():
 
 
 def _loss(x, y, kernel, bias, l2):
-    """Penalised cross-entropy, by loops over rows; the kernel is of standardised features."""
+    """Penalised cross-entropy, by loops over rows; the kernel is of standardized features."""
     total = l2 / 2 * np.sum(kernel**2)
     for row, label in zip(x @ kernel + bias, y, strict=True):
         total += np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[label]
     return total / len(x)
 
 
-def test_minimise_finds_the_minimum_of_a_bent_valley():
+def test_minimize_finds_the_minimum_of_a_bent_valley():
     def rosenbrock(p):
         x, y = p
         gradient = [-2 * (1 - x) - 400 * x * (y - x**2), 200 * (y - x**2)]
         return (1 - x) ** 2 + 100 * (y - x**2) ** 2, np.array(gradient)
 
-    found = minimise(rosenbrock, np.array([-1.2, 1.0]), evaluations=300, tolerance=1e-8)
+    found = minimize(rosenbrock, np.array([-1.2, 1.0]), evaluations=300, tolerance=1e-8)
     assert found.converged
     np.testing.assert_allclose(found.point, [1, 1], atol=1e-7)
 
 
-def test_minimise_solves_a_quadratic():
+def test_minimize_solves_a_quadratic():
     rng = np.random.default_rng(0)
     root = rng.normal(size=(20, 20))
     matrix, target = root @ root.T + np.eye(20), rng.normal(size=20)
-    found = minimise(
+    found = minimize(
         lambda p: (p @ matrix @ p / 2 - target @ p, matrix @ p - target),
         np.zeros(20),
         evaluations=500,
@@ -50,14 +52,14 @@ def test_minimise_solves_a_quadratic():
     np.testing.assert_allclose(found.point, np.linalg.solve(matrix, target), atol=1e-8)
 
 
-def test_minimise_keeps_to_its_budget():
+def test_minimize_keeps_to_its_budget():
     calls = []
 
     def slope(p):
         calls.append(p)
         return float(np.sum(p)), np.ones_like(p)  # falls for ever
 
-    found = minimise(slope, np.zeros(3), evaluations=7)
+    found = minimize(slope, np.zeros(3), evaluations=7)
     assert len(calls) == found.evaluations == 7
     assert not found.converged
 
@@ -74,7 +76,7 @@ def test_probe_equals_scikit_learn(l2):
     ours, theirs = (np.exp(s - s.max(1, keepdims=True)) for s in (logits, expected))
     ours, theirs = (p / p.sum(1, keepdims=True) for p in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, atol=0.02)
-    score = linear_probe(x, y, test_x, test_y, l2=l2)["top1"]
+    score = linear_probe(Features(x, y), Features(test_x, test_y), l2=l2)["top1"]
     assert abs(score - model.score(scaler.transform(test_x), test_y)) <= 0.005
 
     z = scaler.transform(x)
@@ -84,7 +86,7 @@ def test_probe_equals_scikit_learn(l2):
 
 
 def test_probe_of_two_points_has_a_closed_form():
-    # One feature, ±1 after standardisation, W = (-w, w)/2:
+    # One feature, ±1 after standardization, W = (-w, w)/2:
     # 2·log(1 + e^{-w}) + l2/2·(w²/2) is least where 2·σ(-w) = l2·w/2.
     kernel, bias = fit_linear_head([[3.0], [5.0]], [0, 1], l2=1.0)
     w = kernel[0, 1] - kernel[0, 0]  # the deviation of (3, 5) is 1
@@ -92,7 +94,7 @@ def test_probe_of_two_points_has_a_closed_form():
     np.testing.assert_allclose(np.float32([[4.0]]) @ kernel + bias, [[0, 0]], atol=1e-3)
 
 
-def test_standardisation_is_folded_in_and_makes_units_irrelevant():
+def test_standardization_is_folded_in_and_makes_units_irrelevant():
     x, y, test_x, _ = _digits()
     kernel, bias = fit_linear_head(x, y, l2=30)
     scale, shift = np.linspace(0.01, 90, 64), np.linspace(-5, 7, 64)
@@ -104,8 +106,10 @@ def test_standardisation_is_folded_in_and_makes_units_irrelevant():
 def test_still_dimensions_are_ignored():
     x, y, test_x, test_y = _digits()
     still = [np.full((len(a), 1), 1e4) for a in (x, test_x)]
-    expected = linear_probe(x, y, test_x, test_y)["top1"]
-    with_still = linear_probe(np.hstack([x, still[0]]), y, np.hstack([test_x, still[1]]), test_y)
+    expected = linear_probe(Features(x, y), Features(test_x, test_y))["top1"]
+    with_still = linear_probe(
+        Features(np.hstack([x, still[0]]), y), Features(np.hstack([test_x, still[1]]), test_y)
+    )
     assert with_still["top1"] == pytest.approx(expected, abs=0.003)
     kernel, _ = fit_linear_head(np.hstack([x, still[0]]), y)
     np.testing.assert_array_equal(kernel[-1], 0)
@@ -116,7 +120,7 @@ def test_two_fits_are_equal_and_the_protocol_is_plain():
     first, second = fit_linear_head(x, y), fit_linear_head(x, y)
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
-    score = linear_probe(x, y, test_x, test_y)
+    score = linear_probe(Features(x, y), Features(test_x, test_y))
     assert json.loads(json.dumps(score)) == score
     assert score["protocol"]["converged"]
     assert 1 < score["protocol"]["epochs"] < 1000
@@ -138,18 +142,18 @@ def test_label_outside_the_classes_is_an_error():
 
 def test_draw_is_stratified():
     labels = np.repeat([0, 1, 4], [50, 20, 30])
-    rows = draw(labels, {0: 5, 1: 2, 4: 3}, np.random.default_rng(0))
+    rows = draw(labels, [5, 2, 0, 0, 3], np.random.default_rng(0))
     assert len(set(rows)) == 10
     np.testing.assert_array_equal(labels[rows], np.repeat([0, 1, 4], [5, 2, 3]))
 
 
 def test_few_labels_averages_probes_of_its_draws():
     x, y, test_x, test_y = _digits()
-    score = few_labels(x, y, test_x, test_y, per_class=3, trials=2, seed=4)
+    score = few_labels(Features(x, y), Features(test_x, test_y), per_class=3, trials=2, seed=4)
     expected = []
     for trial in range(2):
-        rows = draw(y, {c: 3 for c in range(10)}, np.random.default_rng([4, trial]))
-        expected.append(linear_probe(x[rows], y[rows], test_x, test_y)["top1"])
+        rows = draw(y, [3] * 10, np.random.default_rng([4, trial]))
+        expected.append(linear_probe(Features(x[rows], y[rows]), Features(test_x, test_y))["top1"])
     assert score["trials"] == expected
     assert expected[0] != expected[1]  # two draws, not one
     assert score["top1"] == pytest.approx(sum(expected) / 2)
@@ -160,22 +164,30 @@ def test_few_labels_averages_probes_of_its_draws():
 
 def test_all_labels_are_the_linear_probe():
     x, y, test_x, test_y = _digits()
-    score = few_labels(x, y, test_x, test_y, share=1, trials=1)
-    assert score["top1"] == linear_probe(x, y, test_x, test_y)["top1"]
+    score = few_labels(Features(x, y), Features(test_x, test_y), share=1, trials=1)
+    assert score["top1"] == linear_probe(Features(x, y), Features(test_x, test_y))["top1"]
     assert score["std"] == 0
 
 
 def test_share_keeps_at_least_one_row_of_each_class():
     x, y, test_x, test_y = _digits()
-    assert few_labels(x, y, test_x, test_y, share=1e-6, trials=1)["protocol"]["labels"] == 10
-    tenth = few_labels(x, y, test_x, test_y, share=0.1, trials=1)["protocol"]["labels"]
+    assert (
+        few_labels(Features(x, y), Features(test_x, test_y), share=1e-6, trials=1)["protocol"][
+            "labels"
+        ]
+        == 10
+    )
+    tenth = few_labels(Features(x, y), Features(test_x, test_y), share=0.1, trials=1)["protocol"][
+        "labels"
+    ]
     assert tenth == sum(round(0.1 * n) for n in np.bincount(y))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"share": 0.1, "per_class": 3}, "received both"),
+        ({"share": 0.1, "per_class": 3}, "one of share, per_class and total; received"),
+        ({"total": 1}, "from 2, one label per class, to 5; received 1"),
         ({"share": 0}, "above 0 and at most 1; received 0"),
         ({"share": 2}, "received 2"),
         ({"per_class": 3}, "received 3, and class 1 has 2 rows"),
@@ -183,5 +195,40 @@ def test_share_keeps_at_least_one_row_of_each_class():
     ],
 )
 def test_wrong_draws_are_explained(change, message):
+    data = Features(np.eye(5), [0, 0, 0, 1, 1])
     with pytest.raises(ValueError, match=message):
-        few_labels(np.eye(5), [0, 0, 0, 1, 1], np.eye(5), [0, 0, 0, 1, 1], **change)
+        few_labels(data, data, **change)
+
+
+def test_ids_as_labels_cost_no_more_than_their_classes():
+    x, ids = np.random.default_rng(0).normal(size=(40, 16)), np.array([20240101, 20240102] * 20)
+    numbered = Features(x, ids % 2)
+    expected = linear_probe(numbered, numbered)["top1"]
+    assert linear_probe(Features(x, ids), Features(x, ids))["top1"] == expected
+    with pytest.raises(ValueError, match="labels up to 20240102 of only 2 classes"):
+        fit_linear_head(x, ids)
+
+
+def test_a_class_without_a_label_is_never_answered():
+    train = Features(np.eye(3), [0, 1, 2])
+    pair = labeled_pair(train, train)
+    predicted, _ = predict_classes(pair, np.array([0, 2]))
+    assert set(predicted) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total", "expected"),
+    [
+        ([50, 30, 20], 10, [5, 3, 2]),
+        ([98, 1, 1], 10, [8, 1, 1]),
+        ([3, 3, 3], 7, [3, 2, 2]),
+        ([1, 1, 98], 100, [1, 1, 98]),
+    ],
+)
+def test_few_labels_come_in_the_proportion_of_the_classes(sizes, total, expected):
+    np.testing.assert_array_equal(proportional_counts(np.array(sizes), total), expected)
+
+
+def test_the_label_curve_doubles_up_to_half_of_all():
+    x = Features(np.ones((200, 2)), np.arange(200) % 12)
+    assert curve_totals(labeled_pair(x, x)) == [20, 40, 80]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cl_keras.evaluation import KNNMonitor, features, knn
+from cl_keras.evaluation import Features, KNNMonitor, features, knn
 
 
 def _data(rows, seed):
@@ -33,6 +33,14 @@ def _model():
     return model
 
 
+def _knn_of(model, train, test):
+    bank, queries = (
+        Features(features(model, d["image"], progress=False).vectors, d["label"])
+        for d in (train, test)
+    )
+    return knn(bank, queries, k=5)["top1"]
+
+
 def _fit(model, *callbacks, epochs=3):
     images = _data(40, seed=5)["image"]
     targets = np.random.default_rng(0).normal(size=(40, 4))
@@ -43,13 +51,39 @@ def test_it_logs_the_knn_of_the_epoch(tmp_path):
     train, test, model = _data(60, seed=0), _data(30, seed=1), _model()
     file = tmp_path / "metrics.csv"
     monitor = KNNMonitor([train], [test], every=2, k=5)
-    history = _fit(model, monitor, keras.callbacks.CSVLogger(file), epochs=4).history["knn"]
-    np.testing.assert_array_equal(np.isnan(history), [True, False, True, False])
-    bank, queries = (features(model, d["image"], progress=False).vectors for d in (train, test))
-    expected = knn(bank, train["label"], queries, test["label"], k=5)["top1"]
-    assert history[-1] == expected
-    last = list(csv.DictReader(file.read_text().splitlines()))[-1]
-    assert float(last["knn"]) == pytest.approx(expected)
+    history = _fit(model, monitor, keras.callbacks.CSVLogger(file), epochs=5).history["knn"]
+    assert history[-1] == _knn_of(model, train, test)
+    logged = [row["knn"] for row in csv.DictReader(file.read_text().splitlines())]
+    np.testing.assert_allclose(np.array(logged, float), history)
+    assert history[2] == history[1] and len(history) == 5  # the third epoch is not measured
+
+
+def _monitor_that_finds(*values, **options):
+    monitor = KNNMonitor([_data(60, seed=0)], [_data(30, seed=1)], **options)
+    found = iter(values)
+    monitor.measure = lambda: next(found)
+    return monitor
+
+
+def test_the_first_every_second_and_the_last_epoch_are_measured(tmp_path):
+    monitor = _monitor_that_finds(0.1, 0.5, 0.4, 0.6, every=2)
+    watched = {"monitor": "knn", "mode": "max"}
+    path = tmp_path / "{epoch}.keras"
+    best = keras.callbacks.ModelCheckpoint(path, save_best_only=True, **watched)
+    stop = keras.callbacks.EarlyStopping(patience=3, **watched)
+    history = _fit(_model(), monitor, best, stop, epochs=5).history["knn"]
+    assert history == [0.1, 0.5, 0.5, 0.4, 0.6]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1.keras", "2.keras", "5.keras"]
+
+
+def test_a_resumed_run_repeats_the_value_from_before():
+    monitor = _monitor_that_finds(0.5, every=4, last=0.3)
+    model = _model()
+    images = _data(40, seed=5)["image"]
+    fitted = model.fit(
+        images, np.zeros((40, 4)), initial_epoch=2, epochs=4, callbacks=[monitor], verbose=0
+    )
+    assert fitted.history["knn"] == [0.3, 0.5]
 
 
 def test_training_is_the_same_with_and_without_it():
@@ -61,17 +95,17 @@ def test_training_is_the_same_with_and_without_it():
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_a_representation_gone_to_nan_is_logged_as_nan():
+def test_a_representation_gone_to_nan_has_no_knn():
     model = _model()
     model.layers[-1].bias.assign([np.nan] * 4)
     monitor = KNNMonitor([_data(60, seed=0)], [_data(30, seed=1)])
-    assert np.isnan(_fit(model, monitor, epochs=1).history["knn"]).all()
+    assert "knn" not in _fit(model, monitor, epochs=1).history
 
 
 def test_images_without_labels_are_explained():
-    unlabelled = _data(30, seed=1)["image"]
-    with pytest.raises(ValueError, match="train_labels must hold one label per row"):
-        _fit(_model(), KNNMonitor(unlabelled, unlabelled), epochs=1)
+    unlabeled = _data(30, seed=1)["image"]
+    with pytest.raises(ValueError, match="train labels must hold one label per row"):
+        _fit(_model(), KNNMonitor(unlabeled, unlabeled), epochs=1)
 
 
 def test_it_measures_under_a_strategy(mirrored):
@@ -79,5 +113,4 @@ def test_it_measures_under_a_strategy(mirrored):
     with mirrored.scope():
         model = _model()
     history = _fit(model, KNNMonitor([train], [test], k=5), epochs=1).history["knn"]
-    bank, queries = (features(model, d["image"], progress=False).vectors for d in (train, test))
-    assert history == [knn(bank, train["label"], queries, test["label"], k=5)["top1"]]
+    assert history == [_knn_of(model, train, test)]

@@ -1,4 +1,4 @@
-"""Baselines, disturbances, and the table that sets encoders side by side."""
+"""Baselines, perturbations, and the table that sets encoders side by side."""
 
 import json
 import operator
@@ -8,17 +8,18 @@ import pytest
 from sklearn.decomposition import PCA
 
 from cl_keras.evaluation import (
-    disturb,
+    MAJORITY,
     features,
     few_labels,
-    find_original,
     knn,
     linear_probe,
     pca_whitened,
+    perturb,
     raw_pixels,
+    retrieval_top1,
     table,
 )
-from cl_keras.evaluation.table import Disturbed
+from cl_keras.evaluation.perturbed import Perturbed
 
 
 def _images(rows, size=8, channels=1, seed=0):
@@ -28,7 +29,7 @@ def _images(rows, size=8, channels=1, seed=0):
 
 
 def _batches(images, labels=None, size=4):
-    """What a labelled source streams, as a list."""
+    """What a labeled source streams, as a list."""
     parts = []
     for i in range(0, len(images), size):
         rows = np.arange(i, min(i + size, len(images)))
@@ -74,63 +75,63 @@ def test_wrong_pca_input_is_explained():
         pca_whitened(_images(9), progress=False)(_images(9, size=4))
 
 
-def test_disturbance_is_a_pure_function_of_seed_and_row():
+def test_perturbation_is_a_pure_function_of_seed_and_row():
     images = _images(10)
-    whole = disturb(images, seed=3)
+    whole = perturb(images, seed=3)
     assert (whole.dtype, whole.shape) == (np.uint8, images.shape)
-    np.testing.assert_array_equal(disturb(images, seed=3, chunk=4), whole)
-    np.testing.assert_array_equal(disturb(images[6:], seed=3, first_row=6), whole[6:])
-    assert (disturb(images, seed=4) != whole).any(axis=(1, 2, 3)).mean() > 0.5
+    np.testing.assert_array_equal(perturb(images, seed=3, chunk=4), whole)
+    np.testing.assert_array_equal(perturb(images[6:], seed=3, first_row=6), whole[6:])
+    assert (perturb(images, seed=4) != whole).any(axis=(1, 2, 3)).mean() > 0.5
 
 
-def test_disturbance_of_an_even_picture_is_its_brightness():
-    grey = np.full((400, 8, 8, 1), 120, np.uint8)
-    levels = disturb(grey)
+def test_perturbation_of_an_even_picture_is_its_brightness():
+    gray = np.full((400, 8, 8, 1), 120, np.uint8)
+    levels = perturb(gray)
     np.testing.assert_array_equal(levels, np.broadcast_to(levels[:, :1, :1], levels.shape))
     factors = levels[:, 0, 0, 0] / 120
     assert 0.69 < factors.min() < 0.73 and 1.27 < factors.max() < 1.31  # ±30 %, evenly
     assert abs(factors.mean() - 1) < 0.03
 
 
-def test_disturbance_flips_about_half():
+def test_perturbation_flips_about_half():
     ramp = np.broadcast_to(np.linspace(40, 200, 16), (400, 16, 16))[..., None].astype(np.uint8)
-    rising = np.diff(disturb(ramp)[:, 8, :, 0].astype(int), axis=1).sum(axis=1) > 0
+    rising = np.diff(perturb(ramp)[:, 8, :, 0].astype(int), axis=1).sum(axis=1) > 0
     assert 0.42 < rising.mean() < 0.58
 
 
-def test_disturb_wants_square_uint8():
+def test_perturb_wants_square_uint8():
     with pytest.raises(ValueError, match=r"square images.*float32 \(2, 8, 8, 1\)"):
-        disturb(_images(2).astype(np.float32))
+        perturb(_images(2).astype(np.float32))
     with pytest.raises(ValueError, match=r"received uint8 \(2, 4, 8, 1\)"):
-        disturb(_images(2)[:, :4])
+        perturb(_images(2)[:, :4])
 
 
-def test_disturbed_batches_stream_what_disturb_gives():
+def test_perturbed_batches_stream_what_perturb_gives():
     images = _images(10)
-    stream = Disturbed(_batches(images, range(10)), seed=3)
+    stream = Perturbed(_batches(images, range(10)), seed=3)
     for _ in range(2):  # again at every pass
         parts = list(stream)
         found = np.concatenate([p["image"] for p in parts])
-        np.testing.assert_array_equal(found, disturb(images, seed=3))
+        np.testing.assert_array_equal(found, perturb(images, seed=3))
         np.testing.assert_array_equal(np.concatenate([p["label"] for p in parts]), range(10))
     assert operator.length_hint(stream) == 3
 
 
-def test_find_original_counts_rows_nearest_to_their_own():
+def test_retrieval_top1_counts_rows_nearest_to_their_own():
     originals = np.eye(4)
-    disturbed = np.float32([[5, 1, 0, 0], [0, 2, 1, 0], [1, 0, 0, 0], [0, 0, 1, 9]])
-    found = find_original(originals, disturbed)
+    perturbed = np.float32([[5, 1, 0, 0], [0, 2, 1, 0], [1, 0, 0, 0], [0, 0, 1, 9]])
+    found = retrieval_top1(originals, perturbed)
     assert found["top1"] == 0.75
     assert found["protocol"]["chance"] == 0.25
 
 
-def test_find_original_of_a_collapsed_encoder_is_chance():
-    assert find_original(np.ones((50, 3)), np.ones((50, 3)))["top1"] == 1 / 50
+def test_retrieval_top1_of_a_collapsed_encoder_is_chance():
+    assert retrieval_top1(np.ones((50, 3)), np.ones((50, 3)))["top1"] == 1 / 50
 
 
-def test_find_original_wants_pairs():
-    with pytest.raises(ValueError, match="one disturbed row per original; received 2 and 3"):
-        find_original(np.eye(3), np.eye(3)[:2])
+def test_retrieval_top1_wants_pairs():
+    with pytest.raises(ValueError, match="one perturbed row per original; received 2 and 3"):
+        retrieval_top1(np.eye(3), np.eye(3)[:2])
 
 
 def test_table_is_made_of_its_parts():
@@ -144,35 +145,50 @@ def test_table_is_made_of_its_parts():
         k=5,
         also_k=9,
         gallery=15,
+        curve=True,
         seed=6,
         progress=False,
     )
     bank, clean, moved = (
-        features(encoders["PCA"], x, progress=False).vectors
-        for x in (train, test, disturb(test, seed=6))
+        features(encoders["PCA"], _batches(x, y), progress=False)
+        for x, y in (
+            (train, train_labels),
+            (test, test_labels),
+            (perturb(test, seed=6), test_labels),
+        )
     )
     rows = np.sort(np.random.default_rng(6).permutation(20)[:15])
-    parts = (bank, train_labels, clean, test_labels)
-    assert [row["name"] for row in made["rows"]] == ["raw", "PCA"]
-    assert made["rows"][1] == {
-        "name": "PCA",
-        "knn": knn(bank, train_labels, clean, test_labels, k=5)["top1"],
-        "disturbed_knn": knn(bank, train_labels, moved, test_labels, k=5)["top1"],
-        "find_original": find_original(clean[rows], moved[rows])["top1"],
-        "knn_9": knn(bank, train_labels, clean, test_labels, k=9)["top1"],
-        "disturbed_knn_9": knn(bank, train_labels, moved, test_labels, k=9)["top1"],
-        "linear": linear_probe(*parts)["top1"],
-        "linear_10_percent": few_labels(*parts, share=0.1, seed=6)["top1"],
-        "linear_1_percent": few_labels(*parts, share=0.01, seed=6)["top1"],
-    }
-    assert made["protocol"]["gallery"] == 15
-    assert json.loads(json.dumps(made)) == made
+    assert list(made) == [MAJORITY, "raw", "PCA"]
+    found = {metric.name: metric for metric in made["PCA"]}
+    assert {name: metric.value for name, metric in found.items()} == pytest.approx(
+        {
+            "knn": knn(bank, clean, k=5)["top1"],
+            "perturbed_knn": knn(bank, moved, k=5)["top1"],
+            "retrieval_top1": retrieval_top1(clean.vectors[rows], moved.vectors[rows])["top1"],
+            "knn_9": knn(bank, clean, k=9)["top1"],
+            "perturbed_knn_9": knn(bank, moved, k=9)["top1"],
+            "linear": linear_probe(bank, clean)["top1"],
+            "linear_10_percent": few_labels(bank, clean, share=0.1, seed=6)["top1"],
+            "linear_1_percent": few_labels(bank, clean, share=0.01, seed=6)["top1"],
+            "linear_10_labels": few_labels(bank, clean, total=10, seed=6)["top1"],
+            "linear_20_labels": few_labels(bank, clean, total=20, seed=6)["top1"],
+        }
+    )
+    assert found["knn"].balanced == pytest.approx(knn(bank, clean, k=5)["balanced"])
+    assert "k 5" in found["knn"].protocol and "k 9" in found["knn_9"].protocol
+    assert (
+        "60 training images, on 20 test images, each perturbed" in found["perturbed_knn"].protocol
+    )
+    plain = [metric.as_json() for metric in made["PCA"]]
+    assert json.loads(json.dumps(plain)) == plain
+    majority = {metric.name: metric.value for metric in made[MAJORITY]}
+    assert majority["knn"] == majority["linear_1_percent"] == np.mean(test_labels == 0)
 
 
-def test_table_without_labels_only_finds_originals():
+def test_table_without_labels_only_retrieves():
     images = _images(20)
     made = table({"raw": raw_pixels}, images, _batches(images, np.zeros(20, int)), progress=False)
-    assert list(made["rows"][0]) == ["name", "find_original"]
+    assert [metric.name for metric in made["raw"]] == ["retrieval_top1"]
 
 
 def test_table_wants_an_encoder():

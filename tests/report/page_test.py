@@ -65,16 +65,16 @@ def _everything(text="class"):
         "config": {f"{text} key": f"{text} value", "nested": {"deep": {"er": 17}}},
         "history": {"epoch": [1, 2], "loss": [2.5, 1.25], f"{text} own": [1, 2]},
         "table": [
-            {"name": f"{text} raw", "knn": 0.8041, "find_original": 0.149},
-            {"name": "SimCLR", "knn": 0.75, "find_original": 0.695},
+            {"name": f"{text} raw", "knn": 0.8041, "retrieval_top1": 0.149},
+            {"name": "SimCLR", "knn": 0.75, "retrieval_top1": 0.695},
         ],
         "views": images(3, 2, 8, 8, 1),
         "originals": images(3, 10, 10, 1),
-        "neighbours": {
+        "neighbors": {
             "queries": images(2, 8, 8, 1),
-            "neighbours": images(2, 3, 8, 8, 1),
+            "neighbors": images(2, 3, 8, 8, 1),
             "query_labels": [0, 1],
-            "neighbour_labels": [[0, 0, 1], [1, 1, 1]],
+            "neighbor_labels": [[0, 0, 1], [1, 1, 1]],
             "similarities": [[0.91, 0.82, 0.73], [0.64, 0.55, 0.46]],
             "class_names": names,
         },
@@ -92,7 +92,7 @@ SECTIONS = {
     "notes": "notes",
     "history": "curves",
     "views": "views",
-    "neighbours": "neighbours",
+    "neighbors": "neighbors",
     "embeddings": "map",
     "config": "configuration",
 }
@@ -102,13 +102,13 @@ def test_page_holds_every_part(tmp_path):
     page = Page(report.write(tmp_path / "report.html", **_everything()))
     assert page.open == []
     assert set(SECTIONS.values()) <= set(page.ids)
-    assert page.count("img") == 1 + 2 * (1 + 3)  # the grid of views, queries and neighbours
+    assert page.count("img") == 1 + 2 * (1 + 3)  # the grid of views, queries and neighbors
     assert page.count("svg") == 2 + 1  # two curves and the map
     for text in ("class title", "class note", "nested.deep.er", "17", "class own"):
         assert text in page.text
     for text in ("✓ class zero", "✗ class one", "0.91", "0.46", "80.4", "69.5", "class raw"):
         assert text in page.text
-    assert page.text.count("✗") - 1 == 1  # one neighbour of another class; one in the key
+    assert page.text.count("✗") - 1 == 1  # one neighbor of another class; one in the key
 
 
 @pytest.mark.parametrize("part", SECTIONS)
@@ -173,10 +173,10 @@ def test_best_of_each_column_is_marked_and_only_shares_are(tmp_path):
 
 
 def test_headings_are_words(tmp_path):
-    rows = [{"name": "a", "disturbed_knn_200": 0.5, "my_score": 0.5}]
+    rows = [{"name": "a", "perturbed_knn_200": 0.5, "my_score": 0.5}]
     page = Page(report.write(tmp_path / "report.html", title="t", table=rows))
     heads = re.findall(r'<th scope="col">(.*?)</th>', page.source)
-    assert heads == ["features", "disturbed k-NN (k 200)", "my score"]
+    assert heads == ["features", "perturbed k-NN (k 200)", "my score"]
 
 
 def test_page_follows_light_dark_print_and_phone(tmp_path):
@@ -223,7 +223,7 @@ def test_wrong_pictures_are_explained(tmp_path):
     with pytest.raises(ValueError, match="one original .* for each of 3 rows of views"):
         report.write(tmp_path / "r.html", **given)
     given = _everything()
-    given["neighbours"]["neighbours"] = given["neighbours"]["neighbours"][0]
+    given["neighbors"]["neighbors"] = given["neighbors"]["neighbors"][0]
     with pytest.raises(ValueError, match=r"received \(2, 8, 8, 1\) and \(3, 8, 8, 1\)"):
         report.write(tmp_path / "r.html", **given)
     assert list(tmp_path.iterdir()) == []

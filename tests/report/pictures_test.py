@@ -44,7 +44,7 @@ def test_floats_are_rounded_and_clipped():
     np.testing.assert_array_equal(grid[0, :, 0], [0, 0, 1, 255, 255, 0])
 
 
-def test_resize_keeps_channels_and_an_even_colour():
+def test_resize_keeps_channels_and_an_even_color():
     for channels in (1, 3):
         image = np.full((9, 12, channels), 77, np.uint8)
         np.testing.assert_array_equal(resize(image, 5, 6), np.full((5, 6, channels), 77))

@@ -76,7 +76,7 @@ def test_every_point_is_drawn_once_in_the_look_of_its_class():
     vectors = np.random.default_rng(0).normal(size=(50, 4))
     labels = np.arange(50) % 3
     places, _ = principal_plane(vectors)
-    looks = {colour: classes for _, classes, colour, _ in class_looks(labels)}
+    looks = {color: classes for _, classes, color, _ in class_looks(labels)}
     drawn = []
     for points in map_figure(vectors, labels).axes[0].collections:
         red, green, blue, _ = (round(255 * c) for c in points.get_facecolor()[0])
@@ -91,7 +91,7 @@ def test_looks_of_many_classes_differ_and_rare_ones_share_one():
     looks = class_looks(labels, [f"c{i}" for i in range(26)])
     assert (looks[0][0], list(looks[0][1])) == ("6 others", list(range(20, 26)))
     assert [name for name, *_ in looks[1:]] == [f"c{i}" for i in range(20)]
-    assert len({(colour, marker) for _, _, colour, marker in looks[1:]}) == 20
+    assert len({(color, marker) for _, _, color, marker in looks[1:]}) == 20
 
 
 def test_names_are_text_and_never_formulas():

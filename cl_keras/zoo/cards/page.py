@@ -2,7 +2,7 @@
 
 import re
 
-from cl_keras.evaluation import MEASURES
+from cl_keras.evaluation import METRICS
 from cl_keras.zoo import cards
 
 MADE = "This page is made from the cards."
@@ -50,9 +50,9 @@ def _measured(found):
     for card in found:
         values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
         epochs = "not known" if card.training.epochs is None else card.training.epochs
-        measured = (values.get(name, "") for name in MEASURES)
+        measured = (values.get(name, "") for name in METRICS)
         rows.append([_leading(card), epochs, *measured, _text(card.license.name)])
-    return _table(["entry", "epochs", *MEASURES.values(), "license"], rows)
+    return _table(["entry", "epochs", *METRICS.values(), "license"], rows)
 
 
 def _published(found):

@@ -101,19 +101,17 @@ def test_the_card_says_what_was_done(run, published):
     assert (card.training.epochs, card.training.hardware) == (2, "two cores")
     assert card.paper.url.endswith("1911.05722") and card.notes == ("Made by a test.",)
     assert card.file("encoder").size == (published / "encoder.npz").stat().st_size
-    [row] = [
-        row
-        for row in json.loads((run / "evaluation.json").read_text())["rows"]
-        if row["name"] == "learned encoder"
-    ]
+    measured = json.loads((run / "evaluation.json").read_text())["encoders"]["learned encoder"]
     found = {metric.name: metric for metric in card.metrics}
     assert {name: metric.value for name, metric in found.items()} == {
-        key: value for key, value in row.items() if key != "name"
+        metric["name"]: metric["value"]
+        for metric in measured
+        if not metric["name"].endswith("_labels")
     }
-    assert found["linear_1_percent"].protocol.endswith("1 % of the labels")
-    assert "k 20," in found["knn"].protocol and "k 200," in found["disturbed_knn_200"].protocol
-    assert found["disturbed_knn"].protocol.endswith("brighter or darker")
-    assert "32 training and 32 test images" in found["knn"].protocol
+    assert "; 1 % of the labels" in found["linear_1_percent"].protocol
+    assert "k 20," in found["knn"].protocol and "k 200," in found["perturbed_knn_200"].protocol
+    assert found["perturbed_knn"].protocol.endswith("each perturbed")
+    assert "32 training images, on 32 test images" in found["knn"].protocol
 
 
 def config_of(path):

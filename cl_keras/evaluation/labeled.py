@@ -1,0 +1,98 @@
+"""Two labeled sets of features, brought to one numbering of the classes."""
+
+import dataclasses
+
+import numpy as np
+
+from cl_keras.evaluation import checks
+from cl_keras.evaluation.features import Features
+
+
+@dataclasses.dataclass(frozen=True)
+class LabeledPair:
+    """Training and test features whose labels mean the same classes.
+
+    Attributes:
+        train: float32 `[n, d]`.
+        train_classes: int64 `[n]`, 0 … C-1.
+        test: float32 `[m, d]`.
+        test_classes: int64 `[m]`, in the same numbering.
+        class_names: C names; the numbers where the classes have no names.
+    """
+
+    train: np.ndarray
+    train_classes: np.ndarray
+    test: np.ndarray
+    test_classes: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def labeled_pair(train: Features, test: Features) -> LabeledPair:
+    """Checks two sets of features and numbers the classes that occur in training from 0.
+
+    Where both sets name their classes, they are matched by name: class folders of two data sets
+    are numbered apart, and one that lacks a class would shift the others.
+
+    Args:
+        train: the labeled features that a classifier is made of.
+        test: the labeled features that it is measured on.
+
+    Raises:
+        TypeError: something other than `Features`.
+        ValueError: vectors or labels that do not fit, or test classes that training lacks.
+    """
+    for name, part in (("train", train), ("test", test)):
+        if not isinstance(part, Features):
+            raise TypeError(
+                f"{name} must be Features, as evaluation.features makes them; received "
+                f"{type(part).__name__}. Wrap arrays: evaluation.Features(vectors, labels)."
+            )
+    bank = checks.vectors("train", train.vectors)
+    queries = checks.vectors("test", test.vectors, width=bank.shape[1])
+    train_labels = checks.labels("train labels", train.labels, len(bank))
+    test_labels = checks.labels("test labels", test.labels, len(queries))
+    if train.class_names and test.class_names:
+        train_keys = np.asarray(train.class_names, dtype=str)[train_labels]
+        test_keys = np.asarray(test.class_names, dtype=str)[test_labels]
+    else:
+        train_keys, test_keys = train_labels, test_labels
+    known, train_classes = np.unique(train_keys, return_inverse=True)
+    unknown = np.setdiff1d(test_keys, known)
+    if unknown.size:
+        shown = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
+        raise ValueError(
+            f"The test images have {unknown.size} classes that no training image has: {shown}. "
+            "Leave those test images out, or add training images of these classes."
+        )
+    names = known if known.dtype.kind == "U" else _names(train.class_names, known)
+    return LabeledPair(
+        bank,
+        train_classes.astype(np.int64),
+        queries,
+        np.searchsorted(known, test_keys).astype(np.int64),
+        tuple(map(str, names)),
+    )
+
+
+def _names(class_names, labels):
+    """The names of labels, or the labels where they have none."""
+    return [
+        class_names[label] if class_names and label < len(class_names) else label
+        for label in labels
+    ]
+
+
+def balanced_accuracy(hits: np.ndarray, classes: np.ndarray) -> float:
+    """The mean over classes of the share of its rows that are hits.
+
+    Args:
+        hits: bool `[m]`.
+        classes: int `[m]`, the true class of each row.
+    """
+    return float(np.sum(hits * balanced_weights(classes)))
+
+
+def balanced_weights(classes: np.ndarray) -> np.ndarray:
+    """float64 `[m]` that sum to 1 and give every class the same weight."""
+    _, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return 1 / (len(counts) * counts[numbers])

@@ -1,0 +1,135 @@
+"""A measured number with its protocol, its error, and its difference from another."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from cl_keras.evaluation.labeled import balanced_weights
+
+RESAMPLES = 1000
+"""Bootstrap samples behind each interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One measured share.
+
+    Attributes:
+        name: key of `METRICS`, or `linear_N_labels` of the label curve.
+        value: share of hits, from 0 to 1.
+        protocol: how it was measured, in a sentence.
+        balanced: mean over the classes of their share of hits; None without classes.
+        low: lower end of the 95 % interval of `value`.
+        high: upper end.
+    """
+
+    name: str
+    value: float
+    protocol: str
+    balanced: float | None = None
+    low: float | None = None
+    high: float | None = None
+    hits: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    classes: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def as_json(self) -> dict:
+        """The metric as plain values, without the single hits."""
+        kept = {"name", "value", "protocol", "balanced", "low", "high"}
+        return {field: value for field, value in vars(self).items() if field in kept}
+
+
+def metric_of(
+    name: str, hits: np.ndarray, protocol: str, classes: np.ndarray | None = None, seed: int = 0
+) -> Metric:
+    """A metric from its hits, with the bootstrap interval of its value.
+
+    Args:
+        name: see `Metric`.
+        hits: bool `[m]`, whether each test image was a hit; or `[t, m]` for t trials.
+        protocol: see `Metric`.
+        classes: int `[m]`, the true classes; default: none.
+        seed: of the resamples.
+    """
+    hits = np.atleast_2d(hits)
+    low, high = np.percentile(_resampled_means(hits, None, seed), [2.5, 97.5])
+    balanced = None
+    if classes is not None:
+        balanced = float(np.mean(hits @ balanced_weights(classes)))
+    return Metric(
+        name, float(hits.mean()), protocol, balanced, float(low), float(high), hits, classes
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far one metric is above another.
+
+    Attributes:
+        value: the difference of the shares.
+        low: lower end of its 95 % interval.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the first is greater beyond the error."""
+        return self.low > 0
+
+    @property
+    def is_below(self) -> bool:
+        """Whether the first is smaller beyond the error."""
+        return self.high < 0
+
+
+def difference(a: Metric, b: Metric, *, balanced: bool = False, seed: int = 0) -> Difference:
+    """How far `a` is above `b`, with a paired bootstrap interval (Efron & Tibshirani 1993).
+
+    Both are resampled together, the same test images and the same trials each time: what is hard
+    in the test set is hard for both, and is no part of the error of their difference.
+
+    Args:
+        a: a metric with its hits.
+        b: one of the same test images and as many trials.
+        balanced: compare the balanced accuracies.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: metrics of other test images or trials.
+    """
+    if a.hits is None or b.hits is None or a.hits.shape != b.hits.shape:
+        raise ValueError(
+            f"Expected two metrics over the same test images and trials; received {a.name} and "
+            f"{b.name}, which do not fit together."
+        )
+    gain = a.hits.astype(np.float32) - b.hits.astype(np.float32)
+    weights = balanced_weights(a.classes) if balanced and a.classes is not None else None
+    low, high = np.percentile(_resampled_means(gain, weights, seed), [2.5, 97.5])
+    value = gain.mean() if weights is None else np.mean(gain @ weights)
+    return Difference(float(value), float(low), float(high))
+
+
+def _resampled_means(values, weights, seed):
+    """Weighted means of values `[t, m]` in `RESAMPLES` draws of rows and of trials."""
+    trials, rows = values.shape
+    weights = np.full(rows, 1 / rows) if weights is None else weights
+    counts = _draws(rows, seed) * weights.astype(np.float32)  # [resamples, m]
+    means = (counts @ values.T.astype(np.float32)) / counts.sum(axis=1, keepdims=True)
+    picks = np.random.default_rng([seed, 1]).integers(0, trials, (RESAMPLES, trials))
+    return np.take_along_axis(means, picks, axis=1).mean(axis=1)
+
+
+@functools.lru_cache(maxsize=1)
+def _draws(rows, seed):
+    """How often each row is drawn in each resample: float32 `[resamples, m]`."""
+    generator = np.random.default_rng([seed, 0])
+    return np.stack(
+        [
+            np.bincount(generator.integers(0, rows, rows), minlength=rows).astype(np.float32)
+            for _ in range(RESAMPLES)
+        ]
+    )
