@@ -140,9 +140,9 @@ def _write_report(run, rows, encoder, train_source, test_source):
     bank = evaluation.features(encoder, train_source, progress=False)
     test = evaluation.features(encoder, test_source, progress=False)
     table = [
-        {"name": row["name"]}
+        {"name": name}
         | {title: row[key] for key, title in evaluation.METRICS.items() if key in row}
-        for row in rows
+        for name, row in _shares(rows).items()
     ]
     return report.write(
         run.folder / "report.html",
