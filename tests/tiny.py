@@ -17,7 +17,7 @@ def tiny_encoder(channels=1):
     inputs = keras.Input([None, None, channels], name="images")
     x = preprocessing(channels, IMAGE_SIZE)(inputs)
     x = conv_norm(x, 8, 3, stride=2, name="stem")
-    x = basic_block(x, 16, 2, False, name="block")
+    x = basic_block(x, 16, stride=2, name="block")
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="tiny")
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over the global batch, and in one fused kernel where one device holds it."""
+"""Batch normalization over the global batch, with the addition and the ReLU that follow it."""
 
 import contextlib
 import contextvars
@@ -7,19 +7,28 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.encoders import norm_kernels
 
 FUSED_DTYPES = ("float32", "float16", "bfloat16")
+ACTIVATIONS = ("relu", None)
+
+USE_XLA: bool | None = None
+"""Whether XLA compiles the normalization of a training step; None: where there is a GPU.
+
+TensorFlow's own kernel turns images from NHWC to NCHW and back in each layer on a GPU. On a CPU it
+is the fastest form.
+"""
 
 _SEEN = contextvars.ContextVar("seen", default=None)
-"""Within `in_parts`, the statistics of each layer's calls so far: layer to a list of pairs."""
+"""Within `statistics_per_call`, the statistics of each layer's calls so far: layer to pairs."""
 
 
 @contextlib.contextmanager
-def in_parts():
-    """Within it, every call takes the statistics of what it is given, on its replica alone.
+def statistics_per_call():
+    """Within it, every call takes the statistics of the images it is given, on its replica alone.
 
-    The moving statistics move at the end, once, by the mean over all calls on all replicas; so they
-    do not depend on how the parts of a batch are spread over replicas.
+    The moving statistics are updated once, at the end, with the mean over all calls on all
+    replicas; so they do not depend on how the groups of a batch are spread over replicas.
     """
     seen = {}
     token = _SEEN.set(seen)
@@ -28,97 +37,170 @@ def in_parts():
     finally:
         _SEEN.reset(token)
     if seen:
-        _move_by_mean(seen)
+        _update_by_mean(seen)
 
 
-def _move_by_mean(seen):
+def _update_by_mean(seen):
     layers = list(seen)
     own = [tf.reduce_mean(tf.stack(seen[layer]), axis=0) for layer in layers]
     # One exchange for all; a sum of what was gathered has one order on every replica.
     means = tf.reduce_mean(distribute.gather(tf.concat(own, axis=1)[tf.newaxis]), axis=0)
     widths = [pair.shape[1] for pair in own]
     for layer, pair in zip(layers, tf.split(means, widths, axis=1), strict=True):
-        layer.move(pair[0], pair[1])
+        layer.update_moving_statistics(pair[0], pair[1])
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with the defaults of ResNets, synchronised and fast.
+class BatchNormalization(keras.layers.Layer):
+    """Batch normalization (Ioffe & Szegedy 2015), and what follows it in a residual network.
 
-    The statistics are those of the global batch, so N replicas equal one. On one replica, images
-    take TensorFlow's fused kernel; the numbers are the same. How much it saves depends on the
-    machine: BUILD.md has figures.
+        y = activation(γ · (x - mean) / √(variance + ε) + β + residual)
+
+    In training, mean and variance are those of the global batch, over all but the last axis, so N
+    replicas equal one; otherwise they are the moving statistics. Values, gradients and moving
+    statistics are those of `keras.layers.BatchNormalization(synchronized=True)`.
+
+    On a GPU, XLA compiles each pass over the images, which stay NHWC and in half precision, under
+    any strategy. On a CPU, one replica takes TensorFlow's fused kernel.
 
     Args:
-        momentum: weight of the old moving statistics.
-        epsilon: added to the variance.
-        synchronized: take the statistics over all replicas.
-        **kwargs: as for `keras.layers.BatchNormalization`.
+        momentum: weight of the old moving statistics; default: 0.9, as in ResNets.
+        epsilon: ε, added to the variance; default: 1e-5.
+        center: whether to add β.
+        scale: whether to multiply by γ.
+        gamma_initializer: of γ; `"zeros"` starts a residual block as the identity.
+        activation: `"relu"` or None.
+        **kwargs: as for `keras.layers.Layer`.
+
+    Raises:
+        ValueError: for another activation.
     """
 
-    def __init__(self, *, momentum=0.9, epsilon=1e-5, synchronized=True, **kwargs):
-        super().__init__(momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs)
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        center: bool = True,
+        scale: bool = True,
+        gamma_initializer="ones",
+        activation: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be 'relu' or None; received {activation!r}.")
+        self.momentum, self.epsilon = momentum, epsilon
+        self.center, self.scale = center, scale
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.activation = activation
+        self.gamma = self.beta = None
 
-    def call(self, inputs, training=None, mask=None):
-        training = bool(training) and self.trainable
-        if self._can_fuse(inputs, mask, training):
-            y, mean, variance = self._fused(inputs, training)
-        elif training and _SEEN.get() is not None and mask is None:
-            y, mean, variance = self._of_this_replica(inputs)
+    def build(self, inputs_shape, residual_shape=None):
+        shape = [inputs_shape[-1]]
+        weight = {"shape": shape, "autocast": False}
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", initializer=self.gamma_initializer, **weight)
+        if self.center:
+            self.beta = self.add_weight(name="beta", initializer="zeros", **weight)
+        weight["trainable"] = False
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **weight)
+        self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **weight)
+
+    def call(self, inputs, residual=None, training=None):
+        """Args:
+        inputs: `[b, …, C]`.
+        residual: None, or what is added before the activation, of the shape of `inputs`.
+        training: whether the statistics are the batch's, and move the moving ones.
+        """
+        if not (training and self.trainable):
+            return self._finished(self._by_moving_statistics(inputs), residual)
+        per_call = _SEEN.get() is not None
+        alone = per_call or distribute.num_replicas() == 1
+        if alone and self._can_fuse(inputs) and not _uses_xla():
+            y, mean, variance = self._fused(inputs)
+            y = self._finished(y, residual)
         else:
-            return super().call(inputs, training=training, mask=mask)
-        if training and _SEEN.get() is not None:
+            y, mean, variance = norm_kernels.normalize(
+                inputs,
+                *self._affine(inputs.shape[-1], norm_kernels.wide(inputs.dtype)),
+                residual,
+                near=self.moving_mean.value,
+                epsilon=self.epsilon,
+                relu=self.activation == "relu",
+                all_replicas=not alone,
+                use_xla=_uses_xla(),
+            )
+        if per_call:
             pair = tf.cast(tf.stack([mean, variance]), self.moving_mean.dtype)
             _SEEN.get().setdefault(self, []).append(pair)
-        elif training:
-            self.move(mean, variance)
+        else:
+            self.update_moving_statistics(mean, variance)
         return y
 
-    def move(self, mean, variance):
+    def compute_output_spec(self, inputs, residual=None, training=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def update_moving_statistics(self, mean, variance):
         """Moves the moving statistics towards those of a batch, `[C]` each."""
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             batch = tf.cast(batch, moving.dtype)
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
 
-    def _can_fuse(self, inputs, mask, training):
-        alone = distribute.num_replicas() == 1 or (training and _SEEN.get() is not None)
-        return (
-            mask is None
-            and len(inputs.shape) == 4
-            and self.axis in (-1, 3)
-            and self.compute_dtype in FUSED_DTYPES
-            and alone
-        )
+    def _affine(self, channels, dtype):
+        gamma = tf.cast(self.gamma.value, dtype) if self.scale else tf.ones([channels], dtype)
+        beta = tf.cast(self.beta.value, dtype) if self.center else tf.zeros([channels], dtype)
+        return gamma, beta
 
-    def _fused(self, inputs, training):
-        """Output, mean and variance by TensorFlow's kernel."""
-        channels = inputs.shape[-1]
+    def _finished(self, y, residual):
+        y = y if residual is None else y + residual
+        return tf.nn.relu(y) if self.activation else y
+
+    def _can_fuse(self, inputs):
+        return len(inputs.shape) == 4 and self.compute_dtype in FUSED_DTYPES
+
+    def _fused(self, inputs):
+        """Output, mean and variance of the batch by TensorFlow's kernel."""
+        gamma, beta = self._affine(inputs.shape[-1], tf.float32)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.cast(self.gamma, tf.float32) if self.scale else tf.ones([channels]),
-            offset=tf.cast(self.beta, tf.float32) if self.center else tf.zeros([channels]),
-            mean=[] if training else tf.cast(self.moving_mean, tf.float32),
-            variance=[] if training else tf.cast(self.moving_variance, tf.float32),
-            epsilon=self.epsilon,
-            is_training=training,
+            x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon
         )
         # The kernel hands out the unbiased variance; Keras keeps the biased one.
-        count = tf.cast(tf.size(inputs) // channels, tf.float32)
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
         return y, mean, variance * (count - 1.0) / count
 
-    def _of_this_replica(self, inputs):
-        """As `_fused` in training, for any shape and type."""
-        wide = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        rank = len(inputs.shape)
-        axes = [axis for axis in range(rank) if axis != self.axis % rank]
-        mean, variance = keras.ops.moments(wide, axes)
-        y = keras.ops.batch_normalization(
-            wide,
-            mean,
-            variance,
-            axis=self.axis,
-            offset=keras.ops.cast(self.beta, wide.dtype) if self.center else None,
-            scale=keras.ops.cast(self.gamma, wide.dtype) if self.scale else None,
-            epsilon=self.epsilon,
+    def _by_moving_statistics(self, inputs):
+        wide = norm_kernels.wide(inputs.dtype)
+        gamma, beta = self._affine(inputs.shape[-1], wide)
+        mean, variance = (
+            tf.cast(moving.value, wide) for moving in (self.moving_mean, self.moving_variance)
         )
-        return keras.ops.cast(y, self.compute_dtype), mean, variance
+        if self._can_fuse(inputs):
+            return tf.raw_ops.FusedBatchNormV3(
+                x=inputs,
+                scale=gamma,
+                offset=beta,
+                mean=mean,
+                variance=variance,
+                epsilon=self.epsilon,
+                is_training=False,
+            ).y
+        gamma = gamma * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast((tf.cast(inputs, wide) - mean) * gamma + beta, inputs.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "activation": self.activation,
+        }
+
+
+def _uses_xla():
+    if USE_XLA is None:
+        return bool(tf.config.list_logical_devices("GPU"))
+    return USE_XLA

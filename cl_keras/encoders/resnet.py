@@ -1,9 +1,11 @@
 """Residual networks (He et al. 2016), in the form that contrastive papers use.
 
-Version 1.5: the stride of a bottleneck stands in its 3×3 convolution. Convolutions pad by half
-their kernel on every side, as the published networks do, so that their weights can be used here;
+Version 1.5: the stride of a bottleneck is in its 3×3 convolution. Convolutions pad by half their
+kernel on every side, as the published networks do, so that their weights can be used here;
 Keras' own "same" pads differently at stride 2.
 """
+
+import math
 
 import keras
 
@@ -11,28 +13,37 @@ from cl_keras.encoders.batch_norm import BatchNormalization
 from cl_keras.encoders.preprocessing import preprocessing
 
 STEMS = ("imagenet", "small")
-SMALL_IMAGE = 64
+NORMS = ("batch", "layer", "group")
+MAX_SMALL_IMAGE = 64
 """Up to this side in pixels the default stem keeps the resolution."""
+NUM_GROUPS = 32
+"""Of group normalization, where they divide the channels (Wu & He 2018)."""
 
 
-def resnet18(**options):
+def resnet18(**options) -> keras.Model:
     """ResNet-18: 11 M parameters, 512 features. Options as for `resnet`."""
-    return resnet([2, 2, 2, 2], basic_block, name=options.pop("name", "resnet18"), **options)
+    return resnet([2, 2, 2, 2], basic_block, **{"name": "resnet18"} | options)
 
 
-def resnet34(**options):
+def resnet34(**options) -> keras.Model:
     """ResNet-34: 21 M parameters, 512 features. Options as for `resnet`."""
-    return resnet([3, 4, 6, 3], basic_block, name=options.pop("name", "resnet34"), **options)
+    return resnet([3, 4, 6, 3], basic_block, **{"name": "resnet34"} | options)
 
 
-def resnet50(**options):
+def resnet50(**options) -> keras.Model:
     """ResNet-50 v1.5: 24 M parameters, 2048 features. Options as for `resnet`."""
-    return resnet([3, 4, 6, 3], bottleneck_block, name=options.pop("name", "resnet50"), **options)
+    return resnet([3, 4, 6, 3], bottleneck_block, **{"name": "resnet50"} | options)
 
 
 def small_resnet(
-    *, image_size=28, channels=1, width=1.0, zero_init_residual=False, name="small_resnet"
-):
+    *,
+    image_size: int = 28,
+    channels: int = 1,
+    width: float = 1.0,
+    norm: str = "batch",
+    zero_init_residual: bool = False,
+    name: str = "small_resnet",
+) -> keras.Model:
     """A ResNet for CPUs and images of 28 to 64 pixels: 0.3 M parameters, 128 features.
 
     A 3×3 stem of stride 2 and three basic blocks of widths 32, 64 and 128.
@@ -41,30 +52,37 @@ def small_resnet(
         image_size: side in pixels that it is meant for; any other is accepted.
         channels: 1 or 3.
         width: multiplier of all widths.
+        norm: as for `resnet`.
         zero_init_residual: start every block as the identity (its last γ at 0).
     """
     inputs = keras.Input([None, None, channels], name="images")
     x = preprocessing(channels, image_size)(inputs)
-    x = conv_norm(x, round(32 * width), 3, stride=2, name="stem")
+    x = conv_norm(x, round(32 * width), 3, stride=2, norm=norm, name="stem")
     for stage, features in enumerate((32, 64, 128)):
-        stride = 1 if stage == 0 else 2
-        name_ = f"stage{stage}_block0"
-        x = basic_block(x, round(features * width), stride, zero_init_residual, name=name_)
+        x = basic_block(
+            x,
+            round(features * width),
+            stride=1 if stage == 0 else 2,
+            norm=norm,
+            zero_init=zero_init_residual,
+            name=f"stage{stage}_block0",
+        )
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, x, name=name)
 
 
 def resnet(
-    blocks,
+    blocks: list[int],
     block,
     *,
-    image_size=224,
-    channels=3,
-    stem=None,
-    width=1.0,
-    zero_init_residual=False,
-    name="resnet",
-):
+    image_size: int = 224,
+    channels: int = 3,
+    stem: str | None = None,
+    width: float = 1.0,
+    norm: str = "batch",
+    zero_init_residual: bool = False,
+    name: str = "resnet",
+) -> keras.Model:
     """A ResNet of four stages, from images to a vector.
 
     Args:
@@ -75,53 +93,72 @@ def resnet(
         stem: `"imagenet"` (7×7 of stride 2, then max pooling) or `"small"` (3×3 of stride 1, no
             pooling; for CIFAR); default: `"small"` up to 64 pixels.
         width: multiplier of all widths.
+        norm: `"batch"`; `"group"` (Wu & He 2018, 32 groups); or `"layer"`, one group, over all
+            positions and channels of an image. The last two know one image alone, so no
+            information leaks through the batch.
         zero_init_residual: start every block as the identity (its last γ at 0; Goyal et al. 2017).
 
     Returns:
-        A `keras.Model` from `[B, H, W, channels]`, uint8 or float in 0..255, to `[B, D]`.
+        A `keras.Model` from `[b, h, w, channels]`, uint8 or float in 0..255, to `[b, d]`.
 
     Raises:
-        ValueError: for an unknown stem.
+        ValueError: for an unknown stem or norm.
     """
-    stem = stem or ("small" if image_size <= SMALL_IMAGE else "imagenet")
+    stem = stem or ("small" if image_size <= MAX_SMALL_IMAGE else "imagenet")
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {STEMS}; received {stem!r}.")
     inputs = keras.Input([None, None, channels], name="images")
     x = preprocessing(channels, image_size)(inputs)
     if stem == "imagenet":
-        x = conv_norm(x, round(64 * width), 7, stride=2, name="stem")
-        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU 0 is the least
+        x = conv_norm(x, round(64 * width), 7, stride=2, norm=norm, name="stem")
+        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after a ReLU, 0 is the least
         x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     else:
-        x = conv_norm(x, round(64 * width), 3, name="stem")
+        x = conv_norm(x, round(64 * width), 3, norm=norm, name="stem")
     for stage, count in enumerate(blocks):
         for i in range(count):
-            stride = 2 if stage > 0 and i == 0 else 1
-            features = round(64 * 2**stage * width)
-            x = block(x, features, stride, zero_init_residual, name=f"stage{stage}_block{i}")
+            x = block(
+                x,
+                round(64 * 2**stage * width),
+                stride=2 if stage > 0 and i == 0 else 1,
+                norm=norm,
+                zero_init=zero_init_residual,
+                name=f"stage{stage}_block{i}",
+            )
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, x, name=name)
 
 
-def basic_block(x, features, stride, zero_init, *, name):
+def basic_block(x, features, *, stride, norm="batch", zero_init=False, name):
     """Two 3×3 convolutions beside a shortcut."""
-    shortcut = _shortcut(x, features, stride, name)
-    x = conv_norm(x, features, 3, stride=stride, name=f"{name}_1")
-    x = conv_norm(x, features, 3, relu=False, zero_init=zero_init, name=f"{name}_2")
-    return _add_relu(x, shortcut, name)
+    shortcut = _shortcut(x, features, stride, norm, name)
+    x = conv_norm(x, features, 3, stride=stride, norm=norm, name=f"{name}_1")
+    last = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
+    return conv_norm(x, features, 3, **last, name=f"{name}_2")
 
 
-def bottleneck_block(x, features, stride, zero_init, *, name):
+def bottleneck_block(x, features, *, stride, norm="batch", zero_init=False, name):
     """1×1, 3×3 and 1×1 convolutions, the last four times as wide, beside a shortcut."""
-    shortcut = _shortcut(x, 4 * features, stride, name)
-    x = conv_norm(x, features, 1, name=f"{name}_1")
-    x = conv_norm(x, features, 3, stride=stride, name=f"{name}_2")
-    x = conv_norm(x, 4 * features, 1, relu=False, zero_init=zero_init, name=f"{name}_3")
-    return _add_relu(x, shortcut, name)
+    shortcut = _shortcut(x, 4 * features, stride, norm, name)
+    x = conv_norm(x, features, 1, norm=norm, name=f"{name}_1")
+    x = conv_norm(x, features, 3, stride=stride, norm=norm, name=f"{name}_2")
+    last = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
+    return conv_norm(x, 4 * features, 1, **last, name=f"{name}_3")
 
 
-def conv_norm(x, features, kernel, *, stride=1, relu=True, zero_init=False, name):
-    """Convolution without bias, batch normalisation, ReLU."""
+def conv_norm(
+    x,
+    features,
+    kernel,
+    *,
+    stride=1,
+    norm="batch",
+    residual=None,
+    relu=True,
+    zero_init=False,
+    name,
+):
+    """Convolution without bias, normalization, addition of `residual`, ReLU."""
     padding = "same"
     if stride > 1 and kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
@@ -135,17 +172,23 @@ def conv_norm(x, features, kernel, *, stride=1, relu=True, zero_init=False, name
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=f"{name}_conv",
     )(x)
-    gamma = "zeros" if zero_init else "ones"
-    x = BatchNormalization(gamma_initializer=gamma, name=f"{name}_norm")(x)
+    gamma = {"gamma_initializer": "zeros" if zero_init else "ones", "name": f"{name}_norm"}
+    if norm == "batch":
+        return BatchNormalization(activation="relu" if relu else None, **gamma)(x, residual)
+    x = _normalization_of_each_image(norm, features, **gamma)(x)
+    if residual is not None:
+        x = keras.layers.Add(name=f"{name}_add")([x, residual])
     return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def _shortcut(x, features, stride, name):
+def _normalization_of_each_image(norm, features, **options):
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {NORMS}; received {norm!r}.")
+    groups = 1 if norm == "layer" else math.gcd(NUM_GROUPS, features)
+    return keras.layers.GroupNormalization(groups, epsilon=1e-5, **options)
+
+
+def _shortcut(x, features, stride, norm, name):
     if stride == 1 and x.shape[-1] == features:
         return x
-    return conv_norm(x, features, 1, stride=stride, relu=False, name=f"{name}_shortcut")
-
-
-def _add_relu(x, shortcut, name):
-    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    return conv_norm(x, features, 1, stride=stride, norm=norm, relu=False, name=f"{name}_shortcut")

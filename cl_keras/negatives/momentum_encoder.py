@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.encoders.batch_norm import in_parts
+from cl_keras.encoders.batch_norm import statistics_per_call
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -85,7 +85,7 @@ class MomentumEncoder(keras.layers.Layer):
         replicas, first = distribute.num_replicas(), distribute.first_row(rows)
         order = self._order(rows * replicas, step)
         own = tf.gather(distribute.gather(images), order[first : first + rows])
-        with in_parts():
+        with statistics_per_call():
             parts = tf.split(own, self.parts // replicas)
             keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
         keys = tf.gather(distribute.gather(keys), tf.math.invert_permutation(order))

@@ -47,7 +47,7 @@ class SimCLRFormat:
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
                 features = round(64 * 2**stage * width)
-                x = bottleneck_block(x, features, stride, False, name=f"stage{stage}_block{i}")
+                x = bottleneck_block(x, features, stride=stride, name=f"stage{stage}_block{i}")
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         return keras.Model(images, x, name=ENCODER)
 

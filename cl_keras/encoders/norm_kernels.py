@@ -1,0 +1,117 @@
+"""Batch normalization, addition and ReLU as two passes over the images, forward and backward.
+
+    mean, variance  of x over the global batch                                    pass 1
+    z  = γ·(x - mean)/√(variance + ε) + β + residual,  y = max(z, 0)              pass 2
+
+    dz = dy where y > 0, else 0;   dβ = Σ dz;   dγ = Σ dz·x̂,  x̂ = (x - mean)/√(variance + ε)
+    dx = γ/√(variance + ε) · (dz - mean(dz) - x̂·mean(dz·x̂)),   d residual = dz
+
+Between the passes stand vectors of one number for each channel, which replicas exchange. For the
+gradient x and y are kept, in the type they have; all arithmetic is in float32 or float64 within a
+pass, so that a compiler keeps no wider copy of the images.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from cl_keras import distribute
+
+
+def wide(dtype):
+    """The type in which statistics are taken: float64 for float64, else float32."""
+    return tf.float64 if tf.as_dtype(dtype) == tf.float64 else tf.float32
+
+
+def normalize(x, gamma, beta, residual=None, *, near, epsilon, relu, all_replicas, use_xla):
+    """Batch normalization with the batch's statistics, and what follows it.
+
+    Args:
+        x: `[b, …, C]`.
+        gamma: γ, `[C]`, in float32 or float64.
+        beta: β, likewise.
+        residual: None, or of the shape and type of `x`.
+        near: `[C]`, an estimate of the mean, best the moving one. The variance is the mean square
+            of the distance to it less the square of the mean distance, which loses fewest digits
+            where the estimate is good, and is exact for any.
+        epsilon: ε.
+        relu: whether a ReLU ends it.
+        all_replicas: whether the statistics are those of all replicas.
+        use_xla: whether XLA compiles each pass.
+
+    Returns:
+        y, of the shape and type of `x`; the mean and the biased variance, `[C]`, without gradient.
+    """
+    passes = _passes(use_xla)
+    near = tf.cast(near, gamma.dtype)
+    total = distribute.sum_over_replicas if all_replicas else tf.identity
+    replicas = distribute.num_replicas() if all_replicas else 1
+    count = tf.cast(tf.size(x) // x.shape[-1] * replicas, gamma.dtype)
+
+    @tf.custom_gradient
+    def forward(x, gamma, beta, *residuals):
+        distance, square = tf.unstack(total(passes.statistics(x, near)) / count)
+        mean, variance = near + distance, tf.maximum(square - distance**2, 0.0)
+        inverse = tf.math.rsqrt(variance + epsilon)
+        y = passes.output(x, mean, gamma * inverse, beta, *residuals, relu=relu)
+
+        def backward(dy, *_):
+            sums = passes.gradient_sums(dy, y, x, mean, relu=relu)
+            d_beta, d_gamma = sums[0], sums[1] * inverse
+            shares = total(sums) / count
+            dx, dz = passes.gradients(
+                dy, y, x, mean, gamma * inverse, shares[0], shares[1] * inverse**2, relu=relu
+            )
+            return dx, d_gamma, d_beta, *([dz] if residuals else [])
+
+        return (y, mean, variance), backward
+
+    y, mean, variance = forward(x, gamma, beta, *([] if residual is None else [residual]))
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+def _statistics(x, near):
+    """`[2, C]`: sums of the distance to `near`, and of its square."""
+    distance = tf.cast(x, near.dtype) - near
+    axes = list(range(len(x.shape) - 1))
+    return tf.stack([tf.reduce_sum(distance, axes), tf.reduce_sum(distance**2, axes)])
+
+
+def _output(x, mean, scale, offset, residual=None, *, relu):
+    y = (tf.cast(x, mean.dtype) - mean) * scale + offset
+    if residual is not None:
+        y += tf.cast(residual, y.dtype)
+    return tf.cast(tf.nn.relu(y) if relu else y, x.dtype)
+
+
+def _before_relu(dy, y, dtype, relu):
+    dy = tf.cast(dy, dtype)
+    return tf.where(y > 0, dy, tf.zeros_like(dy)) if relu else dy
+
+
+def _gradient_sums(dy, y, x, mean, *, relu):
+    """`[2, C]`: sums of dz and of dz·(x - mean)."""
+    dz = _before_relu(dy, y, mean.dtype, relu)
+    axes = list(range(len(x.shape) - 1))
+    distance = tf.cast(x, mean.dtype) - mean
+    return tf.stack([tf.reduce_sum(dz, axes), tf.reduce_sum(dz * distance, axes)])
+
+
+def _gradients(dy, y, x, mean, scale, share, slope, *, relu):
+    dz = _before_relu(dy, y, mean.dtype, relu)
+    distance = tf.cast(x, mean.dtype) - mean
+    return tf.cast(scale * (dz - share - distance * slope), x.dtype), tf.cast(dz, x.dtype)
+
+
+class _Passes:
+    def __init__(self, wrap):
+        self.statistics, self.output = wrap(_statistics), wrap(_output)
+        self.gradient_sums, self.gradients = wrap(_gradient_sums), wrap(_gradients)
+
+
+@functools.cache
+def _passes(use_xla):
+    """The four passes, as they are or each compiled by XLA."""
+    if not use_xla:
+        return _Passes(lambda function: function)
+    return _Passes(functools.partial(tf.function, jit_compile=True, autograph=False))
