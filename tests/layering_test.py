@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
-    version files similarity distribute data views encoders heads negatives losses clustering
-    optimizers training methods recipes evaluation callbacks export runs zoo report cli
+    version files spelling similarity distribute data views encoders heads negatives losses
+    clustering optimizers training methods recipes evaluation callbacks export runs zoo report cli
 """.split()
 """A folder or file may import from those before it, and from itself."""
 

@@ -14,15 +14,16 @@ import time
 from absl import flags as absl_flags
 
 import cl_keras as cl
-from cl_keras.cli import pretrain
-from cl_keras.runs import recipe
+from cl_keras.cli import flags as cli_flags
+from cl_keras.recipes import build
+from cl_keras.recipes.config import Config
 
 RECIPES = sorted(pathlib.Path(__file__).parents[1].glob("zoo/*_fashion_mnist_mini/recipe.flags"))
 METRICS = ("knn", "perturbed_knn", "retrieval_top1")
 
 
 def main():
-    configs = {config["method"]: config for config in map(read, RECIPES)}
+    configs = {config.method: config for config in map(read, RECIPES)}
     arguments = parse(["untrained", *configs])
     train = cl.data.load("fashion_mnist_mini")
     test = cl.data.load("fashion_mnist_mini/test")
@@ -31,26 +32,26 @@ def main():
     for seed in arguments.seeds:
         for name in arguments.methods:
             config = configs.get(name, configs["simclr"])
-            config |= {"seed": seed, "images": len(train)}
-            config["epochs"] = arguments.epochs or config["epochs"]
+            config = config.replace(seed=seed, epochs=arguments.epochs or config.epochs)
+            config = build.resolve(config, len(train), train.image_shape)
             report(name, seed, *run(name, config, train, test))
 
 
 def read(path):
     """The configuration that a recipe stands for."""
     flags = absl_flags.FlagValues()
-    pretrain.define_flags(flags)
-    flags(["pretrain", f"--flagfile={path}", "--run="])
-    return pretrain.config_of(flags)
+    cli_flags.define(flags, Config)
+    flags(["pretrain", f"--flagfile={path}"])
+    return cli_flags.read(flags, Config)
 
 
 def run(name, config, train, test):
     """Trains one method; seconds, its metrics, and the losses of the epochs."""
-    batches = train.batches(config["batch_size"], seed=config["seed"])
-    model = recipe.make_model(config, train.image_shape, batches.steps_per_epoch)
+    batches = train.batches(config.batch_size, seed=config.seed)
+    model = build.make_model(config, train.image_shape, batches.steps_per_epoch)
     begin, losses = time.perf_counter(), []
     if name != "untrained":
-        losses = model.fit(batches, epochs=config["epochs"], verbose=0).history["loss"]
+        losses = model.fit(batches, epochs=config.epochs, verbose=0).history["loss"]
     seconds = time.perf_counter() - begin
     table = cl.evaluation.table({name: model.encoder}, train, test, linear=False, progress=False)
     return seconds, {metric.name: metric.value for metric in table[name]}, losses

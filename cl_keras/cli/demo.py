@@ -6,63 +6,54 @@ Trains SimCLR without labels, measures it beside its baselines, exports the enco
 image from the export, and writes a report. Once trained, the same command only measures again.
 """
 
-import io
-
-import numpy as np
-import tensorflow as tf
 from absl import flags as absl_flags
-from PIL import Image
 
-from cl_keras import data, evaluation, export
-from cl_keras.cli import pretrain
-from cl_keras.cli.evaluate import evaluate
-from cl_keras.runs import Run
-
-FLAGS = [
-    "--data=fashion_mnist_mini",
-    "--test_data=fashion_mnist_mini/test",
-    "--encoder=small_resnet",
-    "--batch_size=128",
-    "--epochs=10",
-    "--optimizer=adamw",
-    "--learning_rate=0.003",
-    "--weight_decay=0.004",
-    "--warmup_epochs=0.25",
-    "--temperature=0.2",
-]
-"""The settings that learned fastest on two cores."""
+from cl_keras.recipes.config import Config, Execution
 
 
 def define_flags(flags):
     """Declares the flags of the command."""
     absl_flags.DEFINE_string("run", "runs/demo", "Folder of the run.", flag_values=flags)
     absl_flags.DEFINE_integer(
-        "seed", 0, "Of the weights, the order and the views.", flag_values=flags
+        "seed", 0, "Seed of the weights, the order of the images, and the views.", flag_values=flags
+    )
+
+
+def demo_config(seed: int) -> Config:
+    """SimCLR, as the small preset has it."""
+    return Config(
+        data="fashion_mnist_mini",
+        test_data="fashion_mnist_mini/test",
+        preset="small",
+        seed=seed,
     )
 
 
 def main(flags):
     """Trains, measures, exports, serves."""
+    from cl_keras import data
+    from cl_keras.cli import evaluate, training
+    from cl_keras.recipes import build
+
     train_source = data.load("fashion_mnist_mini")
     test_source = data.load("fashion_mnist_mini/test")
-    config = demo_config(flags.seed) | {"images": len(train_source)}
+    config = build.resolve(demo_config(flags.seed), len(train_source), train_source.image_shape)
     print(f"Training on {len(train_source)} images of clothes, without their labels.")
-    with Run(flags.run, config).locked() as run:
-        pretrain.train(run, train_source)
-        print("\nMeasuring, the baselines beside it.")
-        evaluate(run, train_source, test_source)
-        _export_and_serve(run, train_source, test_source)
-
-
-def demo_config(seed):
-    """The configuration that `pretrain` makes of the demo's flags."""
-    flags = absl_flags.FlagValues()
-    pretrain.define_flags(flags)
-    flags(["pretrain", "--run=", *FLAGS, f"--seed={seed}"])
-    return pretrain.config_of(flags)
+    run = training.train(config, Execution(run=flags.run), train_source)
+    print("\nMeasuring, with the baselines beside it.")
+    evaluate.evaluate(run, train_source, test_source)
+    _export_and_serve(run, train_source, test_source)
 
 
 def _export_and_serve(run, train_source, test_source):
+    import io
+
+    import numpy as np
+    import tensorflow as tf
+    from PIL import Image
+
+    from cl_keras import evaluation, export
+
     encoder = run.load_encoder()
     found = evaluation.features(encoder, train_source, progress=False)
     head = evaluation.fit_linear_head(found.vectors, found.labels)

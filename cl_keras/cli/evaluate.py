@@ -21,7 +21,9 @@ from absl import flags as absl_flags
 from cl_keras import data, evaluation, report
 from cl_keras.cli import trained
 from cl_keras.files import write_atomically
-from cl_keras.runs import Run, recipe
+from cl_keras.recipes import build
+from cl_keras.recipes.config import Config
+from cl_keras.runs import Run
 from cl_keras.views import view_grid
 
 QUERIES, NEIGHBORS, VIEWED, MAPPED = 8, 8, 8, 2000
@@ -66,19 +68,24 @@ def main(flags):
     test = flags.test_data or run.config["test_data"]
     if test is None:
         raise ValueError("The run names no test images; give --test_data.")
-    train_source = recipe.load_data(bank or run.config["data"], run.config)
-    test_source = recipe.load_data(test, run.config)
+    config = _config_of(run)
+    train_source = build.load_data(bank or config.data, config)
+    test_source = build.load_data(test, config)
     evaluate(run, train_source, test_source)
 
 
 def evaluate(run, train_source, test_source):
     """Measures a finished run, prints its table, and writes evaluation.json and report.html."""
     learned = run.load_encoder()
-    untrained = recipe.make_encoder(run.config, train_source.image_shape)
+    untrained = build.make_encoder(_config_of(run), train_source.image_shape)
     result = _measure(learned, untrained, train_source, test_source, run.folder)
     path = _write_report(run, result, learned, train_source, test_source)
     print(f"The report is {path}.")
     return result
+
+
+def _config_of(run):
+    return Config.from_dict(run.config, f"{run.folder}/config.json")
 
 
 def _evaluate_encoder(flags, bank):
@@ -136,7 +143,7 @@ def _width(title):
 
 def _write_report(run, rows, encoder, train_source, test_source):
     viewed = train_source.images(_spread(len(train_source), VIEWED))
-    views = recipe.make_views(run.config, train_source.image_shape)
+    views = build.make_views(_config_of(run), train_source.image_shape)
     bank = evaluation.features(encoder, train_source, progress=False)
     test = evaluation.features(encoder, test_source, progress=False)
     table = [

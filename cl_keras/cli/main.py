@@ -1,6 +1,8 @@
-"""`cl-keras COMMAND [FLAGS]`: finds the command, reads its flags, and turns errors into words."""
+"""`cl-keras COMMAND [FLAGS]`: finds the command, reads its flags, and turns errors into sentences.
 
-import difflib
+Commands import TensorFlow in their `main` alone, so that help comes at once.
+"""
+
 import importlib
 import shutil
 import sys
@@ -8,6 +10,7 @@ import textwrap
 
 from absl import flags as absl_flags
 
+from cl_keras.spelling import did_you_mean
 from cl_keras.version import __version__
 
 COMMANDS = {
@@ -16,7 +19,7 @@ COMMANDS = {
     "embed": "write the features of images to a file",
     "export": "write an encoder as a SavedModel for TensorFlow Serving",
     "zoo": "published weights: list, card, download, publish, import",
-    "demo": "all of it, on the bundled images, in about three minutes",
+    "demo": "the whole way, on the bundled images, in about three minutes",
 }
 
 FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
@@ -46,14 +49,13 @@ def main(arguments):
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, COMMANDS)
         return _complain(f"there is no command {name!r}.{hint} `cl-keras --help` lists all.", USAGE)
     command = importlib.import_module(f"cl_keras.cli.{name}")
     flags = absl_flags.FlagValues()
     command.define_flags(flags)
     if {"-h", "--help"} & set(rest):
-        print(_help(name, command, flags))
+        print(_help(name, command, flags, rest))
         return 0
     return _run_command(name, command, flags, rest)
 
@@ -63,6 +65,9 @@ def _run_command(name, command, flags, arguments):
         surplus = flags([name, *arguments])[1:]
     except absl_flags.Error as error:
         return _complain(f"{error}\n`cl-keras {name} --help` lists the flags.", USAGE, name)
+    except UnicodeDecodeError:
+        sentence = "--flagfile must be a text file with one --name=value per line; it is not UTF-8."
+        return _complain(sentence, USAGE, name)
     action = []
     if hasattr(command, "ACTIONS"):
         action, surplus = surplus[:1], surplus[1:]
@@ -76,11 +81,11 @@ def _run_command(name, command, flags, arguments):
     try:
         command.main(flags, *action)
     except KeyboardInterrupt:
-        return _complain("stopped; the same command takes the work up again.", INTERRUPTED, name)
+        return _complain("stopped; the same command resumes the work.", INTERRUPTED, name)
     except SystemExit as stop:
         if stop.code != PREEMPTED:
             raise
-        again = "stopped by SIGTERM; a checkpoint is saved, and the same command takes it up."
+        again = "stopped by SIGTERM; a checkpoint is saved, and the same command resumes the run."
         return _complain(again, PREEMPTED, name)
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)
@@ -115,14 +120,14 @@ def _overview():
             *lines,
             "",
             "`cl-keras COMMAND --help` describes a command and its flags.",
-            "Flags can be read from a file: --flagfile=recipe.flags, one --flag=value a line.",
+            "Flags can be read from a file: --flagfile=recipe.flags, one --flag=value per line.",
             "Exit codes: 0 done, 1 failed (the message says why), 2 wrong flags, 75 stopped by",
-            "SIGTERM (the same command goes on), 130 stopped by ctrl-C.",
+            "SIGTERM (the same command resumes), 130 stopped by ctrl-C.",
         ]
     )
 
 
-def _help(name, command, flags):
+def _help(name, command, flags, arguments):
     columns = min(shutil.get_terminal_size().columns, 100)
     lines = [
         f"usage: cl-keras {name}{' ACTION' * hasattr(command, 'ACTIONS')} [--flag=value ...]",
@@ -131,17 +136,34 @@ def _help(name, command, flags):
         "",
         "Flags:",
     ]
-    for flag in sorted(flags.get_flags_for_module(command.__name__), key=_required_first):
+    for flag in sorted((flags[each] for each in flags), key=_optional):
         value = "" if flag.default is None else f"={flag.default_as_str.strip(chr(39))}"
-        lines.append(f"  --{flag.name}{value}")
-        lines += textwrap.wrap(
-            flag.help, columns - 8, initial_indent=" " * 8, subsequent_indent=" " * 8
-        )
+        lines += _described(f"--{flag.name}{value}", _with_choices(flag), columns)
+    if hasattr(command, "more_help"):
+        title, entries = command.more_help(arguments)
+        lines += ["", *textwrap.wrap(title, columns)]
+        for entry, text in entries:
+            lines += _described(entry, text, columns)
     return "\n".join(lines)
 
 
-def _required_first(flag):
-    return (not flag.help.startswith("Required"), flag.name)
+def _described(entry, text, columns):
+    indent = " " * 8
+    wrapped = textwrap.wrap(text, columns - 8, initial_indent=indent, subsequent_indent=indent)
+    return [f"  {entry}", *wrapped]
+
+
+def _with_choices(flag):
+    """The help of a flag, and the words it can be set to."""
+    words = getattr(flag.parser, "enum_values", None)
+    if not words:
+        return flag.help
+    own = flag.help.removeprefix(f"<{'|'.join(words)}>: ")  # what absl puts before it
+    return f"{own} One of {', '.join(words)}."
+
+
+def _optional(flag):
+    return not flag.help.startswith("Required")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from cl_keras.similarity import cosine
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import info_nce
+from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views import multi_crop
 
 HEADS = {"mlp": heads.swav, "linear": heads.linear}
@@ -49,6 +50,26 @@ class DeepCluster(ContrastiveModel):
     Raises:
         ValueError: for fewer images than clusters, or less than two views.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="facebookresearch/swav main_deepclusterv2.py, README.md",
+            batch_size=4096,
+            epochs=800,
+            optimizer="larc",
+            learning_rate=0.6,
+            weight_decay=1e-6,
+            rate_power=0.75,  # 0.6 at 256 images per step and 4.8 at 4096
+            warmup_epochs=10,
+            warmup_start=0.0625,
+            final_share=1e-3,
+            options={"num_clusters": ShareOfImages(0.1, most=3000)},
+        ),
+        "small": small_recipe(
+            options={"num_clusters": ShareOfImages(0.01, least=10, most=100)},
+            views={"small_views": 0},
+        ),
+    }
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import keras
 
 from cl_keras import heads
 from cl_keras.training.bank_model import BankModel
+from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views.one_view import inst_disc as inst_disc_views
 
 
@@ -38,6 +39,33 @@ class InstDisc(BankModel):
     Raises:
         ValueError: for a loss of another name, or a value out of range.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="Wu et al. 2018; zhirongw/lemniscate.pytorch main.py",
+            batch_size=256,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            schedule="steps",
+            options={"num_negatives": ShareOfImages(0.5, most=4096)},
+        ),
+        "cifar": Recipe(
+            origin="Wu et al. 2018; zhirongw/lemniscate.pytorch cifar.py",
+            batch_size=128,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=5e-4,
+            rate_batch=128,
+            schedule="steps",
+            encoder="resnet18",
+            options={"loss": "softmax", "temperature": 0.1},
+            views={"flip": 0.0},
+        ),
+        "small": small_recipe(epochs=20, options={"loss": "softmax", "temperature": 0.1}),
+    }
 
     def __init__(
         self,

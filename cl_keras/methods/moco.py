@@ -7,6 +7,7 @@ from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import info_nce
+from cl_keras.training.recipe import MOCO_V1_VIEWS, Recipe, ShareOfImages, small_recipe
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
 TEMPERATURES = {"v1": 0.07, "v2": 0.2}
@@ -38,6 +39,38 @@ class MoCo(ContrastiveModel):
         temperature: τ; default: that of the head's version, 0.07 or 0.2.
         seed: of the views, the queue at the start, and the shuffling of keys.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="facebookresearch/moco README.md, v2; Chen et al. 2020",
+            batch_size=256,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            options={"queue_size": ShareOfImages(0.5, most=65_536, whole_batches=True)},
+        ),
+        "v1": Recipe(
+            origin="facebookresearch/moco README.md, v1; He et al. 2020",
+            batch_size=256,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            schedule="steps",
+            options={
+                "head": "v1",
+                "queue_size": ShareOfImages(0.5, most=65_536, whole_batches=True),
+            },
+            views=MOCO_V1_VIEWS,
+        ),
+        "small": small_recipe(
+            options={
+                "queue_size": ShareOfImages(0.4, most=16_384, whole_batches=True),
+                "momentum": 0.99,
+            }
+        ),
+    }
 
     def __init__(
         self,

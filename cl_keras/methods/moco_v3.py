@@ -9,6 +9,7 @@ from cl_keras.negatives import MomentumEncoder
 from cl_keras.similarity import cosine
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import info_nce
+from cl_keras.training.recipe import AllSteps, Recipe, small_recipe
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -35,6 +36,30 @@ class MoCoV3(ContrastiveModel):
         temperature: τ.
         seed: of the views.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="facebookresearch/moco-v3 CONFIG.md, ResNet-50 for 1000 epochs",
+            batch_size=4096,
+            epochs=1000,
+            optimizer="lars",
+            learning_rate=0.3,
+            weight_decay=1.5e-6,
+            lars_convention="outside",
+            warmup_epochs=10,
+            zero_init_residual=True,
+            options={"momentum": 0.996, "momentum_steps": AllSteps()},
+        ),
+        "small": small_recipe(
+            options={
+                "temperature": 0.2,
+                "hidden_dim": 512,
+                "output_dim": 128,
+                "momentum": 0.99,
+                "momentum_steps": AllSteps(),
+            }
+        ),
+    }
 
     def __init__(
         self,

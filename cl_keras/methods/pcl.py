@@ -12,8 +12,30 @@ from cl_keras.similarity import cosine, normalise
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import info_nce
+from cl_keras.training.recipe import (
+    MOCO_V1_VIEWS,
+    Each,
+    Recipe,
+    ShareOfEpochs,
+    ShareOfImages,
+    small_recipe,
+)
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
+
+
+PUBLISHED_OPTIONS = {
+    # The authors' 25,000, 50,000 and 100,000 clusters are of 1.28 million images.
+    "num_clusters": Each(
+        (
+            ShareOfImages(1 / 51.2, most=25_000),
+            ShareOfImages(1 / 25.6, most=50_000),
+            ShareOfImages(1 / 12.8, most=100_000),
+        )
+    ),
+    "warmup_epochs": ShareOfEpochs(0.1, most=20),
+    "queue_size": ShareOfImages(0.5, most=16_384, whole_batches=True),
+}
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -53,6 +75,43 @@ class PCL(ContrastiveModel):
     Raises:
         ValueError: for fewer images than clusters.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="salesforce/PCL README.md, main_pcl.py, v2",
+            batch_size=256,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            options=PUBLISHED_OPTIONS,
+        ),
+        "v1": Recipe(
+            origin="salesforce/PCL README.md, main_pcl.py, v1",
+            batch_size=256,
+            epochs=200,
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            schedule="steps",
+            options={**PUBLISHED_OPTIONS, "head": "v1"},
+            views=MOCO_V1_VIEWS,
+        ),
+        "small": small_recipe(
+            options={
+                "num_clusters": Each(
+                    (
+                        ShareOfImages(0.02, least=8, most=1000),
+                        ShareOfImages(0.04, least=16, most=2000),
+                        ShareOfImages(0.08, least=32, most=4000),
+                    )
+                ),
+                "warmup_epochs": ShareOfEpochs(0.2, most=20),
+                "queue_size": ShareOfImages(0.4, most=16_384, whole_batches=True),
+                "momentum": 0.99,
+            }
+        ),
+    }
 
     def __init__(
         self,

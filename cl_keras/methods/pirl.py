@@ -6,6 +6,7 @@ import tensorflow as tf
 from cl_keras import heads
 from cl_keras.heads.patches import patch_head
 from cl_keras.training.bank_model import BankModel
+from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views.jigsaw import pirl as pirl_views
 
 
@@ -46,6 +47,20 @@ class PIRL(BankModel):
     Raises:
         ValueError: for a loss of another name, a value out of range, or an encoder of another size.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="Misra & van der Maaten 2020; vissl pirl_jigsaw_4node_resnet50.yaml",
+            batch_size=1024,
+            epochs=800,
+            optimizer="sgd",
+            learning_rate=0.12,
+            weight_decay=1e-4,
+            rate_batch=1024,
+            options={"num_negatives": ShareOfImages(0.5, most=32_000)},
+        ),
+        "small": small_recipe(epochs=20, options={"loss": "softmax", "temperature": 0.1}),
+    }
 
     def __init__(
         self,

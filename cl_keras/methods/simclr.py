@@ -6,6 +6,7 @@ from cl_keras import heads
 from cl_keras.negatives import in_batch
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import info_nce
+from cl_keras.training.recipe import Recipe, small_recipe
 
 HEADS = {"v1": heads.simclr_v1, "v2": heads.simclr_v2}
 
@@ -30,6 +31,32 @@ class SimCLR(ContrastiveModel):
         temperature: τ; 0.1 for ImageNet, 0.2 to 0.5 for small images.
         seed: of the views.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="google-research/simclr README.md; Chen et al. 2020",
+            batch_size=4096,
+            epochs=1000,
+            optimizer="lars",
+            learning_rate=0.3,
+            weight_decay=1e-6,
+            warmup_epochs=10,
+            zero_init_residual=True,
+        ),
+        "cifar": Recipe(
+            origin="google-research/simclr README.md, CIFAR-10; Chen et al. 2020, appendix B.9",
+            batch_size=512,
+            epochs=1000,
+            optimizer="lars",
+            learning_rate=1.0,
+            weight_decay=1e-4,
+            warmup_epochs=10,
+            zero_init_residual=True,
+            encoder="resnet18",
+            options={"temperature": 0.5},
+        ),
+        "small": small_recipe(options={"temperature": 0.2}),
+    }
 
     def __init__(self, encoder, *, views, head="v1", temperature=0.1, seed=0, **kwargs):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)

@@ -10,6 +10,7 @@ from cl_keras.losses.swapped_assignment import swapped_assignment, swapped_targe
 from cl_keras.negatives import KeyQueue
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import Objective, hits_of
+from cl_keras.training.recipe import Epochs, QueueBatches, Recipe, ShareOfImages, small_recipe
 from cl_keras.views import multi_crop
 
 CODED_VIEWS = 2
@@ -54,6 +55,33 @@ class SwAV(ContrastiveModel):
         temperature: τ.
         seed: of the views and the prototypes.
     """
+
+    recipes = {
+        "published": Recipe(
+            origin="facebookresearch/swav main_swav.py, README.md",
+            batch_size=4096,
+            epochs=800,
+            optimizer="larc",
+            learning_rate=0.6,
+            weight_decay=1e-6,
+            rate_power=0.75,  # 0.6 at 256 images per step and 4.8 at 4096
+            warmup_epochs=10,
+            warmup_start=0.0625,
+            final_share=1e-3,
+            options={
+                "frozen_steps": Epochs(1),
+                "queue_size": QueueBatches(15, enough=3000),
+                "queue_from_step": Epochs(15),
+            },
+        ),
+        "small": small_recipe(
+            options={
+                "num_prototypes": ShareOfImages(0.01, least=10, most=100),
+                "frozen_steps": Epochs(1),
+            },
+            views={"small_views": 0},
+        ),
+    }
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """What every method shares: the step, the loop, and what `fit` accepts."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -9,8 +10,10 @@ import tensorflow as tf
 from cl_keras import distribute
 from cl_keras.data import Batches
 from cl_keras.encoders import as_encoder
+from cl_keras.spelling import did_you_mean
 from cl_keras.training import checks, gradients, inputs, resuming
 from cl_keras.training.objective import Objective
+from cl_keras.training.recipe import MethodRecipe, Recipe, ScaledRecipe, make_optimizer
 from cl_keras.training.step_loop import StopOnNonFiniteLoss, step_loop
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
@@ -132,6 +135,74 @@ class PretextModel(keras.Model):
             batches: the dataset that `fit` was given, one epoch.
         """
         return []
+
+    recipes: ClassVar[dict[str, Recipe]] = {}
+    """How the method is trained: `"published"` as by its authors, `"small"`, and perhaps others."""
+
+    @classmethod
+    def scaled_recipe(cls, *, preset: str = "published", **scale) -> ScaledRecipe:
+        """The settings of a recipe, for a number of images.
+
+        Args:
+            preset: name of one of `recipes`.
+            **scale: arguments of `Recipe.scaled`.
+
+        Raises:
+            ValueError: if the method has no such recipe.
+        """
+        if preset not in cls.recipes:
+            raise ValueError(
+                f"{cls.__name__} has no recipe {preset!r}.{did_you_mean(preset, cls.recipes)} "
+                f"It has {', '.join(cls.recipes) or 'none'}."
+            )
+        return cls.recipes[preset].scaled(**scale)
+
+    @classmethod
+    def recipe(
+        cls,
+        *,
+        images: int,
+        image_size: int,
+        channels: int = 3,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        preset: str = "published",
+    ) -> MethodRecipe:
+        """Everything that a recipe of the method says, for images of a number, size and kind.
+
+            recipe = cl.MoCo.recipe(images=len(photos), image_size=96, epochs=100)
+            encoder = cl.encoders.resnet18(image_size=96, **recipe.encoder_options)
+            model = cl.MoCo(encoder, views=recipe.views, **recipe.options)
+            model.compile(recipe.optimizer)
+            model.fit(photos, batch_size=recipe.batch_size, epochs=recipe.epochs)
+
+        Args:
+            images: number of images.
+            image_size: side of the images in pixels.
+            channels: of the images; default: 3.
+            batch_size: images per step; default: that of the recipe, at most 256.
+            epochs: passes over the images; default: those of the recipe.
+            preset: name of one of `recipes`; default: `"published"`.
+
+        Raises:
+            ValueError: if the method has no such recipe.
+        """
+        settings = cls.scaled_recipe(
+            preset=preset,
+            images=images,
+            image_size=image_size,
+            batch_size=batch_size,
+            epochs=epochs,
+        )
+        memory = "num_images" in inspect.signature(cls).parameters
+        return MethodRecipe(
+            views=cls.default_views(image_size, channels, **settings.views),
+            options=({"num_images": images} if memory else {}) | settings.method_options,
+            optimizer=make_optimizer(settings, max(1, images // settings.batch_size)),
+            encoder_options={"zero_init_residual": settings.zero_init_residual},
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+        )
 
     @classmethod
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:

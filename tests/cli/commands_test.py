@@ -91,14 +91,16 @@ def test_evaluate_writes_numbers_and_a_page(finished, capsys):
     assert main.main(["evaluate", f"--run={finished}"]) == 0
     printed = capsys.readouterr().out
     result = json.loads((finished / "evaluation.json").read_text())
-    assert [row["name"] for row in result["rows"]] == [
+    assert list(result["encoders"]) == [
+        "majority class",
         "raw pixels",
         "PCA-128, whitened",
         "untrained encoder",
         "learned encoder",
     ]
-    for row in result["rows"]:
-        assert row["name"] in printed and 0 <= row["linear_10_percent"] <= 1
+    for name, metrics in result["encoders"].items():
+        values = {metric["name"]: metric["value"] for metric in metrics}
+        assert name in printed and all(0 <= value <= 1 for value in values.values())
     page = (finished / "report.html").read_text()
     assert "learned encoder" in page and "http" not in page.replace("http-equiv", "")
 
@@ -188,5 +190,5 @@ def test_however_a_run_is_ended_it_ends_as_one_that_was_not(photos, tmp_path):
 
 def test_the_demo_is_a_configuration_of_pretrain():
     config = demo.demo_config(seed=5)
-    assert config["data"] == "fashion_mnist_mini" and config["seed"] == 5
-    assert config["channels"] is None and config["views"] == {}
+    assert config.data == "fashion_mnist_mini" and config.seed == 5
+    assert config.channels is None and config.views == {}

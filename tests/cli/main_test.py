@@ -49,7 +49,7 @@ def test_a_wrong_command_line_is_told_apart(arguments, message, capsys):
         (["pretrain", "--data=fashion_mnist_mini", "--views={"], "must be JSON"),
         (
             ["pretrain", "--data=fashion_mnist_mini", '--method_options={"queue": 1}'],
-            "simclr has no option queue; it has ",
+            "simclr has no option 'queue'. It has head, ",
         ),
         (["pretrain", "--data=fashion_mnist_mini", "--temperature=0"], "above 0; received 0.0"),
         (["pretrain", "--data=fashion_mnist_mini", "--batch_size=20000"], "fewer than one batch"),
@@ -78,4 +78,4 @@ def test_stopping_has_its_own_code(monkeypatch, capsys):
 
     monkeypatch.setattr(export, "main", stopped)
     assert main.main(["export", "--out=a"]) == main.INTERRUPTED
-    assert "takes the work up again" in capsys.readouterr().err
+    assert "the same command resumes the work" in capsys.readouterr().err

@@ -12,14 +12,16 @@ import numpy as np
 
 from cl_keras import encoders
 from cl_keras.files import sha256
-from cl_keras.runs import Run, recipe
+from cl_keras.recipes import build
+from cl_keras.recipes.config import Config
+from cl_keras.recipes.flag_file import flags_text
+from cl_keras.runs import Run
 from cl_keras.version import __version__
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import names, page, schema
 from cl_keras.zoo.download import hub
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.publish.metrics import metrics_of_run
-from cl_keras.zoo.recipe_file import flags_text
 from cl_keras.zoo.weights import building, npz, variables
 
 RECIPE = "recipe.flags"
@@ -198,7 +200,8 @@ def _write_weights(folder, run, pretraining):
 
 def _whole_model(run, description):
     shape = (description.image_size, description.image_size, description.channels)
-    model = recipe.make_model(run.config, shape, building.steps_per_epoch(run.config))
+    config = Config.from_dict(run.config, f"{run.folder}/config.json")
+    model = build.make_model(config, shape, building.steps_per_epoch(config))
     run.checkpoints.restore(model)
     return model
 

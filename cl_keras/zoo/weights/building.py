@@ -1,9 +1,9 @@
 """Networks from the words of a card, before their weights."""
 
-import inspect
 import math
 
-from cl_keras.runs import recipe
+from cl_keras.recipes import build, signatures
+from cl_keras.recipes.config import Config
 from cl_keras.zoo.cards import names
 
 
@@ -16,7 +16,7 @@ def encoder(description):
     Raises:
         ValueError: if there is no such encoder, or it cannot be so.
     """
-    builders = recipe.ENCODERS
+    builders = build.ENCODERS
     if description.name not in builders:
         raise ValueError(
             f"This version of cl_keras has no encoder {description.name!r}."
@@ -51,22 +51,20 @@ def pretraining(card, file):
     """
     config, shape = card.training.config, [card.encoder.image_size] * 2 + [card.encoder.channels]
     where = f"{card.name}: training.config"
-    for field, known in (("method", recipe.METHODS), ("encoder", recipe.ENCODERS)):
-        if config.get(field) not in list(known):
-            raise ValueError(f"{where} must name one of {', '.join(known)} as its {field}.")
-    for field in ("views", "method_options"):
-        if not isinstance(config.get(field), dict):
-            raise ValueError(f"{where} must have an object {field!r}.")
+    config = Config.from_dict(config, where)
+    if None in (config.encoder, config.images, config.batch_size):
+        raise ValueError(f"{where} must have encoder, images and batch_size.")
     try:
         _check_sizes(config, file, where)
-        return recipe.make_model(config, shape, steps_per_epoch(config))
+        config = build.resolve(config, config.images, tuple(shape))
+        return build.make_model(config, tuple(shape), steps_per_epoch(config))
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{where} makes no model: {error!r}.") from None
 
 
 def steps_per_epoch(config):
     """Steps of an epoch of a configuration, whose last batch is dropped if it is not whole."""
-    return max(1, config["images"] // config["batch_size"])
+    return max(1, config.images // config.batch_size)
 
 
 def _check_sizes(config, file, where):
@@ -74,9 +72,8 @@ def _check_sizes(config, file, where):
 
     A row of a table has at least a number of four bytes.
     """
-    signature = inspect.signature(recipe.METHODS[config["method"]]).parameters
-    sizes = [value for value in _numbers(config["method_options"])]
-    sizes += [config["images"]] if "num_images" in signature else []
+    sizes = list(_numbers(config.method_options))
+    sizes += [config.images] if signatures.takes(config.method, "num_images") else []
     for size in sizes:
         if not math.isfinite(size) or 4 * size > file.size:
             raise ValueError(

@@ -13,9 +13,12 @@ import tensorflow as tf
 from absl import flags as absl_flags
 
 from cl_keras import zoo
-from cl_keras.cli import main, pretrain
-from cl_keras.runs import Run, recipe
-from cl_keras.zoo import cards, catalogue, recipe_file
+from cl_keras.cli import flags as cli_flags
+from cl_keras.cli import main
+from cl_keras.recipes import build, flag_file
+from cl_keras.recipes.config import Config
+from cl_keras.runs import Run
+from cl_keras.zoo import cards, catalogue
 from cl_keras.zoo.cards import page
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
@@ -80,7 +83,7 @@ def test_what_is_published_comes_back_bit_for_bit(run, published):
 def test_the_whole_method_comes_back_and_trains_on(run, published):
     model = zoo.load(NAME, kind="pretraining")
     opened = Run(run)
-    expected = recipe.make_model(opened.config, (16, 16, 1), 4)
+    expected = build.make_model(Config.from_dict(opened.config), (16, 16, 1), 4)
     opened.checkpoints.restore(expected)
     received = variables.values(model)
     for name, value in variables.values(expected).items():
@@ -116,14 +119,13 @@ def test_the_card_says_what_was_done(run, published):
 
 def config_of(path):
     flags = absl_flags.FlagValues()
-    pretrain.define_flags(flags)
-    flags(["pretrain", f"--flagfile={path}", "--run="])
-    return pretrain.config_of(flags)
+    cli_flags.define(flags, Config)
+    flags(["pretrain", f"--flagfile={path}"])
+    return cli_flags.read(flags, Config)
 
 
 def test_the_recipe_makes_the_same_configuration(run, published):
-    config = dict(Run(run).config)
-    del config["images"]
+    config = Config.from_dict(Run(run).config).replace(images=None)
     assert config_of(published / "recipe.flags") == config
     text = (published / "recipe.flags").read_text()
     assert f"--flagfile=zoo/{NAME}/recipe.flags --run=runs/{NAME}" in text
@@ -297,7 +299,7 @@ def test_an_entry_goes_to_the_hub_and_comes_from_there(run, tmp_path, monkeypatc
 
 def test_flags_are_written_as_they_are_read():
     config = {"data": "a", "epochs": 3, "learning_rate": 1e-05, "views": {"hue": 0.1}, "head": None}
-    text = recipe_file.flags_text(config | {"images": 5, "method_options": {}}, "a_b_c")
+    text = flag_file.flags_text(config | {"images": 5, "method_options": {}}, "a_b_c")
     assert text.splitlines()[2:] == [
         *("--data=a", "--epochs=3", "--learning_rate=1e-05", '--views={"hue": 0.1}'),
     ]

@@ -1,0 +1,96 @@
+"""From a configuration to data, views, encoder, optimizer and model."""
+
+from typing import Any
+
+import keras
+
+from cl_keras import data, encoders, methods
+from cl_keras.recipes import config as config_module
+from cl_keras.recipes import signatures
+from cl_keras.recipes.config import Config
+from cl_keras.training.recipe import make_optimizer
+
+METHODS = {name: getattr(methods, cls) for name, cls in signatures.methods().items()}
+ENCODERS = {name: getattr(encoders, name) for name in config_module.ENCODERS}
+
+MERGED = ("method_options", "views")
+"""Options in which what a user gives is added to what the recipe says."""
+
+
+def load_data(spec: Any, config: Config, **options: Any) -> data.Source:
+    """The images of `spec`, in the size and number of channels of a configuration."""
+    return data.load(
+        spec,
+        image_size=config.image_size,
+        channels=config.channels,
+        max_bad_share=config.max_bad_share,
+        **options,
+    )
+
+
+def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> Config:
+    """The configuration with all that it leaves open filled in by the recipe of its preset.
+
+    To resolve a second time changes nothing.
+
+    Args:
+        config: a `Config`.
+        images: number of images.
+        image_shape: (height, width, channels) of an image.
+
+    Raises:
+        ValueError: for a preset that the method does not have, or a value out of range.
+    """
+    recipe = METHODS[config.method].scaled_recipe(
+        images=images,
+        image_size=image_shape[0],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        preset=config.preset,
+    )
+    found: dict[str, Any] = {"images": images}
+    for name, value in vars(recipe).items():
+        if name in MERGED:
+            found[name] = {**value, **getattr(config, name)}
+        elif getattr(config, name) is None:
+            found[name] = value
+    for name in ("head", "temperature"):  # options of the method with a flag of their own
+        value = found["method_options"].pop(name, None)
+        if getattr(config, name) is None:
+            found[name] = value
+    return config.replace(**found)
+
+
+def make_encoder(config: Config, image_shape: tuple[int, int, int]) -> keras.Model:
+    """The untrained encoder of a resolved configuration; the seed decides its weights."""
+    keras.utils.set_random_seed(config.seed)
+    return ENCODERS[config.encoder](
+        image_size=image_shape[0],
+        channels=image_shape[2],
+        zero_init_residual=bool(config.zero_init_residual),
+    )
+
+
+def make_views(config: Config, image_shape: tuple[int, int, int]):
+    """The method's own views for the images, with the changes of the configuration."""
+    method = METHODS[config.method]
+    return method.default_views(image_shape[0], channels=image_shape[2], **config.views)
+
+
+def make_model(config: Config, image_shape: tuple[int, int, int], steps_per_epoch: int):
+    """The compiled model of a resolved configuration.
+
+    Raises:
+        ValueError: for an option out of its range.
+    """
+    method = METHODS[config.method]
+    options = dict(config.method_options)
+    for name in ("head", "temperature"):
+        if getattr(config, name) is not None:
+            options[name] = getattr(config, name)
+    if signatures.takes(config.method, "num_images"):  # a memory with a row for each image
+        options.setdefault("num_images", config.images)
+    encoder, views = make_encoder(config, image_shape), make_views(config, image_shape)
+    model = method(encoder, views=views, seed=config.seed, **options)
+    model.compile(make_optimizer(config, steps_per_epoch))
+    return model

@@ -1,0 +1,183 @@
+"""The configuration of a run: every option once, with its default, help and check.
+
+The flags of `cl-keras pretrain`, a run's `config.json`, the cards of the zoo and `recipes.build`
+all take their options from here. Importing it needs no TensorFlow.
+"""
+
+import dataclasses
+from typing import Any
+
+from cl_keras.recipes import signatures
+from cl_keras.recipes.options import Options, as_plain, option
+from cl_keras.spelling import did_you_mean
+
+ENCODERS = ("resnet18", "resnet34", "resnet50", "small_resnet")
+"""Builders of `cl_keras.encoders` that a configuration can name."""
+
+OPTIMIZERS = ("sgd", "lars", "larc", "adam", "adamw", "lamb")
+SCHEDULES = ("cosine", "steps", "constant")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CONVENTIONS = ("inside", "outside")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Options):
+    """Everything that decides the result of a run; see `option` for what a field says.
+
+    An option that is None is left to the recipe of the method: `build.resolve` fills it in, and the
+    run's `config.json` holds the result. Two runs of one resolved configuration are the same run.
+    """
+
+    data: str = option(
+        "",
+        'The images: "folder:PATH", "tfds:NAME/SPLIT", or "fashion_mnist_mini".',
+        required=True,
+    )
+    test_data: str | None = option(
+        None, "Labeled images, whose k-NN accuracy is logged during training."
+    )
+    image_size: int | None = option(
+        None,
+        "Side of the images in pixels; needed where they differ in size. Default: as they are.",
+        minimum=8,
+        maximum=4096,
+    )
+    channels: int | None = option(
+        None, "1 for gray, 3 for color. Default: as the images are.", minimum=1, maximum=64
+    )
+    max_bad_share: float = option(
+        0.05, "Share of unreadable files above which the run stops.", minimum=0, maximum=1
+    )
+    method: str = option("simclr", "The method.", choices=tuple(signatures.methods()))
+    preset: str = option(
+        "published",
+        "Whose settings to use where no other option says: `published` for what the authors of the "
+        "method did, scaled to the batch and the number of images; `small` for small images, few "
+        "data and a CPU. Some methods have more.",
+    )
+    encoder: str | None = option(
+        None,
+        "The encoder. Default: that of the preset, for the size of the images.",
+        choices=ENCODERS,
+    )
+    zero_init_residual: bool | None = option(
+        None, "Start every residual block as the identity. Default: the recipe's."
+    )
+    head: str | None = option(
+        None, "Version of the projection head, for methods with several. Default: the method's."
+    )
+    temperature: float | None = option(
+        None, "Temperature of the loss. Default: the recipe's.", above=0
+    )
+    method_options: dict[str, Any] = option(
+        {}, "More arguments of the method, as JSON: '{\"queue_size\": 4096}'."
+    )
+    views: dict[str, Any] = option(
+        {},
+        "Changes to the views of the method, as JSON: "
+        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of the views\' class.',
+    )
+    batch_size: int | None = option(
+        None, "Images per step. Default: the recipe's, at most 256.", minimum=2
+    )
+    epochs: int | None = option(None, "Passes over the images. Default: the recipe's.", minimum=1)
+    optimizer: str | None = option(
+        None, "The optimizer. Default: the recipe's.", choices=OPTIMIZERS
+    )
+    learning_rate: float | None = option(
+        None, "Its peak. Default: the recipe's, scaled to the batch.", above=0
+    )
+    weight_decay: float | None = option(
+        None,
+        "Weight decay: for sgd, lars and larc L2 in the gradient, which passes through the "
+        "momentum; for the others decoupled. Default: the recipe's.",
+        minimum=0,
+    )
+    lars_convention: str | None = option(
+        None,
+        "Whether the learning rate of lars stands inside its momentum or outside. Default: the "
+        "recipe's.",
+        choices=CONVENTIONS,
+    )
+    schedule: str | None = option(
+        None,
+        "How the learning rate falls: by a cosine, by a factor of ten after 60 and 80 % of the "
+        "epochs, or not at all. Default: the recipe's.",
+        choices=SCHEDULES,
+    )
+    warmup_epochs: float | None = option(
+        None,
+        "Epochs over which the learning rate rises. Default: the recipe's, at most a tenth of all.",
+        minimum=0,
+    )
+    warmup_start: float | None = option(
+        None,
+        "Share of the peak at which the rise begins. Default: the recipe's.",
+        minimum=0,
+        maximum=1,
+    )
+    final_share: float | None = option(
+        None,
+        "Share of the peak at which the cosine ends. Default: the recipe's.",
+        minimum=0,
+        maximum=1,
+    )
+    precision: str = option("float32", "Precision of the layers.", choices=PRECISIONS)
+    seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
+    images: int | None = option(
+        None, "Number of images; filled in when they have been found.", minimum=2, flag=False
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.epochs and self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be below epochs; received {self.warmup_epochs:g} of "
+                f"{self.epochs} epochs."
+            )
+        self._check_method_options()
+
+    def _check_method_options(self):
+        known = signatures.method_options(self.method)
+        given = {name: getattr(self, name) for name in ("head", "temperature")}
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, value in (given | self.method_options).items():
+            if name not in known:
+                raise ValueError(
+                    f"{self.method} has no option {name!r}.{did_you_mean(name, known)} "
+                    f"It has {', '.join(known)}."
+                )
+            default = known[name].default
+            for base, words in ((int, "a whole number"), (float, "a number"), (str, "text")):
+                if type(default) is base and as_plain(value, base) is None:
+                    raise ValueError(
+                        f"The option {name} of {self.method} must be {words}; received {value!r}."
+                    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution(Options):
+    """How a run is carried out: what changes nothing about its result."""
+
+    run: str = option("", "Folder of the run.", required=True)
+    knn_every: int = option(1, "Epochs between measurements on --test_data.", minimum=1)
+    checkpoint_every_steps: int | None = option(
+        None,
+        "Steps between checkpoints within an epoch, in addition to the one after each. Default: "
+        "ten minutes.",
+        minimum=1,
+    )
+    keep_checkpoints: int = option(
+        2, "Number of newest checkpoints to keep, in addition to the best.", minimum=1
+    )
+    strategy: str = option(
+        "auto",
+        "auto, cpu, gpu, mirrored (all GPUs of this machine) or multiworker (the workers of "
+        "TF_CONFIG or Slurm); auto takes what is there. The result is the same.",
+    )
+    devices: str | None = option(None, 'Use only these devices: "gpu:0,gpu:1".')
+    data_service: str | None = option(
+        None,
+        'Dispatcher of a tf.data service that reads the images, "grpc://HOST:PORT"; for tfds:… '
+        "only.",
+    )
