@@ -1,7 +1,8 @@
 """Where images come from: folders, arrays, TensorFlow Datasets, and the bundled set."""
 
 from cl_keras.data.batches import Batches
+from cl_keras.data.identity import Changes, Identity, compare
 from cl_keras.data.loading import load
 from cl_keras.data.source import Source, write_skipped
 
-__all__ = ["Batches", "Source", "load", "write_skipped"]
+__all__ = ["Batches", "Changes", "Identity", "Source", "compare", "load", "write_skipped"]

@@ -1,128 +1,180 @@
 """Images from a folder."""
 
+from __future__ import annotations
+
 import collections
+import functools
+import io
 import math
 import os
 import pathlib
-import threading
+from collections.abc import Sequence
 from concurrent import futures
 
 import numpy as np
 
-from cl_keras.data.image_files import EXTENSIONS, check_images, explain, find_images
+from cl_keras.data import labels as labeling
+from cl_keras.data.checking import check_files
+from cl_keras.data.identity import Identity, Image
+from cl_keras.data.image_files import EXTENSIONS, BadImage, explain
+from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
-from cl_keras.data.source import Source, as_labels
+from cl_keras.data.printable import printable
+from cl_keras.data.reading import read_image_file
+from cl_keras.data.source import Source
 
 THREADS = min(32, os.cpu_count() or 1)  # that decode
+CHUNK = 32  # images that a thread takes at a time
 
 
 class FolderSource(Source):
-    """The JPEG, PNG, GIF, BMP and WebP files below a folder, in the order of their names.
+    """The JPEG, PNG, GIF, BMP, WebP and TIFF files below a folder, in the order of their names.
 
-    The folder may be flat or nested. Where every image lies in one of at least two folders of the
-    first level, those are the classes, in sorted order. Files are read when they are needed.
+    The folder may be flat or nested. Where at least two folders of the first level hold most of
+    the images, those are the classes; see `labels.from_class_folders`. Files are read when they
+    are needed.
 
-    A file that is seen to be broken at the start gets no index. One that fails only later, when it
-    is decoded, keeps its index and is replaced by the next readable image, whose own index and
-    label the element then carries; so what is read never depends on what was read before.
+    **Every file that is listed has an index**, one that cannot be read too. The next readable file
+    stands in for such a one (after the last comes the first); the element then carries the index
+    and the label of the image that it really holds. So an index depends on the names of the files
+    alone, and what is read never depends on what was read before.
+
+    A failure of the system (too many open files, a disk that does not answer) is not held against
+    the file: it is tried again, and is an `OSError` after five attempts.
 
     Args:
         path: path of the folder; `~` is understood.
-        image_size: int. Default: None; then all files must have one size.
-        channels: 1 or 3. Default: None, 3.
-        labels: "auto", None, or integers, one for each image file in sorted order, those that are
-            skipped included. Default: "auto", from class folders.
-        max_bad_share: float in 0 … 1, the greatest permitted share of unreadable files.
-            Default: 0.05.
-        progress: bool, show a progress bar while checking. Default: True.
+        image_size: side in pixels; default: None, then all files must have one size.
+        channels: 1 or 3; default: None, 3.
+        labels: "auto", None, integers, one per image file in sorted order, or the path of a CSV
+            table; default: "auto", from class folders.
+        class_names: the numbering to use; default: None, the classes in sorted order.
+        max_bad_share: 0 … 1, the greatest permitted share of unreadable files; default: 0.05.
+        progress: show a progress bar while checking; default: True.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
+        OSError: the folder, or again and again a file, could not be read.
         ValueError: no image in it, too many unreadable, mixed sizes without an `image_size`, or
-            another count of labels.
+            another number of labels.
     """
+
+    rows_per_read = CHUNK
 
     def __init__(
         self,
-        path,
+        path: str | os.PathLike,
         *,
-        image_size=None,
-        channels=None,
-        labels="auto",
-        max_bad_share=0.05,
-        progress=True,
+        image_size: int | None = None,
+        channels: int | None = None,
+        labels: str | os.PathLike | Sequence[int] | None = "auto",
+        class_names: Sequence[str] | None = None,
+        max_bad_share: float = 0.05,
+        progress: bool = True,
     ):
         self._root = _checked_folder(path)
-        self._spec = f"folder:{os.fspath(path)}"
-        found, others = find_images(self._root)
-        if not found:
-            raise ValueError(_no_images(self._root, others))
-        labels, class_names = _labels(found, labels)
-        self._lock = threading.Lock()
-        good, self._skipped = check_images(
-            self._root, found, threads=max(8, THREADS), progress=progress
-        )
-        self._num_files = len(found)
+        self._spec = f"folder:{printable(os.fspath(path))}"
+        listing = find_images(self._root)
+        self._paths, self._beside = listing.paths, listing.skipped
+        if not self._paths:
+            raise ValueError(_no_images(self._root, listing))
+        names = [printable(path) for path in self._paths]
+        labels, classes = _labels(self._root, names, labels)
+        if class_names is not None and classes is not None:
+            labels, classes = _in_numbering_of(self._spec, class_names, labels, classes)
+        checked = check_files(self._root, self._paths, sizes=image_size is None, progress=progress)
+        self._contents = [file.content for file in checked]
+        self._problems = {i: file.problem for i, file in enumerate(checked) if file.problem}
         self._max_bad_share = max_bad_share
-        if self._too_many_bad() or not good:
+        self._image_size, self._channels = image_size, channels or 3
+        self.names, self.num_images = names, len(names)
+        if self._too_many_bad():
             raise ValueError(self._bad_share_message())
-        self._image_size = image_size
-        self._channels = channels or 3
-        self._failed = set()  # indices that failed to decode
-        self._pool = futures.ThreadPoolExecutor(THREADS, "cl_keras_decode")
-        names = [found[place] for place, _ in good]
-        sizes = [size for _, size in good]
-        size = (image_size, image_size) if image_size else _common_size(self._spec, names, sizes)
+        size = (image_size, image_size) if image_size else _common_size(self._spec, names, checked)
         super().__init__(
             self._spec,
             len(names),
             (*size, self._channels),
-            labels=None if labels is None else labels[[place for place, _ in good]],
-            class_names=class_names,
+            labels=labels,
+            class_names=class_names if classes is None else classes,
             names=names,
         )
 
     @property
-    def skipped(self):
-        """List of (name, reason), by name: the files that could not be read, so far."""
-        with self._lock:
-            return sorted(self._skipped)
+    def skipped(self) -> list[tuple[str, str]]:
+        """(name, reason), by name: files that could not be read so far, and pictures and folders
+        that are left out."""
+        bad = [(self.names[index], reason) for index, reason in list(self._problems.items())]
+        return sorted(bad + self._beside)
+
+    def identity(self) -> Identity:
+        """Name and content of each file (its size, and a hash of its beginning and end); a broken
+        one is marked."""
+        bad = set(self._problems)
+        rows = enumerate(zip(self.names, self._contents, strict=True))
+        images = (Image(name, content, i not in bad) for i, (name, content) in rows)
+        return Identity({"kind": "folder", "num_images": self.num_images}, tuple(images))
+
+    def file_bytes(self, index: int) -> bytes:
+        """The content of one file.
+
+        Raises:
+            BadImage: it cannot be used; the text is the reason.
+            OSError: the system failed, again and again.
+        """
+        return read_image_file(os.path.join(self._root, self._paths[index]))
 
     def _read(self, indices):
         self._stop_if_too_many_bad()
-        pairs = list(self._pool.map(self._read_one, indices.tolist()))
-        images, used = zip(*pairs, strict=True)
-        return np.stack(images), np.array(used, np.int64)
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        used = np.empty(len(indices), np.int64)
+        read = functools.partial(self._read_into, indices, images, used)
+        rows = [range(i, min(i + CHUNK, len(indices))) for i in range(0, len(indices), CHUNK)]
+        if len(rows) == 1:  # as in a pipeline, which has threads of its own
+            read(rows[0])
+        else:  # a pool that outlives the call would hang in a forked process, and at the exit
+            with futures.ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(read, rows))
+        return images, used
 
-    def _read_one(self, index):
-        """The image at `index`, or the next that can be read, and its index."""
+    def _read_into(self, indices, images, used, rows):
+        for row in rows:
+            used[row], images[row] = self.first_usable(int(indices[row]), self._decode)
+
+    def first_usable(self, index, read):
+        """(index, what `read(index)` gives) of the first image from `index` on that can be read.
+
+        Args:
+            index: of the image to begin with.
+            read: function of an index that raises `BadImage` where the image cannot be used.
+
+        Raises:
+            RuntimeError: more images than permitted cannot be read.
+            OSError: the system failed, again and again.
+        """
         for step in range(self.num_images):
             candidate = (index + step) % self.num_images
-            if candidate in self._failed:
-                continue
-            image, reason = self._try(candidate)
-            if image is not None:
-                return image, candidate
-            self._note_failure(candidate, reason)
+            if candidate not in self._problems:
+                try:
+                    return candidate, read(candidate)
+                except BadImage as reason:
+                    self._note(candidate, str(reason))
         raise RuntimeError(self._bad_share_message())
 
-    def _try(self, index):
-        path = os.path.join(self._root, self.names[index])
+    def _decode(self, index):
+        data = self.file_bytes(index)
         try:
-            image = decode(path, image_size=self._image_size, channels=self._channels)
+            image = decode(io.BytesIO(data), image_size=self._image_size, channels=self._channels)
         except MemoryError:
             raise
         except Exception as error:  # Pillow raises many kinds on damaged data
-            return None, explain(error)
+            raise BadImage(explain(error)) from error
         if image.shape != self.image_shape:
-            return None, f"is {image.shape[1]} × {image.shape[0]} pixels, unlike the others"
-        return image, None
+            raise BadImage(f"is {image.shape[1]} × {image.shape[0]} pixels, unlike the others")
+        return image
 
-    def _note_failure(self, index, reason):
-        with self._lock:
-            if index not in self._failed:
-                self._failed.add(index)
-                self._skipped.append((self.names[index], reason))
+    def _note(self, index, reason):
+        self._problems.setdefault(index, reason)  # atomic, as is list(self._problems.items())
         self._stop_if_too_many_bad()
 
     def _stop_if_too_many_bad(self):
@@ -130,60 +182,76 @@ class FolderSource(Source):
             raise RuntimeError(self._bad_share_message())
 
     def _too_many_bad(self):
-        return len(self._skipped) > self._max_bad_share * self._num_files
+        bad = len(self._problems)
+        return bad == self.num_images or bad > self._max_bad_share * self.num_images
 
     def _bad_share_message(self):
-        skipped, files = self.skipped, self._num_files
-        bad = len(skipped)
-        first = "; ".join(f"{name} ({reason})" for name, reason in skipped[:3])
+        problems = sorted(list(self._problems.items()))
+        bad, files = len(problems), self.num_images
+        first = "; ".join(f"{self.names[index]} ({reason})" for index, reason in problems[:3])
         advice = f"load({self._spec!r}, max_bad_share={math.ceil(100 * bad / files) / 100})"
         return (
-            f"{bad} of {files} image files in {self._root} ({bad / files:.1%}) cannot be read, "
-            f"max_bad_share permits {self._max_bad_share:.1%}. The first: {first}. "
+            f"{bad} of {files} image files in {printable(str(self._root))} ({bad / files:.1%}) "
+            f"cannot be read, max_bad_share permits {self._max_bad_share:.1%}. The first: {first}. "
             + ("None is left." if bad == files else f"Mend or remove them, or permit it: {advice}.")
         )
 
 
 def _checked_folder(path):
     root = pathlib.Path(path).expanduser()
+    shown = printable(str(root))
     if not root.exists():
-        raise FileNotFoundError(f"there is no folder {root} (looked for {root.absolute()}).")
+        absolute = printable(str(root.absolute()))
+        raise FileNotFoundError(f"there is no folder {shown} (looked for {absolute}).")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; a folder of images is expected.")
+        raise NotADirectoryError(f"{shown} is a file; a folder of images is expected.")
     return root
 
 
-def _no_images(root, others):
+def _no_images(root, listing):
     kinds = ", ".join(extension.lstrip(".") for extension in EXTENSIONS)
-    found = ", ".join(f"{count} × {extension}" for extension, count in others.most_common(8))
+    counts = listing.others.most_common(8)
+    found = ", ".join(f"{count} × {extension}" for extension, count in counts)
+    closed = sum(name.endswith("/") for name, _ in listing.skipped)
     return (
-        f"no image in the folder {root}: expected files that end in {kinds}; "
-        f"found {'other files: ' + found if found else 'no files at all'}."
+        f"no image in the folder {printable(str(root))}: expected files that end in {kinds}; "
+        f"found {'other files: ' + found if found else 'no files at all'}"
+        + (f", and {closed} folders that may not be read." if closed else ".")
     )
 
 
-def _labels(names, labels):
-    """(int64 array or None, class names or None) for all files that were found."""
+def _labels(root, names, labels):
+    """(int64 array or None, class names or None) for all files."""
     if labels is None:
         return None, None
-    if not isinstance(labels, str):
-        return as_labels(labels, len(names), "image files"), None
-    first = [name.partition("/")[0] for name in names]
-    classes = sorted(set(first))
-    if len(classes) < 2 or any("/" not in name for name in names):
-        return None, None
-    number = {name: label for label, name in enumerate(classes)}
-    return np.array([number[name] for name in first], np.int64), classes
+    if isinstance(labels, str) and labels == "auto":
+        return labeling.from_class_folders(root, names)
+    if isinstance(labels, (str, os.PathLike)):
+        return labeling.from_table(labels, names)
+    return labeling.as_labels(labels, len(names), "image files"), None
 
 
-def _common_size(spec, names, sizes):
-    """The (height, width) that all files share."""
-    for name, size in zip(names, sizes, strict=True):
-        if size != sizes[0]:
-            common = collections.Counter(min(pair) for pair in sizes).most_common(1)[0][0]
+def _in_numbering_of(spec, wanted, labels, classes):
+    unknown = [name for name in classes if name not in set(wanted)]
+    if unknown:
+        some = ", ".join(repr(name) for name in unknown[:5])
+        raise ValueError(
+            f"{spec} has classes that class_names lacks: {some}. Rename or remove them, or leave "
+            "class_names out."
+        )
+    return labeling.renumber(labels, classes, wanted)
+
+
+def _common_size(spec, names, checked):
+    """The (height, width) that all readable files share."""
+    sized = [(name, file.size) for name, file in zip(names, checked, strict=True) if file.size]
+    first, size = sized[0]
+    for name, other in sized:
+        if other != size:
+            common = collections.Counter(min(pair) for _, pair in sized).most_common(1)[0][0]
             raise ValueError(
-                f"the images have different sizes: {names[0]} is {sizes[0][1]} × {sizes[0][0]}, "
-                f"{name} is {size[1]} × {size[0]} (width × height). Give the size they should get, "
-                f"for example load({spec!r}, image_size={min(common, 224)})."
+                f"the images have different sizes: {first} is {size[1]} × {size[0]}, "
+                f"{name} is {other[1]} × {other[0]} (width × height). Give the size they should "
+                f"get, for example load({spec!r}, image_size={min(common, 224)})."
             )
-    return sizes[0]
+    return size

@@ -1,7 +1,11 @@
 """One call for images from anywhere."""
 
+from __future__ import annotations
+
 import difflib
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,101 +13,127 @@ from cl_keras.data.arrays import ArraySource
 from cl_keras.data.fashion_mnist_mini import fashion_mnist_mini
 from cl_keras.data.folder import FolderSource
 from cl_keras.data.order import as_int
+from cl_keras.data.printable import printable
 from cl_keras.data.source import Source
 from cl_keras.data.tfds_source import TFDSSource
+
+MAX_IMAGE_SIZE = 4096  # pixels
 
 FORMS = """\
   "fashion_mnist_mini", "fashion_mnist_mini/test"      the bundled set
   "folder:PATH", or a pathlib.Path                     a folder of image files
   "tfds:NAME/SPLIT"                                    TensorFlow Datasets
-  a uint8 array [N, H, W] or [N, H, W, C]              images in memory"""
+  a uint8 array [n, h, w] or [n, h, w, c]              images in memory"""
 
 
 def load(
-    spec,
+    spec: str | os.PathLike | np.ndarray | Source,
     *,
-    image_size=None,
-    channels=None,
-    labels="auto",
-    max_bad_share=0.05,
-    data_dir=None,
-    progress=True,
-):
+    image_size: int | None = None,
+    channels: int | None = None,
+    labels: str | os.PathLike | Sequence[int] | np.ndarray | bool | None = "auto",
+    class_names: Sequence[str] | None = None,
+    max_bad_share: float = 0.05,
+    data_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Source:
     """Images from anywhere, as a `Source`.
 
     Args:
         spec: one of
             - "fashion_mnist_mini", the bundled set; "…/train" (the default) or "…/test";
-            - "folder:PATH" or a `pathlib.Path`: JPEG, PNG, GIF, BMP and WebP files, flat or
+            - "folder:PATH" or a `pathlib.Path`: JPEG, PNG, GIF, BMP, WebP and TIFF files, flat or
               nested, with class folders or without;
-            - "tfds:NAME/SPLIT", TensorFlow Datasets. What stands after the **last** slash is the
+            - "tfds:NAME/SPLIT", TensorFlow Datasets. What follows the **last** slash is the
               split, slicing included ("tfds:cifar10/train[:10%]"); without a slash it is "train".
               So a configuration needs its split named: "tfds:name/config:1.0.0/train";
-            - a uint8 array [N, H, W] or [N, H, W, C];
+            - a uint8 array `[n, h, w]` or `[n, h, w, c]`;
             - a `Source`, which is returned as it is.
-        image_size: int, side in pixels. The largest centred square of each image is resized to it
-            (bilinear, antialiased). Default: None, as they are; then they must all have one size.
-        channels: 1 or 3, grey or colour. Default: None, what the source has; 3 for folders.
-        labels: "auto", what the source has; None or False for none; or, for arrays and folders,
-            a sequence of integers, one an image (in a folder: one an image file, in the sorted
-            order of the paths). Default: "auto".
-        max_bad_share: float in 0 … 1. Unreadable files of a folder are skipped and listed in
-            `Source.skipped`; more than this share is an error. Default: 0.05.
-        data_dir: where TensorFlow Datasets keeps its data. Default: None, its own default.
-        progress: bool, show progress bars for long work. Default: True.
-
-    Returns:
-        `Source`.
+        image_size: side in pixels, at most 4,096. The largest centered square of each image is
+            resized to it (bilinear, antialiased); default: None, as they are; then they must all
+            have one size.
+        channels: 1 or 3, gray or color; default: None, what the source has; 3 for folders.
+        labels: "auto", what the source has; None or False for none; for arrays and folders a
+            sequence of integers, one per image (in a folder one per image file, in the sorted
+            order of the paths); for folders the path of a CSV table whose first line is
+            `file,label`; -1 is an image without a label. default: "auto".
+        class_names: for folders and arrays, the names of labels 0, 1, …; a folder of test images
+            is numbered as its training images are by `class_names=train.class_names`. In folders
+            "train", "test" and the like side by side, classes are numbered together already.
+            default: None, from the class folders in sorted order.
+        max_bad_share: 0 … 1. A file of a folder that cannot be read is replaced by the next one
+            and listed in `Source.skipped`; more than this share is an error. default: 0.05.
+        data_dir: where TensorFlow Datasets keeps its data; default: None, its own default.
+        progress: show progress bars for long work; default: True.
 
     Raises:
         TypeError, ValueError: an argument is not as described, or the images cannot be used.
         FileNotFoundError, NotADirectoryError: there is no such folder.
+        OSError: the folder, or again and again a file, could not be read.
     """
-    image_size = None if image_size is None else as_int(image_size, "image_size", at_least=1)
+    image_size = _checked_size(image_size)
     _check_options(channels, labels, max_bad_share)
     labels = None if labels is False else labels
-    how = {"image_size": image_size, "channels": channels, "labels": labels}
+    options = {"image_size": image_size, "channels": channels, "labels": labels}
     if isinstance(spec, Source):
-        return _as_it_is(spec, how)
+        return _as_it_is(spec, options | {"class_names": class_names})
     if isinstance(spec, np.ndarray):
-        return ArraySource(spec, **{**how, "labels": None if _auto(labels) else labels})
-    if isinstance(spec, os.PathLike):
-        return FolderSource(spec, **how, max_bad_share=max_bad_share, progress=progress)
+        options |= {"labels": None if _auto(labels) else labels, "class_names": class_names}
+        return ArraySource(spec, **options)
+    if isinstance(spec, str) and spec.startswith("folder:") and spec != "folder:":
+        folder = spec.removeprefix("folder:")
+    else:
+        folder = spec if isinstance(spec, os.PathLike) else None
+    if folder is not None:
+        options |= {"class_names": class_names, "max_bad_share": max_bad_share}
+        return FolderSource(folder, **options, progress=progress)
     if not isinstance(spec, str):
         raise TypeError(f"cannot load images from a {type(spec).__name__}; expected\n{FORMS}")
+    if class_names is not None or (labels is not None and not _auto(labels)):
+        raise ValueError(f"labels and class_names are for arrays and folders, not for {spec!r}.")
     kind, _, rest = spec.partition(":")
-    if kind == "folder" and rest:
-        return FolderSource(rest, **how, max_bad_share=max_bad_share, progress=progress)
-    if labels is not None and not _auto(labels):
-        raise ValueError(f"labels of one's own are for arrays and folders, not for {spec!r}.")
     if kind == "tfds" and rest:
         name, slash, split = rest.rpartition("/")
         name, split = (name, split) if slash else (rest, "train")
-        return TFDSSource(name, split, **how, data_dir=data_dir, progress=progress)
+        return TFDSSource(name, split, **options, data_dir=data_dir, progress=progress)
     name, _, split = spec.partition("/")
     if name == "fashion_mnist_mini":
-        return fashion_mnist_mini(split or "train", **how)
-    raise ValueError(f"unknown images {spec!r}.{_near(spec)} Expected\n{FORMS}")
+        return fashion_mnist_mini(split or "train", **options)
+    raise ValueError(f"unknown images {printable(spec)!r}.{_near(spec)} Expected\n{FORMS}")
+
+
+def _checked_size(image_size):
+    if image_size is None:
+        return None
+    image_size = as_int(image_size, "image_size", at_least=1)
+    if image_size > MAX_IMAGE_SIZE:
+        raise ValueError(
+            f"image_size must be at most {MAX_IMAGE_SIZE} pixels; received {image_size}. Encoders "
+            "are usually trained on 32 to 224."
+        )
+    return image_size
 
 
 def _auto(labels):
-    return isinstance(labels, str)
+    return isinstance(labels, str) and labels == "auto"
 
 
 def _check_options(channels, labels, max_bad_share):
-    if channels not in (None, 1, 3):
-        raise ValueError(f"channels must be 1 (grey), 3 (colour) or None, received {channels!r}.")
-    if (isinstance(labels, str) and labels != "auto") or labels is True:
+    if channels not in (None, 1, 3) or isinstance(channels, bool):
+        raise ValueError(f"channels must be 1 (gray), 3 (color) or None; received {channels!r}.")
+    table = isinstance(labels, str) and labels.lower().endswith(".csv")
+    if (isinstance(labels, str) and labels != "auto" and not table) or labels is True:
         raise ValueError(
-            f"labels must be 'auto', None or a sequence of integers, received {labels!r}."
+            "labels must be 'auto', None, a sequence of integers, or the path of a .csv file; "
+            f"received {labels!r}."
         )
     if isinstance(max_bad_share, bool) or not 0 <= max_bad_share <= 1:
-        raise ValueError(f"max_bad_share must be from 0 to 1, received {max_bad_share!r}.")
+        raise ValueError(f"max_bad_share must be from 0 to 1; received {max_bad_share!r}.")
 
 
-def _as_it_is(source, how):
-    given = [name for name, value in how.items() if value is not None and not _auto(value)]
-    given += ["labels"] if how["labels"] is None and source.has_labels else []
+def _as_it_is(source: Source, options: dict[str, Any]) -> Source:
+    given = [name for name, value in options.items() if value is not None and not _auto(value)]
+    given += ["labels"] if options["labels"] is None and source.has_labels else []
     if given:
         raise ValueError(
             f"{source!r} is loaded already: give {', '.join(given)} where it is first loaded."
@@ -111,10 +141,10 @@ def _as_it_is(source, how):
     return source
 
 
-def _near(spec):
+def _near(spec: str) -> str:
     """A sentence with what may have been meant, or nothing."""
     if os.path.isdir(os.path.expanduser(spec)):
-        return f" Did you mean 'folder:{spec}'?"
+        return f" Did you mean 'folder:{printable(spec)}'?"
     kind, colon, rest = spec.partition(":")
     known = ("folder", "tfds") if colon else ("fashion_mnist_mini",)
     word = kind if colon else spec.partition("/")[0]

@@ -1,37 +1,56 @@
 """What every source of images offers."""
 
+from __future__ import annotations
+
 import abc
+import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from cl_keras.data.batches import Batches
+from cl_keras.data.identity import Identity
+from cl_keras.data.labels import as_labels
 from cl_keras.data.order import order
 from cl_keras.files import write_atomically
 
-PARALLEL_BATCHES = 2  # batches read at the same time
+PARALLEL_BATCHES = 2  # batches of an array that are copied at the same time
+PARALLEL_READS = min(32, os.cpu_count() or 1)  # parts of batches that are decoded at the same time
 
 
 class Source(abc.ABC):
     """Images with stable, dense indices 0 … N-1, all of one shape.
 
-    Made by `cl_keras.data.load`. A source of one's own writes `_read`, and passes the rest to the
-    constructor.
+    Made by `cl_keras.data.load`. A source of one's own writes `_read`, and `identity` where it
+    can, and passes the rest to the constructor.
 
     Args:
-        name: str, what the source is called in messages and reports.
-        num_images: int, N.
+        name: what the source is called in messages and reports.
+        num_images: N.
         image_shape: (height, width, channels), channels 1 or 3.
-        labels: integers [N]. Default: None, no labels.
-        class_names: list of str, the name of label 0, 1, …. Default: None.
-        names: list of N str, file names. Default: None.
+        labels: integers `[N]`, -1 where the class is not known; default: None, no labels.
+        class_names: the name of label 0, 1, …; default: None.
+        names: N file names, which hold nothing but text; default: None.
     """
 
-    def __init__(self, name, num_images, image_shape, *, labels=None, class_names=None, names=None):
+    rows_per_read: int | None = None
+    """How many images are decoded by one thread after the other; None, a batch at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        num_images: int,
+        image_shape: tuple[int, int, int],
+        *,
+        labels: Sequence[int] | np.ndarray | None = None,
+        class_names: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+    ):
         self.name = name
         self.num_images = num_images
         self.image_shape = tuple(image_shape)
-        self.class_names = class_names
+        self.class_names = None if class_names is None else list(class_names)
         self.names = names
         self._labels = None if labels is None else as_labels(labels, num_images, "images")
 
@@ -43,38 +62,42 @@ class Source(abc.ABC):
         return f"<{type(self).__name__} {self.name!r}: {self.num_images} images of {shape}>"
 
     @property
-    def has_labels(self):
-        """bool: whether elements carry a label. Never costs a pass over the data."""
+    def has_labels(self) -> bool:
+        """Whether elements carry a label. Never costs a pass over the data."""
         return self._labels is not None
 
     @property
-    def labels(self):
-        """int64 array [N], or None."""
+    def labels(self) -> np.ndarray | None:
+        """int64 `[N]`, -1 where the class is not known; or None."""
         return self._labels
 
     @property
-    def can_run_in_service(self):
-        """bool: whether TensorFlow alone reads the images, in whatever process."""
+    def can_run_in_service(self) -> bool:
+        """Whether TensorFlow alone reads the images, in whatever process."""
         return False
 
     @property
-    def shuffles_whole(self):
-        """bool: whether, shuffled, every image may come at any moment of an epoch."""
+    def shuffles_whole(self) -> bool:
+        """Whether, shuffled, every image may come at any moment of an epoch."""
         return True
 
     @property
-    def skipped(self):
-        """List of (name, reason): what could not be read, so far."""
+    def skipped(self) -> list[tuple[str, str]]:
+        """(name, reason): what could not be read, so far."""
         return []
 
-    def images(self, indices):
+    def identity(self) -> Identity:
+        """Which images these are, for `compare` with those of another time."""
+        return Identity({"kind": self.name, "num_images": self.num_images})
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads some images.
 
         Args:
-            indices: integers [n], each in 0 … N-1, in any order.
+            indices: integers `[n]`, each in 0 … N-1, in any order.
 
         Returns:
-            uint8 array [n, H, W, C].
+            uint8 array `[n, h, w, c]`.
 
         Raises:
             IndexError: an index outside 0 … N-1.
@@ -89,37 +112,50 @@ class Source(abc.ABC):
             return np.zeros((0, *self.image_shape), np.uint8)
         return self._read(indices)[0]
 
-    def batches(self, batch_size, *, seed=0, shuffle=True, drop_remainder=None):
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_remainder: bool | None = None,
+    ) -> Batches:
         """The images as a `tf.data.Dataset` of batches; see `Batches`.
 
         Args:
-            batch_size: int ≥ 1, images in a batch, over all replicas.
-            seed: int, with the epoch it decides the order. Default: 0.
-            shuffle: bool, a new order in each epoch, or else the order of the indices.
-                Default: True.
-            drop_remainder: bool, leave out the last batch of an epoch where it is smaller than
-                the others. Default: None, the same as `shuffle`.
-
-        Returns:
-            `Batches`.
+            batch_size: images in a batch, over all replicas; at least 1.
+            seed: with the epoch it decides the order; default: 0.
+            shuffle: a new order in each epoch, or else the order of the indices; default: True.
+            drop_remainder: leave out the last batch of an epoch where it is smaller than the
+                others; default: None, the same as `shuffle`.
 
         Raises:
-            TypeError, ValueError: no usable batch size or seed, or fewer images than one batch
-                where the remainder is dropped.
+            TypeError, ValueError: the batch size or seed cannot be used, or there are fewer images
+                than one batch where the remainder is dropped.
         """
         return Batches(self, batch_size, seed=seed, shuffle=shuffle, drop_remainder=drop_remainder)
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0, share=(0, 1)):
+    def epoch(
+        self,
+        epoch: tf.Tensor,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        drop_remainder: bool,
+        skip: int | tf.Tensor = 0,
+        share: tuple[int, int] = (0, 1),
+    ) -> tf.data.Dataset:
         """One epoch as a dataset; what `Batches` is made of.
 
         Args:
             epoch: int64 scalar tensor; may be symbolic.
             batch_size, seed, shuffle, drop_remainder: as in `batches`, all given.
-            skip: int64 scalar tensor, batches at the beginning to leave out, unread. Default: 0.
+            skip: batches at the beginning to leave out, unread; default: 0.
             share: (worker, workers): of each batch, read only the rows of that worker.
 
         Returns:
-            `tf.data.Dataset` of `{"image", "index"[, "label"]}`.
+            Dataset of `{"image", "index"[, "label"]}`.
         """
         if shuffle:
             indices = order(seed, epoch, self.num_images)
@@ -127,28 +163,32 @@ class Source(abc.ABC):
             indices = tf.range(self.num_images, dtype=tf.int64)
         worker, workers = share
         rows = batch_size // workers
-
-        @tf.autograph.experimental.do_not_convert
-        def of_worker(batch):
-            return batch[worker * rows : (worker + 1) * rows]
-
-        batches = tf.data.Dataset.from_tensor_slices(indices[skip * batch_size :]).batch(
-            batch_size, drop_remainder=drop_remainder
+        if workers > 1:  # a smaller last batch cannot be shared: `Batches` sees to it
+            whole = indices[: self.num_images // batch_size * batch_size]
+            indices = tf.reshape(whole, [-1, workers, rows])[:, worker]
+            indices = tf.reshape(indices, [-1])
+        indices = tf.data.Dataset.from_tensor_slices(indices[skip * rows :])
+        at_once = min(rows, self.rows_per_read or rows)
+        if at_once == rows:
+            calls = PARALLEL_BATCHES if self.rows_per_read is None else PARALLEL_READS
+            return indices.batch(rows, drop_remainder=drop_remainder).map(
+                self._element, num_parallel_calls=calls, deterministic=True
+            )
+        parts = indices.batch(at_once).map(
+            self._element, num_parallel_calls=PARALLEL_READS, deterministic=True
         )
-        return (batches.map(of_worker) if workers > 1 else batches).map(
-            self._element, num_parallel_calls=PARALLEL_BATCHES, deterministic=True
-        )
+        return parts.rebatch(rows, drop_remainder=drop_remainder)
 
     @abc.abstractmethod
     def _read(self, indices):
         """Reads images; called from several threads at once.
 
         Args:
-            indices: int64 array [n], n ≥ 1, all valid.
+            indices: int64 `[n]`, n ≥ 1, all valid.
 
         Returns:
-            (images, indices): uint8 array [n, H, W, C], and the int64 array [n] of the images that
-            were really read: another index stands where one could not be.
+            (images, indices): uint8 `[n, h, w, c]`, and the int64 `[n]` of the images that were
+            really read: another index stands where one could not be.
         """
 
     @tf.autograph.experimental.do_not_convert
@@ -165,34 +205,7 @@ class Source(abc.ABC):
         return (images, indices, self.labels[indices]) if self.has_labels else (images, indices)
 
 
-def as_labels(labels, count, what):
-    """Labels as an int64 array [count].
-
-    Args:
-        labels: sequence of integers.
-        count: int, how many there must be.
-        what: str, what the labels belong to, for the message.
-
-    Returns:
-        int64 array [count].
-
-    Raises:
-        ValueError: no integers, not one dimension, or another count.
-    """
-    array = np.asarray(labels)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            "labels must be a sequence of integers, one an image; received "
-            f"{array.dtype} of shape {array.shape}. One-hot labels: give labels.argmax(axis=1)."
-        )
-    if len(array) != count:
-        raise ValueError(
-            f"labels must have one entry an image: received {len(array)} labels for {count} {what}."
-        )
-    return array.astype(np.int64)
-
-
-def write_skipped(source, path):
+def write_skipped(source: Source, path: str | os.PathLike) -> None:
     """Writes what a source has skipped so far: a line each, name TAB reason, UTF-8.
 
     The file appears whole or not at all, and replaces an earlier one. Tabs and line breaks within a

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from cl_keras.data.identity import Identity
 from cl_keras.data.order import epoch_key, order
 from cl_keras.data.pixels import fit_tensor
 from cl_keras.data.source import Source
@@ -57,6 +58,7 @@ class TFDSSource(Source):
         self._key, self._feature = _image_feature(tfds, name, builder.info.features)
         found = self._feature.shape[-1] or 3
         self._image_size = image_size
+        self._facts = {"name": builder.info.full_name, "split": split}
         self._channels = channels or (1 if found == 1 else 3)
         label = None if labels is None else _label_feature(builder.info.features)
         self._has_labels = label is not None
@@ -92,6 +94,10 @@ class TFDSSource(Source):
             numbers = self._examples.map(lambda example: example["label"]).batch(4096)
             self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
         return self._labels
+
+    def identity(self) -> Identity:
+        """The data set with its version, and the split: TFDS keeps their order."""
+        return Identity({"kind": "tfds", "num_images": self.num_images, **self._facts})
 
     def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0, share=(0, 1)):
         """One epoch as a dataset; see `Source.epoch`. Of what is left out nothing is decoded."""

@@ -1,8 +1,13 @@
 """Images from folders: what is found, what is skipped, and what is said about it."""
 
+import errno
+import multiprocessing
 import os
 import pathlib
+import pickle
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -10,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cl_keras.data import image_files, load
+from cl_keras.data import compare, image_files, load, reading
 
 
 def picture(number, size=(8, 8)):
@@ -67,18 +72,45 @@ def test_class_folders_become_labels(tmp_path):
     assert load(tmp_path, labels=False, progress=False).class_names is None
 
 
-@pytest.mark.parametrize("extra", ["top.png", None])
-def test_one_folder_or_an_image_at_the_top_means_no_classes(tmp_path, extra):
+def test_one_folder_means_no_classes(tmp_path):
     fill(tmp_path, ["only/1.png", "only/2.png"])
-    if extra:
-        fill(tmp_path, ["other/3.png", extra])
     assert folder_of(tmp_path).labels is None
+
+
+def test_a_stray_image_beside_class_folders_is_named_and_unlabeled(tmp_path):
+    fill(tmp_path, ["ant/0.png", "ant/1.png", "bee/0.png", "preview.png"])
+    with pytest.warns(UserWarning, match="1 images lie beside .* ant, bee \\('preview.png'\\)"):
+        source = folder_of(tmp_path)
+    assert source.labels.tolist() == [0, 0, 1, -1] and source.class_names == ["ant", "bee"]
+    assert folder_of(tmp_path, labels=None).labels is None
+
+
+def test_folders_beside_most_images_are_not_classes(tmp_path):
+    fill(tmp_path, ["2019/0.png", "2020/1.png", "a.png", "b.png"])
+    with pytest.warns(UserWarning, match="not taken as classes"):
+        assert folder_of(tmp_path).labels is None
+
+
+def test_splits_side_by_side_share_one_numbering(tmp_path):
+    fill(tmp_path / "train", ["ant/0.png", "bee/0.png", "cat/0.png"])
+    fill(tmp_path / "test", ["ant/0.png", "cat/0.png", "dog/0.png"])
+    train, test = folder_of(tmp_path / "train"), folder_of(tmp_path / "test")
+    assert train.class_names == test.class_names == ["ant", "bee", "cat", "dog"]
+    assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [0, 2, 3]
+
+
+def test_other_folders_are_numbered_by_class_names(tmp_path):
+    fill(tmp_path / "new", ["ant/0.png", "cat/0.png"])
+    source = folder_of(tmp_path / "new", class_names=["cat", "bee", "ant"])
+    assert source.labels.tolist() == [2, 0] and source.class_names == ["cat", "bee", "ant"]
+    with pytest.raises(ValueError, match="has classes that class_names lacks: 'cat'"):
+        folder_of(tmp_path / "new", class_names=["ant", "bee"])
 
 
 def test_labels_of_ones_own_follow_the_sorted_names(twenty):
     (twenty / "03.png").write_bytes(b"")
     source = folder_of(twenty, labels=range(20))
-    assert source.labels.tolist() == [n for n in range(20) if n != 3]
+    assert source.labels.tolist() == list(range(20))
     with pytest.raises(ValueError, match="received 19 labels for 20 image files"):
         folder_of(twenty, labels=range(19))
 
@@ -96,7 +128,7 @@ def test_links_are_followed_and_loops_do_no_harm(tmp_path):
     folder = fill(tmp_path / "photos", ["1.png", "sub/3.png"])
     os.symlink(folder, folder / "sub" / "loop")
     os.symlink(tmp_path / "elsewhere", folder / "linked")
-    assert folder_of(folder).names == ["1.png", "linked/2.png", "sub/3.png"]
+    assert folder_of(folder, labels=None).names == ["1.png", "linked/2.png", "sub/3.png"]
 
 
 def test_channels_and_size_are_converted(tmp_path):
@@ -164,26 +196,26 @@ def test_whole_pictures_with_something_appended_are_kept(tmp_path, extension):
     assert image_files.check_image(path) == (64, 64)
 
 
-def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty, monkeypatch):
+def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
     (twenty / "b_empty.jpg").write_bytes(b"")
     (twenty / "b_text.png").write_text("this is no picture")
     os.symlink(twenty / "nowhere.png", twenty / "b_link.png")
     os.mkfifo(twenty / "b_pipe.png")
-    picture(0, (40, 40)).save(twenty / "b_bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # Pillow only warns here …
+    for name in ["c.heic", "d.dng", "e.txt"]:
+        (twenty / name).write_bytes(b"0123")
     source = folder_of(twenty, max_bad_share=0.3)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # … and refuses here
-    again = folder_of(twenty, max_bad_share=0.3)
+    advice = "convert it to JPEG, PNG, TIFF or WebP"
     reasons = dict(source.skipped)
     assert reasons == {
-        "b_bomb.png": "40 × 40 pixels are more than PIL.Image.MAX_IMAGE_PIXELS (1500)",
+        "c.heic": f"HEIC (.heic) is not read: {advice}",
+        "d.dng": f"camera raw (.dng) is not read: {advice}",
         "b_empty.jpg": "empty file",
         "b_link.png": "cannot be opened: No such file or directory",
         "b_pipe.png": "not a regular file",
         "b_text.png": "not a JPEG, PNG, GIF, BMP or WebP image",
     }
-    assert "bomb" in dict(again.skipped)["b_bomb.png"] and len(again.skipped) == 5
-    assert len(source) == 20 and source.names[0] == "00.png"
+    assert len(source) == 24 and source.names[-1] == "b_text.png"
+    assert source.images([20])[0, 0, 0, 0] == 0, "the first stands in for what follows the last"
 
 
 def test_too_many_bad_files_are_an_error_that_names_them(twenty):
@@ -195,7 +227,8 @@ def test_too_many_bad_files_are_an_error_that_names_them(twenty):
     )
     with pytest.raises(ValueError, match=message):
         folder_of(twenty)
-    assert len(folder_of(twenty, max_bad_share=0.1)) == 18
+    source = folder_of(twenty, max_bad_share=0.1)
+    assert len(source) == 20 and source.images([3, 4])[:, 0, 0, 0].tolist() == [4, 4]
 
 
 def test_a_folder_of_bad_files_alone_is_always_an_error(tmp_path):
@@ -267,3 +300,132 @@ def test_images_are_read_when_needed_and_not_kept(twenty):
     before = source.images([0])
     shutil.copy(twenty / "09.png", twenty / "00.png")
     assert before[0, 0, 0, 0] == 0 and source.images([0])[0, 0, 0, 0] == 9
+
+
+def fail_once_each(monkeypatch, code, times=1):
+    """Lets every file fail to open so many times with an error of the system."""
+    failures, open_file = {}, os.open
+
+    def opened(path, *args, **options):
+        failures[path] = failures.get(path, 0) + 1
+        if failures[path] <= times:
+            raise OSError(code, os.strerror(code), path)
+        return open_file(path, *args, **options)
+
+    monkeypatch.setattr(reading, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(os, "open", opened)
+    return failures
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.ENOMEM])
+def test_a_failure_of_the_system_is_not_a_broken_image(twenty, monkeypatch, code):
+    source = folder_of(twenty)
+    failures = fail_once_each(monkeypatch, code, times=2)
+    assert source.images(range(20))[:, 0, 0, 0].tolist() == list(range(20))
+    assert source.skipped == [] and set(failures.values()) == {3}
+    monkeypatch.undo()
+    fail_once_each(monkeypatch, code)
+    assert folder_of(twenty).skipped == [], "nor while the folder is checked"
+
+
+def test_a_lasting_failure_of_the_system_names_the_file(twenty, monkeypatch):
+    source = folder_of(twenty)
+    fail_once_each(monkeypatch, errno.EIO, times=99)
+    with pytest.raises(OSError, match="after 3 attempts.*04.png") as error:
+        source.images([4])
+    assert error.value.errno == errno.EIO and source.skipped == []
+
+
+def test_a_source_is_pickled(twenty):
+    spoil(twenty / "04.png")
+    source = folder_of(twenty, labels=range(20))
+    source.images([4])
+    again = pickle.loads(pickle.dumps(source))
+    assert again.skipped == source.skipped and again.names == source.names
+    np.testing.assert_array_equal(again.images(range(20)), source.images(range(20)))
+
+
+def test_a_source_is_read_in_a_forked_process(twenty):
+    source = folder_of(twenty)
+    source.images(range(20))
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put(int(source.images([7])[0, 0, 0, 0])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *args, **options: None)  # of threads beside fork
+        child.start()
+    child.join(20)
+    assert child.exitcode == 0 and queue.get() == 7
+
+
+HALF_READ = """
+import sys
+from cl_keras.data import load
+iterator = iter(load("folder:" + sys.argv[1], progress=False).batches(2).from_epoch(0))
+next(iterator)
+print("read")
+"""
+
+
+def test_a_half_read_iterator_does_not_keep_the_process(twenty):
+    command = [sys.executable, "-c", HALF_READ, str(twenty)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "read\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_subfolder_is_skipped_and_named(twenty):
+    (twenty / "lost+found").mkdir(mode=0)
+    assert folder_of(twenty).skipped == [
+        ("lost+found/", "folder cannot be opened: Permission denied")
+    ]
+
+
+def test_a_subfolder_that_cannot_be_listed_is_skipped_and_named(twenty, monkeypatch):
+    (twenty / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    source = folder_of(twenty)
+    assert len(source) == 20
+    assert source.skipped == [("closed/", "folder cannot be opened: Permission denied")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_names_are_text_whatever_the_bytes(tmp_path):
+    names = [b"caf\xe9.png", b"red\x1b[31m.png", b"back\\slash.png", "größe.png".encode()]
+    for number, name in enumerate(names):
+        picture(number).save(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+    source = folder_of(tmp_path)
+    assert sorted(source.names) == sorted(
+        ["caf\\xe9.png", "red\\x1b[31m.png", "back\\\\slash.png", "größe.png"]
+    )
+    values = dict(zip(source.names, source.images(range(4))[:, 0, 0, 0], strict=True))
+    assert values["caf\\xe9.png"] == 0 and values["red\\x1b[31m.png"] == 1
+    assert all(name.encode("utf-8") and name.isprintable() for name in source.names)
+
+
+def test_the_identity_tells_what_became_of_the_files(twenty):
+    before = folder_of(twenty).identity()
+    assert before.images[4].name == "04.png"
+    assert before.images[4].content.startswith(f"{(twenty / '04.png').stat().st_size}-")
+    assert not compare(before, folder_of(twenty).identity())
+    (twenty / "04.png").write_bytes(b"cut")
+    spoiled = compare(before, folder_of(twenty).identity())
+    assert spoiled.same_rows and spoiled.spoiled == ("04.png",)
+    (twenty / "03.png").unlink()
+    picture(3).save(twenty / "zz.png")
+    size = (twenty / "05.png").stat().st_size
+    picture(7).save(twenty / "05.png")
+    assert (twenty / "05.png").stat().st_size == size, "another picture of the same size"
+    changes = compare(before, folder_of(twenty).identity())
+    assert (changes.vanished, changes.added, changes.spoiled, changes.changed) == (
+        *(("03.png",), ("zz.png",), ("04.png",), ("05.png",)),
+    )
+    assert not changes.same_rows and "1 vanished (03.png)" in str(changes)

@@ -46,7 +46,7 @@ def test_an_unknown_spec_lists_the_forms_and_the_nearest(spec, meant):
     text = str(error.value)
     assert text.startswith(f"unknown images {spec!r}.") and meant in text
     assert ("Did you mean" in text) == ("Did you mean" in meant)
-    assert all(form in text for form in ('"folder:PATH"', '"tfds:NAME/SPLIT"', "[N, H, W, C]"))
+    assert all(form in text for form in ('"folder:PATH"', '"tfds:NAME/SPLIT"', "[n, h, w, c]"))
 
 
 def test_a_folder_without_its_prefix_is_recognised(tmp_path):
@@ -65,10 +65,11 @@ def test_other_types_are_refused(spec):
     [
         ({"image_size": 0}, ValueError, "image_size must be an int of at least 1, received 0"),
         ({"image_size": (32, 32)}, TypeError, r"image_size must be an int, received \(32, 32\)"),
-        ({"channels": 4}, ValueError, r"channels must be 1 \(grey\), 3 \(colour\).*received 4"),
-        ({"labels": "yes"}, ValueError, "labels must be 'auto', None or a sequence"),
-        ({"labels": True}, ValueError, "labels must be 'auto', None or a sequence"),
-        ({"max_bad_share": 5}, ValueError, "max_bad_share must be from 0 to 1, received 5"),
+        ({"channels": 4}, ValueError, r"channels must be 1 \(gray\), 3 \(color\).*received 4"),
+        ({"image_size": 100_000}, ValueError, "image_size must be at most 4096 pixels"),
+        ({"labels": "yes"}, ValueError, "labels must be 'auto', None, a sequence of integers, or"),
+        ({"labels": True}, ValueError, "labels must be 'auto', None, a sequence of integers, or"),
+        ({"max_bad_share": 5}, ValueError, "max_bad_share must be from 0 to 1; received 5"),
     ],
 )
 def test_options_are_checked(array, options, error, message):

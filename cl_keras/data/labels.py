@@ -1,0 +1,212 @@
+"""Labels: integers, one per image, from arrays, class folders, and tables."""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from cl_keras.data.printable import printable
+
+UNLABELED = -1
+"""The label of an image whose class is not known."""
+
+SPLITS = frozenset("train training val valid validation dev eval test testing".split())
+"""Names of folders that lie side by side and hold images of the same classes."""
+
+
+def as_labels(labels: Sequence[int] | np.ndarray, count: int, what: str) -> np.ndarray:
+    """Labels as an int64 array `[count]`.
+
+    Args:
+        labels: integers `[count]`, or `[count, 1]` as `keras.datasets` has them.
+        count: how many there must be.
+        what: what the labels belong to, for the message.
+
+    Raises:
+        ValueError: not integers, not one per image; the message says how to make them so.
+    """
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(
+            "labels must be integers, one per image; received "
+            f"{array.dtype} of shape {array.shape}. {_advice(array)}"
+        )
+    if len(array) != count:
+        raise ValueError(
+            f"labels must have one entry per image: received {len(array)} labels for {count} "
+            f"{what}."
+        )
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError("labels must fit into 64 bits (signed); number them by np.unique.")
+    return array.astype(np.int64)
+
+
+def _advice(array) -> str:
+    if array.dtype.kind in "USO" and array.ndim <= 2:
+        return "From names: numpy.unique(labels, return_inverse=True)[1]."
+    numeric = array.dtype.kind in "fiub"
+    if array.ndim == 2 and numeric and array.size and (array != 0).sum() == len(array):
+        return "One-hot labels: give labels.argmax(axis=1)."
+    if array.ndim == 1 and array.dtype.kind == "b":
+        return "From truth values: labels.astype('int64')."
+    if array.ndim == 1 and array.dtype.kind == "f" and np.array_equal(array, array.round()):
+        return "From whole numbers: labels.astype('int64')."
+    return "Give one class number per image."
+
+
+def renumber(
+    labels: np.ndarray, class_names: Sequence[str], wanted: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Labels in the numbering of another list of class names.
+
+    Args:
+        labels: int64 `[n]`, places in `class_names`; -1 stays.
+        class_names: what they stand for now.
+        wanted: the numbering to use. Classes that it lacks are numbered after it.
+
+    Returns:
+        (labels, class names).
+    """
+    names = list(wanted) + [name for name in class_names if name not in set(wanted)]
+    place = {name: number for number, name in enumerate(names)}
+    table = np.array([place[name] for name in class_names] + [UNLABELED], np.int64)
+    return table[labels], names
+
+
+def from_class_folders(
+    root: str | os.PathLike, names: Sequence[str]
+) -> tuple[np.ndarray | None, list[str] | None]:
+    """Labels from the folders of the first level, by name.
+
+    Where at least two folders hold more than half of the images, they are the classes; images
+    beside them are unlabeled, and a warning names them. In a folder called "train", "test" or the
+    like, the classes are numbered together with those of its siblings.
+
+    Args:
+        root: path of the folder.
+        names: paths of the images relative to it.
+
+    Returns:
+        (labels int64 `[n]`, class names), or (None, None) where there are no classes.
+    """
+    first = [name.partition("/")[0] if "/" in name else None for name in names]
+    classes = sorted({name for name in first if name is not None})
+    stray = [name for name, folder in zip(names, first, strict=True) if folder is None]
+    if len(classes) < 2:
+        return None, None
+    some = _some(list(map(repr, stray)))
+    if stray and 2 * len(stray) >= len(names):
+        warnings.warn(
+            f"{len(stray)} images lie beside the folders {_some(classes)} ({some}), so that these "
+            "are not taken as classes: no image has a label. Move the images into class folders, "
+            "or load with labels=None where the folders are not classes.",
+            stacklevel=4,
+        )
+        return None, None
+    if stray:
+        warnings.warn(
+            f"{len(stray)} images lie beside the class folders {_some(classes)} ({some}), and have "
+            "no label (-1). Move them into a class folder, or load with labels=None where the "
+            "folders are not classes.",
+            stacklevel=4,
+        )
+    classes = sorted({*classes, *_classes_of_siblings(root, classes)})
+    number = {name: label for label, name in enumerate(classes)}
+    return np.array([number.get(name, UNLABELED) for name in first], np.int64), classes
+
+
+def _some(names):
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _classes_of_siblings(root, classes) -> set[str]:
+    """Class folders of the other splits of the same data set, where it is one."""
+    root, found = Path(root).absolute(), set()
+    if root.name.lower() not in SPLITS:
+        return found
+    try:
+        for sibling in root.parent.iterdir():
+            if sibling.name.lower() in SPLITS and sibling != root and sibling.is_dir():
+                folders = {printable(f.name) for f in sibling.iterdir() if f.is_dir()}
+                folders = {name for name in folders if not name.startswith(".")}
+                found |= folders if folders & set(classes) else set()
+    except OSError:
+        pass  # a sibling that may not be read says nothing
+    return found
+
+
+def from_table(path: str | os.PathLike, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Labels from a table of files and classes; a file that is not in it is unlabeled (-1).
+
+    Args:
+        path: of a CSV file in UTF-8 whose first line is `file,label`; other columns do not count.
+            Files are named by their paths relative to the folder of images, or by their names
+            alone where these are unique.
+        names: paths of the images.
+
+    Returns:
+        (labels int64 `[n]`, class names in sorted order; whole numbers in that of the numbers).
+
+    Raises:
+        OSError: the table cannot be read.
+        ValueError: it has other columns, names a file twice with two labels, or a file that is
+            not there.
+    """
+    given = _read_table(path)
+    place = {name: index for index, name in enumerate(names)}
+    by_file: dict[str, int | None] = {}
+    for index, name in enumerate(names):
+        file = PurePosixPath(name).name
+        by_file[file] = None if file in by_file else index
+    classes = sorted(set(given.values()), key=_numbers_first)
+    number = {name: label for label, name in enumerate(classes)}
+    labels, unknown = np.full(len(names), UNLABELED, np.int64), []
+    for file, label in given.items():
+        index = place.get(file, by_file.get(file))
+        if index is None:
+            unknown.append(file)
+        else:
+            labels[index] = number[label]
+    if unknown:
+        raise ValueError(
+            f"{path} names {len(unknown)} files that are not among the {len(names)} images, or "
+            f"lie in several folders, such as {unknown[0]!r}. Name each by its path relative to "
+            f"the folder, such as {names[0]!r}."
+        )
+    return labels, classes
+
+
+def _read_table(path) -> dict[str, str]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        columns = rows.fieldnames or []
+        if not {"file", "label"} <= set(columns):
+            raise ValueError(
+                f"{path} must begin with the line 'file,label'; it begins with "
+                f"{','.join(map(str, columns))[:200]!r}."
+            )
+        given: dict[str, str] = {}
+        for row in rows:
+            name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
+            name = name.removeprefix("./").replace(os.sep, "/")
+            if not name or not label:
+                continue
+            if given.setdefault(name, label) != label:
+                raise ValueError(
+                    f"{path}, line {rows.line_num}: {name!r} has the labels {given[name]!r} and "
+                    f"{label!r}."
+                )
+    if not given:
+        raise ValueError(f"{path} holds no labels below the line 'file,label'.")
+    return given
+
+
+def _numbers_first(name: str):
+    return (0, int(name), name) if name.lstrip("-").isdigit() else (1, 0, name)

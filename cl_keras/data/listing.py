@@ -1,0 +1,106 @@
+"""Finding the image files below a folder."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from pathlib import PurePath
+
+from cl_keras.data.image_files import EXTENSIONS, BadImage
+from cl_keras.data.printable import printable
+from cl_keras.data.reading import attempt
+
+UNSUPPORTED = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx", ".jpm"), "JPEG 2000"),
+    **dict.fromkeys((".jxl",), "JPEG XL"),
+    **dict.fromkeys((".svg", ".svgz"), "SVG"),
+    **dict.fromkeys((".psd", ".psb"), "Photoshop"),
+    **dict.fromkeys((".exr",), "OpenEXR"),
+    **dict.fromkeys((".hdr",), "Radiance"),
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".ico", ".pcx", ".dds"), "uncommon"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "camera raw"),
+    **dict.fromkeys((".pef", ".srw"), "camera raw"),
+}
+"""Extensions of pictures that are not read, and what they are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What lies below a folder.
+
+    Attributes:
+        paths: of the image files, relative to the folder, with forward slashes, sorted.
+        skipped: (printable name, reason) of pictures in other formats and of closed folders.
+        others: count of each extension of all other visible files.
+    """
+
+    paths: list[str]
+    skipped: list[tuple[str, str]]
+    others: collections.Counter
+
+
+def find_images(root: str | os.PathLike) -> Listing:
+    """Lists the image files below a folder, by their extension; none is opened.
+
+    Hidden files and folders are passed over. Links to folders are followed, and each folder is
+    visited once, so a link that leads back up does no harm. A folder that may not be read is
+    skipped and named.
+
+    Args:
+        root: path of a folder.
+
+    Raises:
+        OSError: the folder itself cannot be read, or the system failed repeatedly.
+    """
+    listing, visited = Listing([], [], collections.Counter()), set()
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        path = os.path.join(root, folder)
+        try:
+            status = attempt(lambda path=path: os.stat(path), path)
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            entries = attempt(lambda path=path: _entries(path), path)
+        except BadImage as reason:
+            if not folder:
+                raise PermissionError(f"the folder {printable(path)} {reason}.") from reason
+            listing.skipped.append((printable(folder) + "/", f"folder {reason}"))
+            continue
+        for name, is_folder in entries:
+            below = f"{folder}/{name}" if folder else name
+            if is_folder:
+                folders.append(below)
+            else:
+                _sort_in(listing, below)
+    listing.paths.sort()
+    listing.skipped.sort()
+    return listing
+
+
+def _entries(path):
+    """(name, whether it is a folder) of all visible entries."""
+    with os.scandir(path) as found:
+        return [(e.name, _is_folder(e)) for e in found if not e.name.startswith(".")]
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into a folder that is closed
+        return False
+
+
+def _sort_in(listing, path):
+    extension = PurePath(path).suffix.lower()
+    if extension in EXTENSIONS:
+        listing.paths.append(path)
+        return
+    listing.others[printable(extension) or "no extension"] += 1
+    if kind := UNSUPPORTED.get(extension):
+        advice = "convert it to JPEG, PNG, TIFF or WebP"
+        listing.skipped.append((printable(path), f"{kind} ({extension}) is not read: {advice}"))

@@ -1,0 +1,96 @@
+"""Reading files of a system that may fail for a moment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cl_keras.data.image_files import BadImage
+
+PAUSES = (0.05, 0.2, 1.0, 3.0)  # seconds before each further attempt
+MAX_FILE_BYTES = 2**30  # of an image file
+
+OF_THE_FILE = frozenset(
+    getattr(errno, name)
+    for name in "ENOENT ENOTDIR EISDIR EACCES EPERM ELOOP ENAMETOOLONG ENXIO ENODEV".split()
+)
+"""What is wrong with one file, and will be at the next attempt. All else is of the system: too
+many open files, no memory, a disk or a server that does not answer."""
+
+Result = TypeVar("Result")
+
+
+def read_image_file(path: str | os.PathLike) -> bytes:
+    """The content of an image file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        BadImage: the file is missing, may not be read, is not a regular file, is empty, or holds
+            more than 1 GiB.
+        OSError: the system failed, at each of five attempts within 4 seconds; it names the file.
+    """
+    return attempt(lambda: _read(path), path)
+
+
+def attempt(action: Callable[[], Result], path: str | os.PathLike) -> Result:
+    """Does something with a file, and tries again where it was the system that failed.
+
+    Args:
+        action: what to do; it is called up to five times.
+        path: of the file, for the message.
+
+    Raises:
+        BadImage: the file is missing or may not be read.
+        OSError: the system failed each time; it names the file.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno is None:  # raised by a decoder, and no failure of the system
+                raise
+            if error.errno in OF_THE_FILE:
+                raise BadImage(f"cannot be opened: {error.strerror or error}") from error
+            if pause is None:
+                what = f"{error.strerror}, after {len(PAUSES) + 1} attempts"
+                raise OSError(error.errno, what, os.fspath(path)) from error
+        time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def check_regular(status: os.stat_result) -> None:
+    """Refuses what is not a file with something in it.
+
+    Raises:
+        BadImage: with the reason.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImage("not a regular file")
+    if status.st_size == 0:
+        raise BadImage("empty file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise BadImage(f"{status.st_size} bytes are more than {MAX_FILE_BYTES}")
+
+
+def open_descriptor(path: str | os.PathLike) -> int:
+    """Opens a file for reading; a pipe does not block."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+
+
+def _read(path):
+    descriptor = open_descriptor(path)
+    try:
+        status = os.fstat(descriptor)
+        check_regular(status)
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
