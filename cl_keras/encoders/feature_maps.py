@@ -21,11 +21,7 @@ class FeatureMaps:
     """
 
     def __init__(self, encoder: keras.Model, at: tuple[str, ...] | None = None):
-        maps = {
-            layer.name: layer.output
-            for layer in encoder.layers
-            if isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
-        }
+        maps = _maps(encoder)
         names = [list(maps)[-1]] if at is None else [_last_with(name, maps, encoder) for name in at]
         # In a list, so that Keras does not see a layer in it.
         self._models = [keras.Model(encoder.input, [*map(maps.get, names), encoder.output])]
@@ -47,6 +43,24 @@ class FeatureMaps:
 def feature_map(encoder: keras.Model, at: tuple[str, ...] | str | None = None) -> FeatureMaps:
     """`FeatureMaps` of an encoder; `at` may be a single name."""
     return FeatureMaps(encoder, (at,) if isinstance(at, str) else at)
+
+
+def _maps(encoder):
+    """Every map `[b, h, w, c]` of an encoder by the name of its layer, the pooled one last."""
+    own = [layer for layer in encoder.layers if not isinstance(layer, keras.Model)]
+    maps = {layer.name: layer.output for layer in own if _is_map(layer.output)}
+    pooled = {
+        "pooled": layer.input for layer in own if _is_map(layer.input) and _is_vector(layer.output)
+    }
+    return maps | pooled
+
+
+def _is_map(tensor):
+    return isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 4
+
+
+def _is_vector(tensor):
+    return isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 2
 
 
 def _last_with(name, maps, encoder):
