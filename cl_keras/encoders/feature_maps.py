@@ -49,10 +49,8 @@ def _maps(encoder):
     """Every map `[b, h, w, c]` of an encoder by the name of its layer, the pooled one last."""
     own = [layer for layer in encoder.layers if not isinstance(layer, keras.Model)]
     maps = {layer.name: layer.output for layer in own if _is_map(layer.output)}
-    pooled = {
-        "pooled": layer.input for layer in own if _is_map(layer.input) and _is_vector(layer.output)
-    }
-    return maps | pooled
+    pooled = [layer.input for layer in own if _is_map(layer.input) and _is_vector(layer.output)]
+    return maps | ({"pooled": pooled[-1]} if pooled else {})
 
 
 def _is_map(tensor):
