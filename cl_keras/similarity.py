@@ -1,5 +1,7 @@
 """Cosine similarity: the scores of the whole library."""
 
+import numbers
+
 import tensorflow as tf
 
 EPSILON = 1e-12
@@ -12,17 +14,17 @@ def at_least_float32(x):
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def normalise(x):
+def normalize(x):
     """Vectors of unit length along the last axis, in float32 or float64."""
     return tf.math.l2_normalize(at_least_float32(x), axis=-1, epsilon=EPSILON)
 
 
 def random_unit_rows(seed):
-    """An initialiser of rows of random directions and unit length, a pure function of its seed."""
+    """An initializer of rows of random directions and unit length, a pure function of its seed."""
 
     def rows(shape, dtype):
         drawn = tf.random.stateless_normal(shape, [seed, 0], dtype=dtype, alg="philox")
-        return tf.cast(normalise(drawn), dtype)
+        return tf.cast(normalize(drawn), dtype)
 
     return rows
 
@@ -37,4 +39,18 @@ def cosine(a, b):
     Returns:
         `[..., n, m]`, in float32 or float64.
     """
-    return tf.matmul(normalise(a), normalise(b), transpose_b=True)
+    return tf.matmul(normalize(a), normalize(b), transpose_b=True)
+
+
+def check_temperature(temperature) -> float:
+    """The temperature as a float.
+
+    Raises:
+        ValueError: if it is not a number above 0.
+    """
+    if isinstance(temperature, numbers.Real) and temperature > 0:
+        return float(temperature)
+    raise ValueError(
+        f"temperature must be a number above 0; received {temperature!r}. "
+        "Usual values lie between 0.05 and 1: 0.1 (SimCLR on ImageNet), 0.2 or 0.5 (small images)."
+    )

@@ -116,8 +116,7 @@ def in_batch(cl, size, local):
         own = [tf.identity(view) for view in views]
         with tf.GradientTape() as tape:
             tape.watch(own)
-            targets, scores = cl.negatives.in_batch(*own)
-            loss = tf.reduce_sum(cl.losses.softmax_over_candidates(targets, scores, 0.2))
+            loss = tf.reduce_sum(cl.losses.nt_xent(*own, temperature=0.2).losses)
         return tf.reduce_sum(tape.gradient(loss, own)[0])
 
     return step
@@ -134,8 +133,7 @@ def queue(cl, size, local):
         query = tf.identity(start)
         with tf.GradientTape() as tape:
             tape.watch(query)
-            scores = keys.scores(query)
-            loss = tf.reduce_sum(tf.reduce_logsumexp(scores / 0.2, axis=1))
+            loss = tf.reduce_sum(cl.losses.info_nce(query, query, keys, temperature=0.2).losses)
         slope = tape.gradient(loss, query)
         keys.push(query)
         return tf.reduce_sum(slope)
@@ -155,7 +153,7 @@ def bank(cl, size, local):
         index = tf.range(local, dtype=tf.int64) + tf.cast(cl.distribute.first_row(local), tf.int64)
         with tf.GradientTape() as tape:
             tape.watch(query)
-            _, scores = rows.against_drawn([query], index, 4096, seed=0, step=0)
+            scores = rows.against_drawn([query], index, 4096, seed=0, step=0)
             loss = tf.reduce_sum(tf.reduce_logsumexp(scores / 0.07, axis=1))
         slope = tape.gradient(loss, query)
         rows.update(index, query, 0.5)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cl_keras import distribute
 from cl_keras.clustering.k_means import spherical_k_means
-from cl_keras.similarity import normalise, random_unit_rows
+from cl_keras.similarity import normalize, random_unit_rows
 
 UNKNOWN = -1
 """Cluster of an image that had no embedding when the clusters were made."""
@@ -90,7 +90,7 @@ class ClusterMemory(keras.layers.Layer):
         """
         index = distribute.gather(index)
         for bank, rows in zip(self.banks, embeddings, strict=True):
-            rows = distribute.gather(tf.cast(normalise(rows), bank.dtype))
+            rows = distribute.gather(tf.cast(normalize(rows), bank.dtype))
             distribute.write_rows(bank, index, rows)
 
     def is_empty(self):

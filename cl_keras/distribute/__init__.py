@@ -7,6 +7,7 @@ from cl_keras.distribute.global_batch import (
     max_over_replicas,
     micro_batch,
     num_replicas,
+    read_rows,
     sum_over_replicas,
     write_rows,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "micro_batch",
     "num_replicas",
     "num_workers",
+    "read_rows",
     "strategy",
     "sum_over_replicas",
     "worker",

@@ -88,6 +88,19 @@ def max_over_replicas(values):
     return tf.reduce_max(gather(values[tf.newaxis]), axis=0)
 
 
+def read_rows(variable, index):
+    """Rows of a Keras variable, `[..., d]`.
+
+    `tf.gather` of a variable that is written in place reads, which is to copy, all of it first.
+
+    Args:
+        variable: `keras.Variable` `[n, d]`.
+        index: int `[...]` in 0..n-1. On a CPU another is an error; a GPU gives zeros for it.
+    """
+    own = variable.value
+    return tf.raw_ops.ResourceGather(resource=own.handle, indices=index, dtype=own.dtype)
+
+
 def write_rows(variable, index, rows):
     """Writes rows of a Keras variable in place, the same on every replica.
 

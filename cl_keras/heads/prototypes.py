@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from cl_keras.similarity import normalise, random_unit_rows
+from cl_keras.similarity import normalize, random_unit_rows
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -45,7 +45,7 @@ class Prototypes(keras.layers.Layer):
 
     def normalise_rows(self):
         """Gives every row unit length again."""
-        self.rows.assign(normalise(self.rows.value))
+        self.rows.assign(normalize(self.rows.value))
 
     def call(self, vectors, step=None, training=False):
         """Cosines of projections to the prototypes, `[n, K]`, in float32 or float64.
@@ -56,8 +56,8 @@ class Prototypes(keras.layers.Layer):
             training: the rows are of unit length, and get a gradient that may change it;
                 otherwise they are taken as if they were.
         """
-        vectors = normalise(vectors)
-        rows = self.rows.value if training else normalise(self.rows.value)
+        vectors = normalize(vectors)
+        rows = self.rows.value if training else normalize(self.rows.value)
         if step is not None and self.frozen_steps:
             frozen = tf.cast(step, tf.int64) < self.frozen_steps
             rows = tf.where(frozen, tf.stop_gradient(rows), rows)

@@ -1,64 +1,124 @@
-"""InfoNCE: a softmax over candidates, of which one is right.
+"""InfoNCE: a softmax over candidates, of which one is the positive.
 
     L(q) = -log( exp(s(q, k+)/τ) / (exp(s(q, k+)/τ) + Σ_i exp(s(q, k_i)/τ)) )
 
 van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding";
 with cosines and both views of a batch it is the NT-Xent of Chen et al. 2020 (SimCLR).
+
+Where the scores are many, `nt_xent`, `info_nce_in_batch`, `info_nce` against a queue, and
+`softmax_over_bank` go through them tile by tile and keep none; see `losses.tiles`.
 """
 
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.losses.panels import log_sum_exp_of_others
+from cl_keras.losses.queries import Queries, from_log_sum_exp, softmax_over_candidates
+from cl_keras.losses.tiles import (
+    by_tiles,
+    log_sum_exp_over_keys,
+    log_sum_exp_over_table,
+    rows_of,
+)
 from cl_keras.negatives.in_batch import in_batch
-from cl_keras.similarity import at_least_float32, cosine
+from cl_keras.similarity import check_temperature, cosine, normalize
 
 
-def check_temperature(temperature) -> float:
-    """The temperature as a float.
+def nt_xent(view0, view1, *, temperature: float = 0.1) -> Queries:
+    """NT-Xent, the loss of SimCLR: each view is to find the other view of its image.
 
-    Raises:
-        ValueError: if it is not a number above 0.
-    """
-    if isinstance(temperature, (int, float)) and temperature > 0:
-        return float(temperature)
-    raise ValueError(
-        f"temperature must be a number above 0; received {temperature!r}. "
-        "Usual values lie between 0.05 and 1: 0.1 (SimCLR on ImageNet), 0.2 or 0.5 (small images)."
-    )
+    The candidates are all 2B views of the global batch but the query itself. The loss of SimCLR is
+    the mean of `losses`; in a replica context, the mean over all replicas.
 
-
-def softmax_over_candidates(targets, scores, temperature):
-    """InfoNCE of each query, from its scores.
+    NOTE: the official TensorFlow code adds the means of the two directions, which is twice the mean
+    of the paper (equation 1 and algorithm 1), which this is.
 
     Args:
-        targets: int `[n]`, the candidate that is the positive.
-        scores: `[n, m]` similarities; `-inf` leaves a candidate out.
+        view0: `[b, d]`, one view of each image of this replica; need not be normalized.
+        view1: `[b, d]`, the other view.
         temperature: τ, above 0.
 
     Returns:
-        `[n]` losses in nats, float32 (float64 if the scores are). Equal scores give
-        `log(number of candidates)`.
+        `Queries` `[2b]`, those of view0 first.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
-    logits = at_least_float32(scores) / check_temperature(temperature)
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    temperature = check_temperature(temperature)
+    queries = 2 * rows_of(view0)
+    if not by_tiles(queries, queries * distribute.num_replicas(), temperature):
+        return softmax_over_candidates(*in_batch(view0, view1), temperature)
+    view0, view1 = normalize(view0), normalize(view1)
+    positive = tf.reduce_sum(view0 * view1, axis=1) / temperature
+    if distribute.num_replicas() == 1:
+        negatives = _others_on_this_replica(view0, view1, temperature)
+    else:
+        negatives = _others_on_all_replicas(view0, view1, temperature)
+    return from_log_sum_exp(tf.tile(positive, [2]), negatives)
 
 
-def info_nce(query, positive, negatives, *, temperature=0.07, similarity=cosine):
+def _others_on_this_replica(view0, view1, temperature):
+    pairs = tf.reshape(tf.stack([view0, view1], axis=1), [-1, view0.shape[1]])
+    found = log_sum_exp_of_others(pairs, temperature)
+    # From view after view of each image to all views0, then all views1.
+    return type(found)(*(tf.concat([each[0::2], each[1::2]], axis=0) for each in found))
+
+
+def _others_on_all_replicas(view0, view1, temperature):
+    queries = tf.concat([view0, view1], axis=0) / temperature
+    keys = tf.concat([distribute.gather(view0), distribute.gather(view1)], axis=0)
+    own = _own_rows(view0)
+    both = tf.stack([own, tf.shape(keys)[0] // 2 + own], axis=1)  # an image's two views
+    return log_sum_exp_over_keys(queries, keys, tf.tile(both, [2, 1]))
+
+
+def info_nce_in_batch(query, key, *, temperature: float) -> Queries:
+    """InfoNCE of each query against the keys of the global batch, of which one is its own.
+
+    Args:
+        query: `[b, d]` of this replica; need not be normalized.
+        key: `[b, d]`, the positive of each; the keys of all replicas are the candidates, and
+            gradient flows to them.
+        temperature: τ, above 0.
+
+    Returns:
+        `Queries` `[b]`.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
+    """
+    temperature = check_temperature(temperature)
+    queries, own = rows_of(query), _own_rows(query)
+    if not by_tiles(queries, queries * distribute.num_replicas(), temperature):
+        return softmax_over_candidates(own, cosine(query, distribute.gather(key)), temperature)
+    query, key = normalize(query) / temperature, normalize(key)
+    negatives = log_sum_exp_over_keys(query, distribute.gather(key), own[:, None])
+    return from_log_sum_exp(tf.reduce_sum(query * key, axis=1), negatives)
+
+
+def info_nce(
+    query, positive, negatives, *, temperature: float = 0.07, similarity=cosine
+) -> Queries:
     """InfoNCE of each query against its positive and many negatives.
 
     Args:
-        query: `[n, d]`.
+        query: `[n, d]`; need not be normalized.
         positive: `[n, d]`, one for each query.
-        negatives: `[m, d]`, shared by all queries, or `[n, m, d]`, each query's own.
+        negatives: a `KeyQueue`, whose keys get no gradient; or `[m, d]`, shared by all queries; or
+            `[n, m, d]`, each query's own.
         temperature: τ, above 0.
-        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`.
+        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`; a queue
+            takes the cosine.
 
     Returns:
-        `[n]` losses in nats.
+        `Queries` `[n]`.
 
     Raises:
         ValueError: if the temperature is not above 0, or `negatives` has another rank.
     """
+    temperature = check_temperature(temperature)
+    if hasattr(negatives, "rows"):
+        return _info_nce_against_table(query, positive, negatives, temperature)
     query, positive, negatives = map(tf.convert_to_tensor, (query, positive, negatives))
     if negatives.shape.rank not in (2, 3):
         raise ValueError(
@@ -71,11 +131,25 @@ def info_nce(query, positive, negatives, *, temperature=0.07, similarity=cosine)
         to_negatives = similarity(query, negatives)
     else:
         to_negatives = similarity(each, negatives)[:, 0]
+    return _first_of(to_positive, to_negatives, temperature)
+
+
+def _info_nce_against_table(query, positive, table, temperature):
+    query, positive = normalize(query), normalize(positive)
+    to_positive = tf.reduce_sum(query * positive, axis=1)
+    if by_tiles(rows_of(query), table.size, temperature):
+        negatives = log_sum_exp_over_table(query / temperature, table, None)
+        return from_log_sum_exp(to_positive / temperature, negatives)
+    to_negatives = _to_all_rows(query, table)
+    return _first_of(to_positive[:, None], to_negatives, temperature)
+
+
+def _first_of(to_positive, to_negatives, temperature):
     scores = tf.concat([to_positive, to_negatives], axis=1)
     return softmax_over_candidates(tf.zeros_like(scores[:, 0], tf.int32), scores, temperature)
 
 
-def nce(query, positive, negative, *, temperature=0.07, similarity=cosine):
+def nce(query, positive, negative, *, temperature: float = 0.07, similarity=cosine) -> Queries:
     """NCE with one noise term: each query against its positive and one negative.
 
         L(q) = -log( exp(s(q, k+)/τ) / (exp(s(q, k+)/τ) + exp(s(q, k-)/τ)) )
@@ -88,26 +162,46 @@ def nce(query, positive, negative, *, temperature=0.07, similarity=cosine):
         similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`.
 
     Returns:
-        `[n]` losses in nats.
+        `Queries` `[n]`.
     """
     negative = tf.convert_to_tensor(negative)[:, None, :]
     return info_nce(query, positive, negative, temperature=temperature, similarity=similarity)
 
 
-def nt_xent(view0, view1, *, temperature=0.1):
-    """NT-Xent, the loss of SimCLR: the mean of InfoNCE over the 2B views of a batch.
+def softmax_over_bank(query, index, bank, *, temperature: float) -> Queries:
+    """The non-parametric softmax: each query is to find the row of its own image in a bank.
 
-    NOTE: the official TensorFlow code adds the means of the two directions, which is twice this,
-    the mean of the paper (equation 1 and algorithm 1).
+        L(v) = -log( exp(v·f_i/τ) / Σ_j exp(v·f_j/τ) )
+
+    Wu et al. 2018 (InstDisc), equation 2. This costs O(N) time; the rows get no gradient.
 
     Args:
-        view0: `[b, d]`, one view of each image; need not be normalised.
-        view1: `[b, d]`, the other view.
+        query: `[n, d]`; need not be normalized.
+        index: int `[n]`, the image of each query.
+        bank: a `MemoryBank` of N images.
         temperature: τ, above 0.
 
     Returns:
-        A scalar in nats. In a replica context: this replica's share, which the strategy sums.
+        `Queries` `[n]`.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
-    targets, scores = in_batch(view0, view1)
-    losses = softmax_over_candidates(targets, scores, temperature)
-    return tf.reduce_mean(losses) / distribute.num_replicas()
+    temperature, query = check_temperature(temperature), normalize(query)
+    if not by_tiles(rows_of(query), bank.size, temperature):
+        return softmax_over_candidates(index, _to_all_rows(query, bank), temperature)
+    query, index = query / temperature, tf.cast(index, tf.int32)
+    others = log_sum_exp_over_table(query, bank, index[:, None])
+    own = tf.cast(bank.rows(index), query.dtype)
+    return from_log_sum_exp(tf.reduce_sum(query * own, axis=1), others)
+
+
+def _to_all_rows(query, table):
+    """Cosines of unit vectors with all rows of a table, `[n, size]`."""
+    return tf.matmul(query, tf.cast(table.all_rows(), query.dtype), transpose_b=True)
+
+
+def _own_rows(local):
+    """Rows of the global batch that this replica's rows are, int32 `[b]`."""
+    count = tf.shape(local)[0]
+    return distribute.first_row(count) + tf.range(count)

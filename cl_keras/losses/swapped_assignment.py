@@ -8,8 +8,7 @@ Learning of Visual Features by Contrasting Cluster Assignments" (SwAV), equation
 
 import tensorflow as tf
 
-from cl_keras.losses.info_nce import check_temperature
-from cl_keras.similarity import at_least_float32
+from cl_keras.similarity import at_least_float32, check_temperature
 
 
 def softmax_over_codes(codes, scores, temperature):

@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.clustering import ClusterMemory, Recluster
+from cl_keras.losses import softmax_over_candidates
 from cl_keras.similarity import cosine
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import info_nce
+from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views import multi_crop
 
@@ -114,7 +115,8 @@ class DeepCluster(ContrastiveModel):
         targets = tf.reshape(tf.tile(clusters, [1, len(z)]), [-1])
         scores = tf.reshape(scores, [-1, scores.shape[-1]])
         kept = batch.get("index"), z[:STORED_VIEWS]
-        return info_nce(targets, scores, self.temperature).keep(kept)
+        found = softmax_over_candidates(targets, scores, self.temperature)
+        return mean_over(found).keep(kept)
 
     def after_step(self, kept):
         self.memory.remember(*kept)

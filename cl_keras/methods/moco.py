@@ -3,10 +3,11 @@
 import keras
 
 from cl_keras import heads
+from cl_keras.losses import info_nce
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import info_nce
+from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import MOCO_V1_VIEWS, Recipe, ShareOfImages, small_recipe
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
@@ -101,7 +102,8 @@ class MoCo(ContrastiveModel):
         view0, view1 = batch["views"]
         query = self.head(self.encoder(view0, training=training), training=training)
         key = self.momentum_encoder(view1, step=self.step.value, training=training)
-        return info_nce(*self.queue.against(query, key), self.temperature).keep(key)
+        found = info_nce(query, key, self.queue, temperature=self.temperature)
+        return mean_over(found).keep(key)
 
     def after_step(self, kept):
         self.queue.push(kept)

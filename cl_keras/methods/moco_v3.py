@@ -1,14 +1,12 @@
 """MoCo v3: a momentum encoder without a queue."""
 
 import keras
-import tensorflow as tf
 
-from cl_keras import distribute
 from cl_keras.heads import projection
+from cl_keras.losses import info_nce_in_batch
 from cl_keras.negatives import MomentumEncoder
-from cl_keras.similarity import cosine
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import info_nce
+from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import AllSteps, Recipe, small_recipe
 
 
@@ -90,14 +88,11 @@ class MoCoV3(ContrastiveModel):
     def objective(self, batch, training):
         views, step = batch["views"], self.step.value
         # One view at a time, as the authors: each has the batch statistics of its own.
-        queries = [self._query(view, training) for view in views]
-        keys = [self.momentum_encoder(view, step=step, training=training) for view in views]
-        key0, key1 = (distribute.gather(key) for key in keys)
-        local = tf.shape(queries[0])[0]
-        own = distribute.first_row(local) + tf.range(local)
-        first = info_nce(own, cosine(queries[0], key1), self.temperature)
-        second = info_nce(own, cosine(queries[1], key0), self.temperature)
-        return 2.0 * self.temperature * (first + second)
+        query0, query1 = (self._query(view, training) for view in views)
+        key0, key1 = (self.momentum_encoder(view, step=step, training=training) for view in views)
+        first = info_nce_in_batch(query0, key1, temperature=self.temperature)
+        second = info_nce_in_batch(query1, key0, temperature=self.temperature)
+        return 2.0 * self.temperature * (mean_over(first) + mean_over(second))
 
     def _query(self, view, training):
         features = self.head(self.encoder(view, training=training), training=training)

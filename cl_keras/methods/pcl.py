@@ -7,11 +7,12 @@ import tensorflow as tf
 from cl_keras import heads
 from cl_keras.clustering import PrototypeClusters, Recluster
 from cl_keras.data import Batches
+from cl_keras.losses import info_nce, softmax_over_candidates
 from cl_keras.negatives import KeyQueue, MomentumEncoder
-from cl_keras.similarity import cosine, normalise
+from cl_keras.similarity import cosine, normalize
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import info_nce
+from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import (
     MOCO_V1_VIEWS,
     Each,
@@ -148,7 +149,7 @@ class PCL(ContrastiveModel):
         view0, view1 = batch["views"]
         query = self.head(self.encoder(view0, training=training), training=training)
         key = self.momentum_encoder(view1, step=self.step.value, training=training)
-        to_queue = info_nce(*self.queue.against(query, key), self.temperature)
+        to_queue = mean_over(info_nce(query, key, self.queue, temperature=self.temperature))
         to_prototypes = [
             self._proto_nce(clusters, query, batch.get("index"), training)
             for clusters in self.clusters
@@ -165,7 +166,7 @@ class PCL(ContrastiveModel):
         else:  # an image that was not clustered belongs to the nearest prototype
             own = tf.argmax(tf.stop_gradient(scores), axis=1, output_type=tf.int32)
         if clusters.num_clusters <= self.num_negative_prototypes:
-            return info_nce(own, scores, 1.0)
+            return mean_over(softmax_over_candidates(own, scores, 1.0))
         key = [self.seed, tf.cast(self.step.value, tf.int64)]
         drawn = tf.random.stateless_uniform(
             [self.num_negative_prototypes], key, 0, clusters.num_clusters, tf.int32, alg="philox"
@@ -173,7 +174,8 @@ class PCL(ContrastiveModel):
         to_own = tf.gather(scores, tf.maximum(own, 0), axis=1, batch_dims=1)[:, None]
         others = tf.gather(scores, drawn, axis=1)
         others = tf.where(drawn == own[:, None], scores.dtype.as_numpy_dtype("-inf"), others)
-        return info_nce(tf.minimum(own, 0), tf.concat([to_own, others], axis=1), 1.0)
+        scores = tf.concat([to_own, others], axis=1)
+        return mean_over(softmax_over_candidates(tf.minimum(own, 0), scores, 1.0))
 
     def after_step(self, kept):
         self.queue.push(kept)
@@ -184,7 +186,7 @@ class PCL(ContrastiveModel):
             return
         if isinstance(batches, Batches):  # all images, also those of a remainder
             batches = batches.source.batches(batches.batch_size, shuffle=False)
-        encode = tf.function(lambda x: normalise(self.momentum_encoder(x)), autograph=False)
+        encode = tf.function(lambda x: normalize(self.momentum_encoder(x)), autograph=False)
         found = {}
         for element in batches:
             vectors = encode(element["image"]).numpy()

@@ -3,9 +3,9 @@
 import keras
 
 from cl_keras import heads
-from cl_keras.negatives import in_batch
+from cl_keras.losses import nt_xent
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import info_nce
+from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import Recipe, small_recipe
 
 HEADS = {"v1": heads.simclr_v1, "v2": heads.simclr_v2}
@@ -64,7 +64,7 @@ class SimCLR(ContrastiveModel):
 
     def objective(self, batch, training):
         view0, view1 = self.encode_views(batch["views"], training)
-        return info_nce(*in_batch(view0, view1), self.temperature)
+        return mean_over(nt_xent(view0, view1, temperature=self.temperature))
 
     def get_config(self):
         head = keras.saving.serialize_keras_object(self.head)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.similarity import cosine, normalise, random_unit_rows
+from cl_keras.similarity import normalize, random_unit_rows
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -37,29 +37,21 @@ class KeyQueue(keras.layers.Layer):
         )
         self.built = True
 
-    def scores(self, queries):
-        """Cosines of `[b, dim]` queries with all keys, `[b, size]`."""
-        keys = self.keys.value  # of unit length already
-        return tf.matmul(tf.cast(normalise(queries), keys.dtype), keys, transpose_b=True)
+    def rows(self, index):
+        """The keys at int `[t]`, `[t, dim]`, without a copy of all the others."""
+        return distribute.read_rows(self.keys, index)
 
-    def against(self, queries, positives):
-        """Each query against its positive, and against all keys.
-
-        Returns:
-            targets: int32 `[b]`, 0.
-            scores: `[b, 1 + size]` cosines, the positive in column 0.
-        """
-        positive = cosine(queries[:, None, :], positives[:, None, :])[:, 0]
-        scores = tf.concat([positive, self.scores(queries)], axis=1)
-        return tf.zeros_like(scores[:, 0], tf.int32), scores
+    def all_rows(self):
+        """All keys, `[size, dim]`."""
+        return self.keys.value
 
     def push(self, keys):
         """Puts keys in the place of the oldest.
 
         Args:
-            keys: `[b, dim]` of this replica; they are normalised.
+            keys: `[b, dim]` of this replica; they are normalized.
         """
-        keys = distribute.gather(tf.cast(normalise(keys), self.keys.dtype))
+        keys = distribute.gather(tf.cast(normalize(keys), self.keys.dtype))
         count = tf.shape(keys, tf.int64)[0]
         begin = self.pointer.value + tf.maximum(count - self.size, 0)
         kept = keys[-self.size :]  # of more keys than there is room for, the newest

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.similarity import normalise, random_unit_rows
+from cl_keras.similarity import normalize, random_unit_rows
 
 _PARALLEL = 8  # images whose rows are read at once
 _BANK = 0x62616E6B  # set into the key of every draw, apart from the views of the same seed
@@ -57,9 +57,11 @@ class MemoryBank(keras.layers.Layer):
             index: int `[...]` in 0..size-1. On a CPU another is an error; a GPU gives zeros for it,
                 so `checked` comes first where the index is not this class's own.
         """
-        # `tf.gather` would read, and so copy, all of a `MirroredVariable` first.
-        bank = self.bank.value
-        return tf.raw_ops.ResourceGather(resource=bank.handle, indices=index, dtype=bank.dtype)
+        return distribute.read_rows(self.bank, index)
+
+    def all_rows(self):
+        """All rows, `[size, dim]`."""
+        return self.bank.value
 
     def checked(self, index):
         """The index as int64, after a check that it lies within the bank.
@@ -116,7 +118,7 @@ class MemoryBank(keras.layers.Layer):
 
     # Scores.
 
-    def against_drawn(self, queries, index, count, *, seed, step):
+    def against_drawn(self, queries, index, count, *, seed, step, own_drawn=True):
         """Each query against its own image, and against images drawn for it.
 
         Several queries of one image share what is drawn. On a CPU the rows of one image at a time
@@ -124,15 +126,17 @@ class MemoryBank(keras.layers.Layer):
         0.54 GB for 256 images, 4,096 drawn, and 128 wide.
 
         Args:
-            queries: list of `[b, dim]`, of the same b images; they are normalised.
+            queries: list of `[b, dim]`, of the same b images; they are normalized.
             index: int64 `[b]`, checked.
-            count: K, number of images drawn for each; one of them may be the query's own.
+            count: K, number of images drawn for each.
             seed: of the draw.
             step: of the draw.
+            own_drawn: whether the query's own image counts where it is among those drawn, as noise
+                demands; otherwise it has `-inf` there.
 
         Returns:
-            targets: int32 `[n]`, n = b times the number of queries: 0.
-            scores: `[n, 1 + K]` cosines, the query's own image in column 0.
+            `[n, 1 + K]` cosines, n = b times the number of queries, the query's own image in
+            column 0.
         """
         local = tf.shape(index)[0]
         drawn = self.draw(count, seed, step, local, distribute.batch_row(local))
@@ -140,23 +144,10 @@ class MemoryBank(keras.layers.Layer):
         units = tf.stack([self._unit(query) for query in queries], axis=1)  # [b, q, dim]
         products = self._products_at_once if self._on_gpu() else self._products_one_by_one
         scores = products(units, slots)  # [b, q, 1 + K]
-        scores = tf.concat(tf.unstack(scores, len(queries), axis=1), axis=0)
-        return tf.zeros_like(scores[:, 0], tf.int32), scores
-
-    def against_all(self, queries, index):
-        """Each query against every image; this costs O(size).
-
-        Args:
-            queries: list of `[b, dim]`, of the same b images; they are normalised.
-            index: int64 `[b]`, checked.
-
-        Returns:
-            targets: int64 `[n]`, n = b times the number of queries: the query's own image.
-            scores: `[n, size]` cosines.
-        """
-        units = self._unit(tf.concat(queries, axis=0))
-        scores = tf.matmul(units, self.bank.value, transpose_b=True)
-        return tf.tile(index, [len(queries)]), scores
+        if not own_drawn:
+            is_own = tf.pad(drawn, [[0, 0], [1, 0]], constant_values=-1) == slots[:, :1]
+            scores = tf.where(is_own[:, None], scores.dtype.as_numpy_dtype("-inf"), scores)
+        return tf.concat(tf.unstack(scores, len(queries), axis=1), axis=0)
 
     def _products_at_once(self, units, slots):
         """`[b, q, dim]` with the rows at `[b, m]`: `[b, q, m]`."""
@@ -192,20 +183,20 @@ class MemoryBank(keras.layers.Layer):
         return bool(tf.config.list_logical_devices("GPU"))
 
     def _unit(self, vectors):
-        return tf.cast(normalise(vectors), self.bank.dtype)
+        return tf.cast(normalize(vectors), self.bank.dtype)
 
     # Writing.
 
     def update(self, index, vectors, momentum):
         """Moves the rows of a batch towards its embeddings.
 
-            bank[i] ← normalise(m·bank[i] + (1 - m)·f)
+            bank[i] ← normalize(m·bank[i] + (1 - m)·f)
 
         Where an image occurs more than once in the global batch, its last embedding counts.
 
         Args:
             index: int64 `[b]` of this replica, checked.
-            vectors: `[b, dim]`, f; they are normalised.
+            vectors: `[b, dim]`, f; they are normalized.
             momentum: m, in [0, 1].
         """
         index = distribute.gather(index)

@@ -2,21 +2,27 @@
 
 import tensorflow as tf
 
-from cl_keras.losses import softmax_over_candidates
-from cl_keras.losses.noise_contrastive import RunningPartition
+from cl_keras.losses import (
+    Queries,
+    noise_contrastive,
+    softmax_over_bank,
+    softmax_over_candidates,
+)
 from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
+from cl_keras.negatives.partition import RunningPartition
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import Objective, hits_of
+from cl_keras.training.objective import mean_over
 
-LOSSES = ("nce", "softmax")
+LOSSES = ("nce", "info_nce", "softmax")
 
 
 class BankModel(ContrastiveModel):
     """Every image is a class of its own, whose vector is its row of a memory bank.
 
     A subclass writes `queries`. The loss is NCE against images drawn for each (`loss="nce"`;
-    `losses.noise_contrastive`), or a softmax over the whole bank (`loss="softmax"`). With
+    `losses.noise_contrastive`), a softmax over the image's own row and those drawn
+    (`loss="info_nce"`), or a softmax over the whole bank (`loss="softmax"`). With
     `gradient_accumulation`, the first batch of NCE, which has no Z of earlier ones, takes that of
     each part.
 
@@ -33,8 +39,8 @@ class BankModel(ContrastiveModel):
         encoder: a `keras.Model` from images to vectors.
         views: what makes the views of a batch of images.
         num_images: N, rows of the bank.
-        num_negatives: K, drawn for each image with replacement; for `"nce"` alone.
-        loss: `"nce"` or `"softmax"`.
+        num_negatives: K, drawn for each image with replacement; not for `"softmax"`.
+        loss: `"nce"`, `"info_nce"` or `"softmax"`.
         temperature: τ.
         bank_momentum: m, in [0, 1).
         output_dim: d, width of the bank.
@@ -64,7 +70,7 @@ class BankModel(ContrastiveModel):
         self.bank = MemoryBank(num_images, output_dim, seed=seed)
         self.bank_momentum = check_momentum(bank_momentum)
         self.num_negatives = num_negatives
-        self.partition = None
+        self.loss_name, self.partition = loss, None
         if loss == "nce":
             self.partition = RunningPartition(num_images, temperature=temperature)
 
@@ -78,20 +84,37 @@ class BankModel(ContrastiveModel):
     def objective(self, batch, training):
         index = self.bank.checked(batch.get("index"))
         queries = self.queries(batch["views"], training)
-        kept = {"index": index, "vectors": queries[-1]}
-        if self.partition is None:
-            targets, scores = self.bank.against_all(queries, index)
-            each = softmax_over_candidates(targets, scores, self.temperature)
-        else:
-            seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
-            targets, scores = self.bank.against_drawn(
-                queries, index, self.num_negatives, seed=seed, step=step
-            )
-            each = self.partition.losses_of(scores)
-            kept["partitions"] = self.partition.estimates(scores)
-        means = [tf.reduce_mean(losses) for losses in tf.split(each, len(queries))]
-        loss = sum(w * mean for w, mean in zip(self.query_weights, means, strict=True))
-        return Objective(loss, hits_of(targets, scores)).keep(kept)
+        outcome, estimates = getattr(self, f"_{self.loss_name}")(queries, index, training)
+        terms = [tf.split(each, len(queries)) for each in outcome[:2]]
+        terms = [mean_over(Queries(*each)) for each in zip(*terms, strict=True)]
+        weighted = [w * term for w, term in zip(self.query_weights, terms, strict=True)]
+        kept = {"index": index, "vectors": queries[-1], "partitions": estimates}
+        return sum(weighted[1:], start=weighted[0]).keep(kept)
+
+    def _softmax(self, queries, index, training):
+        queries, index = tf.concat(queries, axis=0), tf.tile(index, [len(queries)])
+        return softmax_over_bank(queries, index, self.bank, temperature=self.temperature), None
+
+    def _info_nce(self, queries, index, training):
+        scores = self._against_drawn(queries, index, training, own_drawn=False)
+        first = tf.zeros_like(scores[:, 0], tf.int32)
+        return softmax_over_candidates(first, scores, self.temperature), None
+
+    def _nce(self, queries, index, training):
+        scores = self._against_drawn(queries, index, training, own_drawn=True)
+        outcome = noise_contrastive(
+            scores,
+            self.partition.log_z_for(scores),
+            temperature=self.temperature,
+            num_images=self.bank.size,
+        )
+        return outcome, self.partition.estimates(scores)
+
+    def _against_drawn(self, queries, index, training, own_drawn):
+        seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
+        return self.bank.against_drawn(
+            queries, index, self.num_negatives, seed=seed, step=step, own_drawn=own_drawn
+        )
 
     def after_step(self, kept):
         self.bank.update(kept["index"], kept["vectors"], self.bank_momentum)
@@ -107,7 +130,7 @@ class BankModel(ContrastiveModel):
             **super().get_config(),
             "num_images": self.bank.size,
             "num_negatives": self.num_negatives,
-            "loss": "softmax" if self.partition is None else "nce",
+            "loss": self.loss_name,
             "bank_momentum": self.bank_momentum,
             "output_dim": self.bank.dim,
         }

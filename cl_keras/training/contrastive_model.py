@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from cl_keras.losses.info_nce import check_temperature
+from cl_keras.similarity import check_temperature
 from cl_keras.training.pretext_model import PretextModel
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.similarity import at_least_float32
+from cl_keras.losses import Queries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,18 +43,12 @@ def _without_gradient(rows):
     return None if rows is None else tf.stop_gradient(rows)
 
 
-def info_nce(targets, scores, temperature):
-    """InfoNCE, the mean over the queries that have an answer.
-
-    Args:
-        targets: int `[n]`, the right candidate of each query, -1 for a query without one.
-        scores: `[n, m]` similarities; `-inf` leaves a candidate out.
-        temperature: τ, a number, or one for each candidate `[m]`.
-    """
-    targets, known = tf.maximum(targets, 0), targets >= 0
-    logits = at_least_float32(scores) / temperature
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-    return Objective(mean_of(each, known), hits_of(targets, scores, known))
+def mean_over(queries: Queries) -> Objective:
+    """The mean loss over the queries that count, on all replicas together, and their hits."""
+    losses, hits, counts = queries
+    loss = tf.reduce_mean(losses) if counts is None else mean_of(losses, counts)
+    counts = tf.ones_like(hits) if counts is None else counts
+    return Objective(loss, tf.cast(tf.stack([hits, counts], axis=1), tf.float32))
 
 
 def mean_of(values, counts):

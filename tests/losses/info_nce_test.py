@@ -24,6 +24,10 @@ def gradient_of(function, x, step=1e-6):
     return result
 
 
+def mean_nt_xent(view0, view1, temperature):
+    return tf.reduce_mean(losses.nt_xent(view0, view1, temperature=temperature).losses)
+
+
 def nt_xent_by_loops(view0, view1, temperature):
     z = np.concatenate([view0, view1])
     count = len(z)
@@ -39,12 +43,14 @@ def nt_xent_by_loops(view0, view1, temperature):
 def test_info_nce_is_its_formula(random, shared):
     query, positive = random.normal(size=[2, 5, 3])
     negatives = random.normal(size=[7, 3] if shared else [5, 7, 3])
-    expected = []
+    expected, found = [], []
     for i in range(5):
         own = negatives if shared else negatives[i]
         scores = [cosine(query[i], positive[i])] + [cosine(query[i], n) for n in own]
+        found.append(np.argmax(scores) == 0)
         expected.append(softmax_loss(np.array(scores) / 0.3, 0))
-    received = losses.info_nce(query, positive, negatives, temperature=0.3)
+    received, hits, _ = losses.info_nce(query, positive, negatives, temperature=0.3)
+    np.testing.assert_array_equal(hits, found)
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
 
 
@@ -54,7 +60,7 @@ def test_nce_is_its_formula(random):
         softmax_loss(np.array([cosine(q, p), cosine(q, n)]) / 0.2, 0)
         for q, p, n in zip(query, positive, negative, strict=True)
     ]
-    received = losses.nce(query, positive, negative, temperature=0.2)
+    received = losses.nce(query, positive, negative, temperature=0.2).losses
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
 
 
@@ -69,13 +75,15 @@ def test_any_similarity_may_take_the_place_of_the_cosine(random):
     for q, p in zip(query, positive, strict=True):
         scores = [-np.sum((q - p) ** 2)] + [-np.sum((q - n) ** 2) for n in negatives]
         expected.append(softmax_loss(np.array(scores), 0))
-    received = losses.info_nce(query, positive, negatives, temperature=1.0, similarity=closeness)
+    received = losses.info_nce(
+        query, positive, negatives, temperature=1.0, similarity=closeness
+    ).losses
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
 
 
 def test_nt_xent_is_the_mean_over_all_views(random):
     view0, view1 = random.normal(size=[2, 6, 4])
-    received = losses.nt_xent(view0, view1, temperature=0.5)
+    received = mean_nt_xent(view0, view1, temperature=0.5)
     np.testing.assert_allclose(received, nt_xent_by_loops(view0, view1, 0.5), rtol=0, atol=1e-10)
 
 
@@ -97,7 +105,7 @@ def test_the_gradient_of_nt_xent_is_that_of_its_formula(random):
     views = tf.constant(views)
     with tf.GradientTape() as tape:
         tape.watch(views)
-        loss = losses.nt_xent(views[0], views[1], temperature=tau)
+        loss = mean_nt_xent(views[0], views[1], temperature=tau)
     received = tf.reshape(tape.gradient(loss, views), [count, 4])
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
     by_differences = gradient_of(lambda v: nt_xent_by_loops(v[0], v[1], tau), views.numpy())
@@ -106,7 +114,9 @@ def test_the_gradient_of_nt_xent_is_that_of_its_formula(random):
 
 @pytest.mark.parametrize("candidates", [2, 10, 1000])
 def test_equal_scores_cost_the_logarithm_of_their_number(candidates):
-    loss = losses.softmax_over_candidates([0, 1], tf.zeros([2, candidates], tf.float64), 0.07)
+    loss = losses.softmax_over_candidates(
+        [0, 1], tf.zeros([2, candidates], tf.float64), 0.07
+    ).losses
     np.testing.assert_allclose(loss, np.log(candidates), rtol=0, atol=1e-12)
 
 
@@ -114,14 +124,14 @@ def test_a_candidate_at_minus_infinity_counts_for_nothing():
     scores = tf.constant([[0.0, -np.inf, 0.0, -np.inf]], tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(scores)
-        loss = losses.softmax_over_candidates([2], scores, 0.1)
+        loss = losses.softmax_over_candidates([2], scores, 0.1).losses
     np.testing.assert_allclose(loss, [np.log(2)], atol=1e-12)
     np.testing.assert_allclose(tape.gradient(loss, scores), [[5, 0, -5, 0]], atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_scores_give_a_float32_loss(dtype):
-    loss = losses.softmax_over_candidates([0], tf.cast([[1.0, -1.0, 0.5]], dtype), 0.01)
+    loss = losses.softmax_over_candidates([0], tf.cast([[1.0, -1.0, 0.5]], dtype), 0.01).losses
     assert loss.dtype == tf.float32
     np.testing.assert_allclose(loss, [np.log1p(np.exp(-50.0))], atol=1e-6)
 
@@ -130,7 +140,7 @@ def test_a_zero_vector_stays_finite_in_value_and_gradient():
     views = tf.zeros([2, 3, 4])
     with tf.GradientTape() as tape:
         tape.watch(views)
-        loss = losses.nt_xent(views[0], views[1], temperature=0.1)
+        loss = mean_nt_xent(views[0], views[1], temperature=0.1)
     np.testing.assert_allclose(loss, np.log(5), atol=1e-6)
     assert np.all(np.isfinite(tape.gradient(loss, views)))
 

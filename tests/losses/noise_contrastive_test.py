@@ -4,11 +4,11 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.losses.noise_contrastive import (
+from cl_keras.losses.noise_contrastive import noise_contrastive
+from cl_keras.negatives.partition import (
     RunningPartition,
     log_partitions,
     mean_log_partition,
-    noise_contrastive,
 )
 
 N, K, TAU = 50, 7, 0.3
@@ -28,13 +28,19 @@ def nce_by_hand(scores, z, tau, num_images):
     return np.array(losses)
 
 
+def losses_with(partition, scores):
+    log_z = partition.log_z_for(scores)
+    return noise_contrastive(scores, log_z, temperature=TAU, num_images=N).losses
+
+
 @pytest.fixture
 def scores(random):
     return random.uniform(-1, 1, [5, 1 + K])
 
 
 def test_the_value_is_the_papers(scores):
-    received = noise_contrastive(scores, np.log(80.0), temperature=TAU, num_images=N)
+    received, hits, _ = noise_contrastive(scores, np.log(80.0), temperature=TAU, num_images=N)
+    np.testing.assert_array_equal(hits, scores.argmax(axis=1) == 0)
     np.testing.assert_allclose(received, nce_by_hand(scores, 80.0, TAU, N), rtol=0, atol=1e-10)
 
 
@@ -43,7 +49,7 @@ def test_the_gradient_is_the_papers(scores):
     tensor = tf.constant(scores)
     with tf.GradientTape() as tape:
         tape.watch(tensor)
-        loss = noise_contrastive(tensor, np.log(80.0), temperature=TAU, num_images=N)
+        loss = noise_contrastive(tensor, np.log(80.0), temperature=TAU, num_images=N).losses
     probability = np.exp(scores / TAU) / 80.0
     h = probability / (probability + K / N)
     h[:, 0] -= 1
@@ -53,7 +59,8 @@ def test_the_gradient_is_the_papers(scores):
 def test_equal_scores_have_a_closed_form():
     """P = 1/N makes h = 1/(1 + K), whatever the scores, the temperature and N."""
     scores = tf.fill([3, 1 + K], tf.constant(0.4, tf.float64))
-    received = noise_contrastive(scores, np.log(N) + 0.4 / TAU, temperature=TAU, num_images=N)
+    log_z = np.log(N) + 0.4 / TAU
+    received = noise_contrastive(scores, log_z, temperature=TAU, num_images=N).losses
     expected = np.log(1 + K) - K * np.log(K / (1 + K))
     np.testing.assert_allclose(received, [expected] * 3, rtol=0, atol=1e-10)
 
@@ -66,7 +73,7 @@ def test_a_low_temperature_overflows_nowhere(random, tau):
     with tf.GradientTape() as tape:
         tape.watch(tensor)
         log_z = mean_log_partition(log_partitions(tensor, temperature=tau, num_images=1_280_000))
-        loss = noise_contrastive(tensor, log_z, temperature=tau, num_images=1_280_000)
+        loss = noise_contrastive(tensor, log_z, temperature=tau, num_images=1_280_000).losses
     noise = scores[:, 1:].astype(np.float64) / tau
     log_z = np.log(1_280_000 / 6) + np.logaddexp.reduce(noise.ravel())
     odds = scores.astype(np.float64) / tau - log_z - np.log(3 / 1_280_000)
@@ -78,7 +85,7 @@ def test_a_low_temperature_overflows_nowhere(random, tau):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_lifted(scores, dtype):
     halves = tf.cast(scores, dtype)
-    received = noise_contrastive(halves, np.log(80.0), temperature=TAU, num_images=N)
+    received = noise_contrastive(halves, np.log(80.0), temperature=TAU, num_images=N).losses
     assert received.dtype == tf.float32
     expected = nce_by_hand(tf.cast(halves, tf.float64).numpy(), 80.0, TAU, N)
     np.testing.assert_allclose(received, expected, rtol=1e-5)
@@ -110,14 +117,14 @@ def test_z_runs_as_an_average_that_the_first_batch_sets(random, float64):
         z = new if z is None else 0.9 * z + 0.1 * new
         np.testing.assert_allclose(np.exp(partition.log_z), z, rtol=1e-12)
     assert int(partition.batches) == 5
-    received = partition.losses_of(tf.constant(batches[0]))
+    received = losses_with(partition, tf.constant(batches[0]))
     np.testing.assert_allclose(received, nce_by_hand(batches[0], z, TAU, N), rtol=0, atol=1e-10)
 
 
 def test_before_training_a_batch_has_its_own_z_and_leaves_nothing(scores, float64):
     partition = RunningPartition(N, temperature=TAU)
     z = N * np.exp(scores[:, 1:] / TAU).mean()
-    received = partition.losses_of(tf.constant(scores))
+    received = losses_with(partition, tf.constant(scores))
     np.testing.assert_allclose(received, nce_by_hand(scores, z, TAU, N), rtol=0, atol=1e-10)
     assert int(partition.batches) == 0 and float(partition.log_z) == 0
 
@@ -131,7 +138,7 @@ def test_two_replicas_share_the_z_of_the_global_batch(random, float64, mirrored)
     def step():
         local = tf.gather(tf.constant(batch), distribute.first_row(3) + tf.range(3))
         partition.update(partition.estimates(local))
-        return partition.losses_of(local)
+        return losses_with(partition, local)
 
     losses = tf.concat(mirrored.run(step).values, axis=0)
     z = N * np.exp(batch[:, 1:] / TAU).mean()

@@ -101,7 +101,7 @@ def test_a_step_touches_its_rows_alone():
     @tf.function
     def step():
         index, query = tf.constant([5, 7], tf.int64), tf.ones([2, 4])
-        _, scores = bank.against_drawn([query], index, 16, seed=0, step=0)
+        scores = bank.against_drawn([query], index, 16, seed=0, step=0)
         bank.update(index, query, 0.5)
         return scores
 
@@ -153,15 +153,22 @@ def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count
     rows = bank.bank.numpy()
     constants = [tf.constant(query) for query in queries], tf.constant(index)
 
-    targets, scores = bank.against_drawn(*constants, 6, seed=2, step=3)
+    scores = bank.against_drawn(*constants, 6, seed=2, step=3)
     slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
     expected = [[unit(query[i]) @ rows[slots[i]].T for i in range(5)] for query in queries]
-    np.testing.assert_array_equal(targets, np.zeros(5 * count))
     np.testing.assert_allclose(scores, np.concatenate(expected), rtol=0, atol=1e-12)
 
-    targets, scores = bank.against_all(*constants)
-    np.testing.assert_array_equal(targets, np.tile(index, count))
-    np.testing.assert_allclose(scores, unit(np.concatenate(queries)) @ rows.T, rtol=0, atol=1e-12)
+
+def test_a_query_that_is_drawn_for_itself_can_be_left_out(random, float64):
+    bank, index = MemoryBank(5, 4), tf.constant([4, 0, 2])
+    queries = [tf.constant(random.normal(size=[3, 4])) for _ in range(2)]
+    drawn = bank.draw(20, 2, 3, rows=3).numpy()
+    is_own = np.tile(drawn == index.numpy()[:, None], [2, 1])
+    assert is_own.any(axis=1).all()
+    every = bank.against_drawn(queries, index, 20, seed=2, step=3).numpy()
+    others = bank.against_drawn(queries, index, 20, seed=2, step=3, own_drawn=False).numpy()
+    np.testing.assert_array_equal(others[:, 0], every[:, 0])
+    np.testing.assert_array_equal(others[:, 1:], np.where(is_own, -np.inf, every[:, 1:]))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -173,7 +180,7 @@ def test_scores_have_the_gradient_of_a_cosine(random, float64, monkeypatch, gpu)
     index = tf.constant([4, 0, 29, 4, 11])
     with tf.GradientTape() as tape:
         tape.watch(query)
-        _, scores = bank.against_drawn([query], index, 6, seed=2, step=3)
+        scores = bank.against_drawn([query], index, 6, seed=2, step=3)
         total = tf.reduce_sum(scores * weight)
     slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
     c = np.einsum("bk,bkd->bd", weight, bank.bank.numpy()[slots])
@@ -186,7 +193,7 @@ def test_two_replicas_score_as_one(random, float64, mirrored):
     query, index = random.normal(size=[6, 4]), np.arange(6)
     with mirrored.scope():
         bank = MemoryBank(30, 4)
-    _, expected = MemoryBank(30, 4).against_drawn(
+    expected = MemoryBank(30, 4).against_drawn(
         [tf.constant(query)], tf.constant(index), 5, seed=0, step=0
     )
 
@@ -194,7 +201,7 @@ def test_two_replicas_score_as_one(random, float64, mirrored):
     def score():
         rows = distribute.first_row(3) + tf.range(3)
         local = tf.gather(tf.constant(query), rows), tf.gather(tf.constant(index), rows)
-        return bank.against_drawn([local[0]], local[1], 5, seed=0, step=0)[1]
+        return bank.against_drawn([local[0]], local[1], 5, seed=0, step=0)
 
     received = tf.concat(mirrored.run(score).values, axis=0)
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from cl_keras.training.objective import Objective, hits_of, info_nce
+from cl_keras.losses import Queries, softmax_over_candidates
+from cl_keras.training.objective import Objective, hits_of, mean_over
 
 
 def test_a_sum_of_terms_adds_losses_and_joins_hits():
@@ -26,10 +27,10 @@ def test_what_is_kept_gets_no_gradient():
     assert tape.gradient(total, x) is None
 
 
-def test_info_nce_is_the_mean_over_the_queries_with_an_answer(random):
+def test_a_mean_is_one_over_the_queries_with_an_answer(random):
     scores = random.uniform(-1, 1, [5, 4])
     targets = np.array([2, -1, 0, 3, -1], "int32")
-    objective = info_nce(tf.constant(targets), tf.constant(scores), 0.3)
+    objective = mean_over(softmax_over_candidates(targets, tf.constant(scores), 0.3))
     known = targets >= 0
     logits = scores[known] / 0.3
     each = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3), targets[known]]
@@ -43,3 +44,9 @@ def test_info_nce_is_the_mean_over_the_queries_with_an_answer(random):
 def test_hits_of_soft_targets_look_for_the_most_probable():
     hits = hits_of(tf.constant([[0.1, 0.9], [0.6, 0.4]]), tf.constant([[0.0, 1.0], [0.0, 1.0]]))
     np.testing.assert_array_equal(hits, [[1, 1], [0, 1]])
+
+
+def test_where_nothing_is_said_every_query_counts():
+    objective = mean_over(Queries(tf.constant([1.0, 2.0, 6.0]), tf.constant([True, False, True])))
+    assert float(objective.loss) == 3.0
+    np.testing.assert_array_equal(objective.hits, [[1, 1], [0, 1], [1, 1]])

@@ -1,0 +1,136 @@
+"""The partition function Z of the softmax over all images, estimated from a sample of them."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.similarity import at_least_float32, check_temperature
+
+
+def log_partitions(scores, *, temperature, num_images):
+    """What the noise of each query tells of log Z: `Z = N · mean_noise(exp(s/τ))`.
+
+    NOTE: the authors' code takes the mean over the query's own image too. Once that is learned,
+    its exp(1/τ) would outweigh the sum of some thousand others; Z is a sum over all images, of
+    which the noise is a fair sample, and the own image is not.
+
+    Args:
+        scores: `[n, 1 + K]`, the query's own image, and K drawn from the noise.
+        temperature: τ, above 0.
+        num_images: N.
+
+    Returns:
+        `[n]`, float32 (float64 if the scores are), without gradient.
+    """
+    scores = tf.stop_gradient(at_least_float32(scores))
+    each = tf.reduce_logsumexp(scores[:, 1:] / check_temperature(temperature), axis=1)
+    return each + math.log(num_images / num_noise(scores))
+
+
+def mean_log_partition(estimates):
+    """log of the mean Z of the global batch.
+
+    Args:
+        estimates: `[n]` of this replica, what `log_partitions` gave.
+
+    Returns:
+        A scalar, the same on every replica.
+    """
+    count = tf.cast(tf.size(estimates), estimates.dtype) * distribute.num_replicas()
+    total = tf.reduce_logsumexp(distribute.gather(tf.reduce_logsumexp(estimates)[None]))
+    return total - tf.math.log(count)
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class RunningPartition(keras.layers.Layer):
+    """The running average of Z, which every query of a method shares: `Z ← ρ·Z + (1 - ρ)·Z_batch`.
+
+    The first batch sets it, and is measured by its own; every other by that of the batches before.
+    `log_z` is saved with the model.
+
+    NOTE: the authors' code takes Z from the first batch and keeps it, which hangs a whole run on
+    one batch of an untrained network.
+
+    Args:
+        num_images: N.
+        temperature: τ, above 0.
+        decay: ρ, in [0, 1).
+
+    Raises:
+        ValueError: for a decay out of range, or a temperature not above 0.
+    """
+
+    def __init__(self, num_images, *, temperature, decay=0.99, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie in [0, 1); received {decay!r}.")
+        self.num_images, self.decay = num_images, decay
+        self.temperature = check_temperature(temperature)
+        state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
+        self.log_z = self.add_weight(
+            name="log_z",
+            shape=[],
+            dtype="float64" if self.variable_dtype == "float64" else "float32",
+            initializer="zeros",
+            **state,
+        )
+        self.batches = self.add_weight(
+            name="batches", shape=[], dtype="int64", initializer="zeros", **state
+        )
+        self.built = True
+
+    def estimates(self, scores):
+        """`log_partitions` of a batch, `[n]`, for `update`."""
+        return log_partitions(scores, temperature=self.temperature, num_images=self.num_images)
+
+    def update(self, estimates):
+        """Takes a training batch into the average; once a step, after the loss.
+
+        Args:
+            estimates: `[n]` of this replica, what `estimates` gave.
+        """
+        new = self._mean(estimates)
+        old = self.log_z.value
+        # log(ρ·Z + (1 - ρ)·Z_batch), the greater of the two taken out
+        top = tf.maximum(old, new)
+        mean = self.decay * tf.exp(old - top) + (1.0 - self.decay) * tf.exp(new - top)
+        averaged = top + tf.math.log(mean)
+        self.log_z.assign(tf.where(self.batches.value == 0, new, averaged))
+        self.batches.assign_add(1)
+
+    def log_z_for(self, scores):
+        """log Z to measure a batch by, a scalar; before any training, the one of the batch.
+
+        Args:
+            scores: `[n, 1 + K]` of this replica.
+        """
+        of_batch = self._mean(self.estimates(scores))
+        return tf.where(self.batches.value == 0, of_batch, self.log_z.value)
+
+    def _mean(self, estimates):
+        return tf.cast(mean_log_partition(estimates), self.log_z.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_images": self.num_images,
+            "temperature": self.temperature,
+            "decay": self.decay,
+        }
+
+
+def num_noise(scores) -> int:
+    """K of `[n, 1 + K]` scores.
+
+    Raises:
+        ValueError: for scores of another rank, or without noise.
+    """
+    count = (scores.shape[-1] or 1) - 1
+    if scores.shape.rank != 2 or count < 1:
+        raise ValueError(
+            "scores must be [n, 1 + K], the query's own image and K ≥ 1 drawn from noise; "
+            f"received shape {tuple(scores.shape)}."
+        )
+    return count
