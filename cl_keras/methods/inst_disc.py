@@ -19,7 +19,7 @@ class InstDisc(BankModel):
 
     The loss is `-log P(i|v)`, over the whole bank (`loss="softmax"`, for small data sets), or its
     estimate from K images drawn for each query (`loss="nce"`); see `losses.noise_contrastive`.
-    After the step, `f_i ← normalise(m·f_i + (1 - m)·v)`.
+    After the step, `f_i ← normalize(m·f_i + (1 - m)·v)`.
 
     Each image must come with its index, its place in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.

@@ -21,7 +21,7 @@ class PIRL(BankModel):
 
     `L_NCE` is that of `losses.noise_contrastive` (`loss="nce"`), or a softmax over the whole bank
     (`loss="softmax"`, for small data sets). After the step the image alone moves the bank,
-    `m_I ← normalise(m·m_I + (1 - m)·f(v_I))`.
+    `m_I ← normalize(m·m_I + (1 - m)·f(v_I))`.
 
     The encoder sees the images and the patches as two batches, since their sizes differ.
 

@@ -10,7 +10,7 @@ from tests.complex_step import gradients
 from tests.tiny import IMAGE_SIZE, VIEWS, tiny_encoder
 
 ONE_VIEW = inst_disc(IMAGE_SIZE, channels=1)
-LOSSES = pytest.mark.parametrize("loss", ["nce", "softmax"])
+LOSSES = pytest.mark.parametrize("loss", ["nce", "info_nce", "softmax"])
 
 
 def tiny_inst_disc(optimizer=None, encoder=tiny_encoder, **options):
@@ -102,6 +102,10 @@ def test_five_steps_are_the_paper_in_numpy(random, float64, loss):
         def objective(*p, index=index, slots=slots, z=z, embed=embed, bank=before):
             if loss == "softmax":
                 return softmax(embed(*p) @ bank.T, index, tau)
+            if loss == "info_nce":  # the own image does not count where it was drawn again
+                count = np.concatenate([np.ones([4, 1]), slots[:, 1:] != index[:, None]], axis=1)
+                each = np.exp(np.einsum("bd,bkd->bk", embed(*p), bank[slots]) / tau) * count
+                return -np.log(each[:, 0] / each.sum(axis=1)).mean()
             return nce(np.einsum("bd,bkd->bk", embed(*p), bank[slots]), z, tau, 12)
 
         losses.append(objective(*parameters))
@@ -181,7 +185,7 @@ def test_an_order_that_tells_the_image_by_its_age_is_warned_of(images, caplog, m
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"loss": "info_nce"}, "must be one of .*received 'info_nce'"),
+        ({"loss": "hinge"}, "must be one of .*received 'hinge'"),
         ({"bank_momentum": 1.0}, r"bank_momentum must lie in \[0, 1\)"),
         ({"num_images": 0}, "size=0"),
         ({"temperature": 0}, "temperature must be a number above 0"),
