@@ -185,7 +185,7 @@ class PCL(ContrastiveModel):
         if epoch < self.warmup_epochs:
             return
         if isinstance(batches, Batches):  # all images, also those of a remainder
-            batches = batches.source.batches(batches.batch_size, shuffle=False)
+            batches = batches.in_order()
         encode = tf.function(lambda x: normalize(self.momentum_encoder(x)), autograph=False)
         found = {}
         for element in batches:

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.data import Batches
+from cl_keras.data import Batches, image_batches
+from cl_keras.data.image_batches import count_steps
 from cl_keras.encoders import as_encoder
 from cl_keras.spelling import did_you_mean
 from cl_keras.training import checks, gradients, inputs, resuming
@@ -382,8 +383,8 @@ class PretextModel(keras.Model):
         checks.check_fit_arguments(self, kwargs)
         x = self._image_batches(x, batch_size, shuffle=shuffle)
         self.check_data(x)
-        own = self.method_callbacks(x.take(steps_per_epoch) if steps_per_epoch else x)
-        steps = int(steps_per_epoch or x.cardinality())
+        steps = count_steps(x, steps_per_epoch)
+        own = self.method_callbacks(x.take(steps) if x.cardinality() != steps > 0 else x)
         resuming.check_position(initial_batch, steps, self.steps_per_execution)
         if isinstance(x, Batches) or initial_batch:
             steps_per_epoch = steps
@@ -436,7 +437,7 @@ class PretextModel(keras.Model):
 
     def _image_batches(self, x, batch_size, *, shuffle):
         """Any form of images as a dataset of batches, checked."""
-        batches = inputs.image_batches(x, batch_size, seed=self.seed, shuffle=shuffle)
+        batches = image_batches(x, batch_size, seed=self.seed, shuffle=shuffle, drop_remainder=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
         checks.check_batches(batches, self.encoder, replicas, self.gradient_accumulation)
         return batches
