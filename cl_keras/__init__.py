@@ -1,6 +1,8 @@
 """Contrastive learning for Keras: train an encoder on images without labels, then serve it."""
 
 import importlib.util
+import pathlib
+import sys
 
 if importlib.util.find_spec("tensorflow") is None:
     raise ImportError(
@@ -10,26 +12,29 @@ if importlib.util.find_spec("tensorflow") is None:
         '  pip install "cl-keras[tensorflow]"  the plain package of your platform'
     )
 
-from cl_keras import (
-    clustering,
-    data,
-    distribute,
-    encoders,
-    evaluation,
-    export,
-    heads,
-    losses,
-    methods,
-    negatives,
-    optimizers,
-    report,
-    runs,
-    training,
-    views,
-    zoo,
-)
-from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
 from cl_keras.version import __version__
+
+if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
+    # The command line imports what a command needs, so that its help need not wait for TensorFlow.
+    from cl_keras import (
+        clustering,
+        data,
+        distribute,
+        encoders,
+        evaluation,
+        export,
+        heads,
+        losses,
+        methods,
+        negatives,
+        optimizers,
+        report,
+        runs,
+        training,
+        views,
+        zoo,
+    )
+    from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
 
 __all__ = [
     "PCL",

@@ -1,22 +1,15 @@
-"""Shows the whole of it on the bundled images: about three minutes on two CPU cores.
+"""Shows the whole way on the bundled images."""
 
-  cl-keras demo --run=runs/demo
+import io
 
-Trains SimCLR without labels, measures it beside its baselines, exports the encoder, serves one
-image from the export, and writes a report. Once trained, the same command only measures again.
-"""
+import numpy as np
+import tensorflow as tf
+from PIL import Image
 
-from absl import flags as absl_flags
-
+from cl_keras import data, evaluation, export
+from cl_keras.cli import evaluate, pretrain
+from cl_keras.recipes import build
 from cl_keras.recipes.config import Config, Execution
-
-
-def define_flags(flags):
-    """Declares the flags of the command."""
-    absl_flags.DEFINE_string("run", "runs/demo", "Folder of the run.", flag_values=flags)
-    absl_flags.DEFINE_integer(
-        "seed", 0, "Seed of the weights, the order of the images, and the views.", flag_values=flags
-    )
 
 
 def demo_config(seed: int) -> Config:
@@ -29,31 +22,19 @@ def demo_config(seed: int) -> Config:
     )
 
 
-def main(flags):
+def main(options):
     """Trains, measures, exports, serves."""
-    from cl_keras import data
-    from cl_keras.cli import evaluate, training
-    from cl_keras.recipes import build
-
     train_source = data.load("fashion_mnist_mini")
     test_source = data.load("fashion_mnist_mini/test")
-    config = build.resolve(demo_config(flags.seed), len(train_source), train_source.image_shape)
+    config = build.resolve(demo_config(options.seed), len(train_source), train_source.image_shape)
     print(f"Training on {len(train_source)} images of clothes, without their labels.")
-    run = training.train(config, Execution(run=flags.run), train_source)
+    run = pretrain.train(config, Execution(run=options.run), train_source)
     print("\nMeasuring, with the baselines beside it.")
     evaluate.evaluate(run, train_source, test_source)
     _export_and_serve(run, train_source, test_source)
 
 
 def _export_and_serve(run, train_source, test_source):
-    import io
-
-    import numpy as np
-    import tensorflow as tf
-    from PIL import Image
-
-    from cl_keras import evaluation, export
-
     encoder = run.load_encoder()
     found = evaluation.features(encoder, train_source, progress=False)
     head = evaluation.fit_linear_head(found.vectors, found.labels)

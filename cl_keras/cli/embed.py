@@ -1,36 +1,14 @@
-"""Writes the features of images to a file, with their names.
-
-  cl-keras embed --run=runs/photos --data=folder:photos --out=photos.npz
-
-A .npz file holds `embedding` [N, D], `index` [N], and `name` [N] where the images have names and
-`label` [N] where they have labels; a .parquet file the same as columns. Files that cannot be read
-are left out and counted.
-"""
+"""Writes the features of images to a file, with their names."""
 
 import pathlib
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
-from absl import flags as absl_flags
 
 from cl_keras import data, evaluation
 from cl_keras.cli import trained
 from cl_keras.files import replacing
-
-
-def define_flags(flags):
-    """Declares the flags of the command."""
-    own = {"flag_values": flags}
-    trained.define_flags(flags)
-    absl_flags.DEFINE_string("data", None, "Required. The images, as for pretrain.", **own)
-    absl_flags.DEFINE_string("out", None, "Required. A new file, .npz or .parquet.", **own)
-    absl_flags.DEFINE_integer("batch_size", 256, "Images at a time.", lower_bound=1, **own)
-    absl_flags.DEFINE_float(
-        "max_bad_share", 0.05, "Share of unreadable files above which to stop.", **own
-    )
-    for name in ("data", "out"):
-        absl_flags.mark_flag_as_required(name, flag_values=flags)
 
 
 def main(flags):

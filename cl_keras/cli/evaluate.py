@@ -1,22 +1,10 @@
-"""Measures an encoder beside its baselines, and writes the report of a run.
-
-  cl-keras evaluate --run=runs/photos --test_data=folder:labeled_photos
-  cl-keras evaluate --zoo=NAME --data=folder:train --test_data=folder:test
-
-With labels: k-NN and a linear classifier on clean images, k-NN on perturbed ones (cropped, flipped,
-brighter or darker), and how often a perturbed image finds its original; without labels the last.
-Beside the learned encoder stand raw pixels, whitened PCA and the encoder before training. The
-linear classifier is also fitted to 10 % and to 1 % of the labels. The numbers go to
-evaluation.json, the page to report.html, in the run folder; for an encoder of the zoo or a file,
-the numbers alone, to --out.
-"""
+"""Measures an encoder beside its baselines, and writes the report of a run."""
 
 import json
 import pathlib
 
 import keras
 import numpy as np
-from absl import flags as absl_flags
 
 from cl_keras import data, evaluation, report
 from cl_keras.cli import trained
@@ -39,21 +27,6 @@ NOTES = [
     "k-NN votes over the clean training images. The linear measures fit a classifier to frozen "
     "features; few labels are means over 5 draws.",
 ]
-
-
-def define_flags(flags):
-    """Declares the flags of the command."""
-    trained.define_flags(flags)
-    absl_flags.DEFINE_string(
-        "data", None, "Images of the bank; default: those of the run.", flag_values=flags
-    )
-    absl_flags.DEFINE_string("train_data", None, "The same as --data.", flag_values=flags)
-    absl_flags.DEFINE_string(
-        "test_data", None, "Images to classify; default: --test_data of the run.", flag_values=flags
-    )
-    absl_flags.DEFINE_string(
-        "out", None, "With --zoo or --encoder: a folder for evaluation.json.", flag_values=flags
-    )
 
 
 def main(flags):

@@ -1,27 +1,7 @@
-"""Writes an encoder as a SavedModel for TensorFlow Serving.
-
-  cl-keras export --run=runs/photos --out=export/photos
-
-The next free version below --out is taken: export/photos/1, then 2. Its signatures are
-`serving_default` (images of any size) and `serve_bytes` (encoded JPEG or PNG files), both to
-`embedding`; with --classify_data also `classify`, by a linear classifier on the features that is
-fitted to those labelled images.
-"""
-
-from absl import flags as absl_flags
+"""Writes an encoder as a SavedModel for TensorFlow Serving."""
 
 from cl_keras import data, evaluation, export
 from cl_keras.cli import trained
-
-
-def define_flags(flags):
-    """Declares the flags of the command."""
-    trained.define_flags(flags)
-    absl_flags.DEFINE_string("out", None, "Required. Folder of versions.", flag_values=flags)
-    absl_flags.DEFINE_string(
-        "classify_data", None, "Labelled images to fit a classifier to.", flag_values=flags
-    )
-    absl_flags.mark_flag_as_required("out", flag_values=flags)
 
 
 def main(flags):

@@ -1,20 +1,23 @@
 """Flags made from option classes, and options read from flags."""
 
 import json
+from typing import TypeVar
 
 from absl import flags as absl_flags
 
 from cl_keras.recipes.options import Options, flag_fields, kind_of
 
+T = TypeVar("T", bound=Options)
 
-def define(flags: absl_flags.FlagValues, *classes: type[Options]):
+
+def define(flags: absl_flags.FlagValues, *classes: type[Options]) -> None:
     """Declares a flag for each option of the classes."""
     for cls in classes:
         for field in flag_fields(cls):
-            _define(flags, cls, field)
+            _define(flags, field, kind_of(cls, field.name).base)
 
 
-def read(flags: absl_flags.FlagValues, cls: type[Options]) -> Options:
+def read(flags: absl_flags.FlagValues, cls: type[T]) -> T:
     """The options of a class from flags that were parsed.
 
     Raises:
@@ -29,13 +32,14 @@ def read(flags: absl_flags.FlagValues, cls: type[Options]) -> Options:
     return cls(**values)
 
 
-def _define(flags, cls, field):
+def _define(flags, field, base):
     data, own = field.metadata, {"flag_values": flags}
-    base = kind_of(cls, field.name).base
     help_text = f"Required. {data['help']}" if data["required"] else data["help"]
     default = None if data["required"] else field.default
     if base is dict:
         absl_flags.DEFINE_string(field.name, "{}", help_text, **own)
+    elif base is list:
+        absl_flags.DEFINE_multi_string(field.name, [], help_text, **own)
     elif data["choices"] is not None:
         absl_flags.DEFINE_enum(field.name, default, data["choices"], help_text, **own)
     elif base is bool:

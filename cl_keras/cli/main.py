@@ -1,6 +1,6 @@
 """`cl-keras COMMAND [FLAGS]`: finds the command, reads its flags, and turns errors into sentences.
 
-Commands import TensorFlow in their `main` alone, so that help comes at once.
+Flags and help come from `commands`, without TensorFlow, so that help is there at once.
 """
 
 import importlib
@@ -10,17 +10,12 @@ import textwrap
 
 from absl import flags as absl_flags
 
+from cl_keras.cli import flags as cli_flags
+from cl_keras.cli.commands import COMMANDS
+from cl_keras.recipes import signatures
+from cl_keras.recipes.config import Config
 from cl_keras.spelling import did_you_mean
 from cl_keras.version import __version__
-
-COMMANDS = {
-    "pretrain": "train an encoder on images without labels",
-    "evaluate": "measure a run beside its baselines, and write its report",
-    "embed": "write the features of images to a file",
-    "export": "write an encoder as a SavedModel for TensorFlow Serving",
-    "zoo": "published weights: list, card, download, publish, import",
-    "demo": "the whole way, on the bundled images, in about three minutes",
-}
 
 FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
 """Exit codes beside 0: it could not be done; the command line is wrong; stopped by SIGTERM, which
@@ -51,16 +46,15 @@ def main(arguments):
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS)
         return _complain(f"there is no command {name!r}.{hint} `cl-keras --help` lists all.", USAGE)
-    command = importlib.import_module(f"cl_keras.cli.{name}")
-    flags = absl_flags.FlagValues()
-    command.define_flags(flags)
+    command, flags = COMMANDS[name], absl_flags.FlagValues()
+    cli_flags.define(flags, *command.options)
     if {"-h", "--help"} & set(rest):
         print(_help(name, command, flags, rest))
         return 0
-    return _run_command(name, command, flags, rest)
+    return _parse_and_run(name, command, flags, rest)
 
 
-def _run_command(name, command, flags, arguments):
+def _parse_and_run(name, command, flags, arguments):
     try:
         surplus = flags([name, *arguments])[1:]
     except absl_flags.Error as error:
@@ -69,17 +63,24 @@ def _run_command(name, command, flags, arguments):
         sentence = "--flagfile must be a text file with one --name=value per line; it is not UTF-8."
         return _complain(sentence, USAGE, name)
     action = []
-    if hasattr(command, "ACTIONS"):
+    if command.actions:
         action, surplus = surplus[:1], surplus[1:]
-        if not action or action[0] not in command.ACTIONS:
-            known = ", ".join(command.ACTIONS)
+        if not action or action[0] not in command.actions:
+            known = ", ".join(command.actions)
             given = f"; received {action[0]!r}" if action else ""
             return _complain(f"say what to do, one of {known}{given}.", USAGE, name)
     if surplus:
         given = " ".join(surplus)
         return _complain(f"flags are written --name=value; received {given!r}.", USAGE, name)
+    return _run_command(name, command, flags, action)
+
+
+def _run_command(name, command, flags, action):
+    """Does the work, and says in one sentence why where it cannot be done."""
     try:
-        command.main(flags, *action)
+        options = [cli_flags.read(flags, cls) for cls in command.options]
+        # TensorFlow comes with the module that does the work, and not before.
+        importlib.import_module(f"cl_keras.cli.{name}").main(*options, *action)
     except KeyboardInterrupt:
         return _complain("stopped; the same command resumes the work.", INTERRUPTED, name)
     except SystemExit as stop:
@@ -112,7 +113,7 @@ def _complain(message, code, name=None):
 
 def _overview():
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: cl-keras COMMAND [--flag=value ...]",
@@ -130,21 +131,33 @@ def _overview():
 def _help(name, command, flags, arguments):
     columns = min(shutil.get_terminal_size().columns, 100)
     lines = [
-        f"usage: cl-keras {name}{' ACTION' * hasattr(command, 'ACTIONS')} [--flag=value ...]",
+        f"usage: cl-keras {name}{' ACTION' * bool(command.actions)} [--flag=value ...]",
         "",
-        command.__doc__.strip(),
+        command.help,
         "",
         "Flags:",
     ]
     for flag in sorted((flags[each] for each in flags), key=_optional):
         value = "" if flag.default is None else f"={flag.default_as_str.strip(chr(39))}"
         lines += _described(f"--{flag.name}{value}", _with_choices(flag), columns)
-    if hasattr(command, "more_help"):
-        title, entries = command.more_help(arguments)
-        lines += ["", *textwrap.wrap(title, columns)]
-        for entry, text in entries:
-            lines += _described(entry, text, columns)
+    if Config in command.options:
+        lines += _help_on_method(arguments, columns)
     return "\n".join(lines)
+
+
+def _help_on_method(arguments, columns):
+    """What the method on the command line can be told."""
+    chosen = [word.partition("=")[2] for word in arguments if word.startswith("--method=")]
+    method = chosen[-1] if chosen and chosen[-1] in signatures.methods() else Config.method
+    title = (
+        f"Options of {method}, for --method_options (add --method=NAME to see those of another "
+        f"method). {signatures.summary(method)}"
+    )
+    lines = ["", *textwrap.wrap(title, columns)]
+    for name, known in signatures.method_options(method).items():
+        default = "" if known.default in (None, signatures.REQUIRED) else f"={known.default}"
+        lines += _described(f"{name}{default}", known.help, columns)
+    return lines
 
 
 def _described(entry, text, columns):

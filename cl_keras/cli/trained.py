@@ -1,27 +1,12 @@
-"""Flags and loading that all commands on a trained encoder share."""
+"""Loading of the encoder that a command is about."""
 
 import pathlib
 
 import keras
-from absl import flags as absl_flags
 
 from cl_keras import encoders, zoo
 from cl_keras.runs import Run
 from cl_keras.training import PretextModel
-
-
-def define_flags(flags):
-    """Declares --run, --encoder and --zoo, of which one is needed."""
-    absl_flags.DEFINE_string("run", None, "Folder of a finished run.", flag_values=flags)
-    absl_flags.DEFINE_string(
-        "encoder",
-        None,
-        "Instead of --run: a .keras file of an encoder or model.",
-        flag_values=flags,
-    )
-    absl_flags.DEFINE_string(
-        "zoo", None, "Instead of --run: name of an entry; see `cl-keras zoo`.", flag_values=flags
-    )
 
 
 def load_encoder(flags):

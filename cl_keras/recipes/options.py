@@ -38,8 +38,8 @@ def option(
     """
     metadata = {"help": help, "choices": choices, "required": required, "flag": flag}
     metadata |= {"minimum": minimum, "maximum": maximum, "above": above}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, dict | list):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -95,7 +95,7 @@ def flag_fields(cls: type[Options]) -> list[dataclasses.Field]:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """Type of an option: `base` is str, int, float, bool or dict."""
+    """Type of an option: `base` is str, int, float, bool, list (of str) or dict."""
 
     base: type
     optional: bool
@@ -118,6 +118,7 @@ WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    list: "a list",
     dict: "an object of names and values",
 }
 

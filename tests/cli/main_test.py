@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from cl_keras.cli import main
@@ -79,3 +82,30 @@ def test_stopping_has_its_own_code(monkeypatch, capsys):
     monkeypatch.setattr(export, "main", stopped)
     assert main.main(["export", "--out=a"]) == main.INTERRUPTED
     assert "the same command resumes the work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in main.COMMANDS)])
+def test_help_needs_no_tensorflow(arguments):
+    program = (
+        f"import sys; sys.argv = {['cl-keras', *arguments]!r}\n"
+        "from cl_keras.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: cl-keras")
+
+
+def test_the_help_of_pretrain_describes_the_method(capsys):
+    assert main.main(["pretrain", "--method=moco", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "Options of moco" in printed and "  queue_size=65536\n" in printed
+
+
+def test_a_flagfile_that_is_no_text_is_refused_in_a_sentence(capsys, tmp_path):
+    path = tmp_path / "recipe.flags"
+    path.write_bytes(b"--run=a\n\xff\xfe\x00")
+    assert main.main(["pretrain", f"--flagfile={path}"]) == main.USAGE
+    assert "must be a text file with one --name=value per line" in capsys.readouterr().err

@@ -1,0 +1,191 @@
+"""The commands: what each is for, and its flags. Nothing here imports TensorFlow.
+
+The module of the same name in this folder does the work: its `main` takes one object for each
+option class, in the order of `Command.options`, and the action where the command has several.
+"""
+
+import dataclasses
+
+from cl_keras.recipes.config import Config, Execution
+from cl_keras.recipes.options import Options, option
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedEncoder(Options):
+    """Which encoder a command is about."""
+
+    run: str | None = option(None, "Folder of a finished run.")
+    encoder: str | None = option(None, "Instead of --run: a .keras file of an encoder or model.")
+    zoo: str | None = option(None, "Instead of --run: name of an entry; see `cl-keras zoo`.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(TrainedEncoder):
+    """Flags of `evaluate`."""
+
+    data: str | None = option(None, "Training images; default: those of the run.")
+    train_data: str | None = option(None, "The same as --data.")
+    test_data: str | None = option(None, "Images to classify; default: --test_data of the run.")
+    out: str | None = option(
+        None, "With --zoo or --encoder: a folder for evaluation.json and report.html."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Embed(TrainedEncoder):
+    """Flags of `embed`."""
+
+    data: str = option("", "The images, as for pretrain.", required=True)
+    out: str = option("", "A new file, .npz or .parquet.", required=True)
+    batch_size: int = option(256, "Images at a time.", minimum=1)
+    max_bad_share: float = option(
+        0.05, "Share of unreadable files above which to stop.", minimum=0, maximum=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(TrainedEncoder):
+    """Flags of `export`."""
+
+    out: str = option("", "Folder of versions.", required=True)
+    classify_data: str | None = option(None, "Labeled images to fit a classifier to.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Zoo(Options):
+    """Flags of `zoo`, for all of its actions."""
+
+    name: str | None = option(None, "card, download, publish: name of the entry.")
+    method: str | None = option(None, "list: only entries of this method.")
+    encoder: str | None = option(None, "list: only entries of this encoder.")
+    data: str | None = option(None, "list: only entries of these images. publish: their name.")
+    kind: str = option("encoder", "download: which file.", choices=("encoder", "pretraining"))
+    run: str | None = option(None, "publish: folder of a finished run.")
+    out: str | None = option(
+        None, "publish: folder of the entries, default zoo. import: a .keras file."
+    )
+    license: str | None = option(None, "publish: license of the weights.")
+    license_url: str | None = option(None, "publish: address of its text.")
+    hardware: str | None = option(None, "publish: what it was trained on.")
+    origin: str | None = option(None, "publish: who made it.")
+    paper_title: str | None = option(None, "publish: paper of the method.")
+    paper_url: str | None = option(None, "publish: address of the paper.")
+    note: list[str] = option([], "publish: a sentence for the reader; may be repeated.")
+    pretraining: bool = option(False, "publish: the whole method too, with head, queue or bank.")
+    upload: str | None = option(
+        None, "publish: hf://owner/repository[/folder] to copy the entry to."
+    )
+    file: str | None = option(None, "import: the checkpoint.")
+    format: str | None = option(None, "import: whose format it has.")
+    image_size: int = option(
+        224, "import: side in pixels that it is meant for.", minimum=8, maximum=4096
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo(Options):
+    """Flags of `demo`."""
+
+    run: str = option("runs/demo", "Folder of the run.")
+    seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        summary: for the list of commands.
+        help: what it does, with examples.
+        options: classes whose fields are its flags.
+        actions: the words of which one follows the command; () for none.
+    """
+
+    summary: str
+    help: str
+    options: tuple[type[Options], ...]
+    actions: tuple[str, ...] = ()
+
+
+PRETRAIN = """\
+Trains an encoder on images without labels, and writes a run folder.
+
+  cl-keras pretrain --data=folder:photos --image_size=96 --run=runs/photos
+  cl-keras pretrain --data=folder:photos --image_size=96 --run=runs/photos --method=moco
+
+Without further flags the settings are those of the method's authors, scaled to the batch and to the
+number of images; --preset=small is for small images, few data and a CPU.
+
+The run folder holds the configuration, the versions, metrics.csv, TensorBoard's logs,
+checkpoints, a list of unreadable files, and at the end encoder.keras. The same command resumes a
+stopped run from its last checkpoint, and ends with the same weights as if it had not been stopped.
+SIGTERM and ctrl-C save a checkpoint first. Another configuration on an existing run is refused."""
+
+EVALUATE = """\
+Measures an encoder beside its baselines, says what that means, and writes a report.
+
+  cl-keras evaluate --run=runs/photos --test_data=folder:labeled_photos
+  cl-keras evaluate --zoo=NAME --data=folder:train --test_data=folder:test --out=measured
+
+With labels: k-NN and a linear classifier on clean images, k-NN on perturbed ones (cropped, flipped,
+brighter or darker), and instance retrieval: how often a perturbed image finds its original. Without
+labels: instance retrieval alone. Beside the learned encoder stand raw pixels, whitened PCA and the
+encoder before training. evaluation.json holds the figures, report.html the page; they go to the run
+folder, or to --out for an encoder of the zoo or a file."""
+
+EMBED = """\
+Writes the features of images to a file, with their names.
+
+  cl-keras embed --run=runs/photos --data=folder:photos --out=photos.npz
+
+A .npz file holds `embedding` [N, D], `index` [N], and `name` [N] where the images have names and
+`label` [N] where they have labels; a .parquet file the same as columns. Files that cannot be read
+are left out and counted."""
+
+EXPORT = """\
+Writes an encoder as a SavedModel for TensorFlow Serving.
+
+  cl-keras export --run=runs/photos --out=export/photos
+
+The next free version below --out is taken: export/photos/1, then 2. Its signatures are
+`serving_default` (images of any size) and `serve_bytes` (encoded JPEG or PNG files), both to
+`embedding`; with --classify_data also `classify`, by a linear classifier on the features that is
+fitted to those labeled images."""
+
+ZOO = """\
+Published weights: what there is, and how to use, publish and import some.
+
+  cl-keras zoo list     [--method=moco_v2] [--encoder=resnet50] [--data=imagenet]
+  cl-keras zoo card     --name=NAME
+  cl-keras zoo download --name=NAME [--kind=pretraining]
+  cl-keras zoo publish  --run=runs/photos --name=simclr_resnet18_photos --license=Apache-2.0
+  cl-keras zoo import   --file=CHECKPOINT --format=torchvision --out=encoder.keras
+
+`publish` makes a folder of weights, card, page and recipe from a finished and evaluated run.
+`import` reads a checkpoint of another project into an encoder, without the library that wrote it
+and without running anything in it. Environment: CL_KERAS_ZOO names more catalogs, separated by
+commas; CL_KERAS_CACHE is the folder of downloads; CL_KERAS_OFFLINE=1 forbids the network."""
+
+DEMO = """\
+Shows the whole way on the bundled images: about three minutes on two CPU cores.
+
+  cl-keras demo --run=runs/demo
+
+Trains SimCLR without labels, measures it beside its baselines, exports the encoder, serves one
+image from the export, and writes a report. Once trained, the same command only measures again."""
+
+COMMANDS = {
+    "pretrain": Command("train an encoder on images without labels", PRETRAIN, (Config, Execution)),
+    "evaluate": Command(
+        "measure a run beside its baselines, and write its report", EVALUATE, (Evaluate,)
+    ),
+    "embed": Command("write the features of images to a file", EMBED, (Embed,)),
+    "export": Command("write an encoder as a SavedModel for TensorFlow Serving", EXPORT, (Export,)),
+    "zoo": Command(
+        "published weights: list, card, download, publish, import",
+        ZOO,
+        (Zoo,),
+        ("list", "card", "download", "publish", "import"),
+    ),
+    "demo": Command("the whole way, on the bundled images, in about three minutes", DEMO, (Demo,)),
+}

@@ -1,0 +1,101 @@
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+
+from cl_keras import methods
+from cl_keras.recipes import build, signatures
+from cl_keras.recipes.config import Config
+from cl_keras.training import PretextModel
+
+SHAPE = (28, 28, 1)
+
+
+def test_what_the_source_says_of_methods_is_what_python_says():
+    assert set(signatures.methods().values()) == set(methods.__all__)
+    for name, cls in build.METHODS.items():
+        method = getattr(methods, signatures.methods()[name])
+        assert cls is method
+        found = signatures.method_options(name)
+        parameters = inspect.signature(method).parameters
+        own = {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        for option_name, parameter in own.items():
+            if option_name in signatures.NOT_OPTIONS:
+                assert option_name not in found
+                continue
+            default = parameter.default
+            assert found[option_name].default == default or found[option_name].default is None
+            assert found[option_name].help, f"{name}.{option_name} has no help"
+        assert signatures.takes(name, "num_images") == ("num_images" in parameters)
+        assert "gradient_accumulation" in found
+        assert method.__doc__.startswith(signatures.summary(name))
+
+
+def test_every_option_has_a_help_that_ends_in_a_stop():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"].rstrip("'").endswith((".", "}")), field.name
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"method": "mocco"}, "Did you mean 'moco'?"),
+        ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs must be below epochs; received 5 of 5"),
+        ({"method_options": {"queue": 1}}, "simclr has no option 'queue'"),
+        ({"method": "moco", "method_options": {"queue_sise": 1}}, "Did you mean 'queue_size'?"),
+        ({"method": "moco", "method_options": {"queue_size": "many"}}, "must be a whole number"),
+        (
+            {"method": "moco", "method_options": {"momentum": "slow"}},
+            "momentum of moco must",
+        ),
+        ({"method": "swav", "temperature": 0}, "temperature must be above 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"precision": "float"}, "Did you mean 'float32'?"),
+    ],
+)
+def test_a_configuration_is_checked_whole(values, message):
+    with pytest.raises(ValueError) as error:
+        Config(data="fashion_mnist_mini", **values)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("method", build.METHODS)
+@pytest.mark.parametrize("preset", ["published", "small"])
+def test_a_resolved_configuration_is_complete_and_stays_as_it_is(method, preset):
+    config = Config(data="fashion_mnist_mini", method=method, preset=preset)
+    resolved = build.resolve(config, 4000, SHAPE)
+    open_ones = {name for name, value in vars(resolved).items() if value is None}
+    assert open_ones <= {"test_data", "image_size", "channels", "head", "temperature"}
+    assert build.resolve(resolved, 4000, SHAPE) == resolved
+    assert Config.from_dict(resolved.to_dict()) == resolved
+
+
+def test_what_is_given_wins_over_the_recipe():
+    config = Config(
+        data="fashion_mnist_mini",
+        method="moco",
+        preset="v1",
+        temperature=0.3,
+        optimizer="adam",
+        views={"hue": 0.0},
+        method_options={"momentum": np.float64(0.9)},
+    )
+    resolved = build.resolve(config, 4000, SHAPE)
+    assert (resolved.temperature, resolved.optimizer, resolved.head) == (0.3, "adam", "v1")
+    assert resolved.method_options == {"momentum": 0.9, "queue_size": 1792}  # 7 · 256 ≤ 4000 / 2
+    assert resolved.views["hue"] == 0.0 and resolved.views["brightness"] == 0.4
+
+
+def test_a_preset_that_a_method_lacks_is_named():
+    config = Config(data="fashion_mnist_mini", preset="publshed")
+    with pytest.raises(ValueError, match="SimCLR has no recipe 'publshed'. Did you mean 'publ"):
+        build.resolve(config, 4000, SHAPE)
+
+
+def test_a_toy_method_without_recipes_says_so():
+    class Toy(PretextModel):
+        pass
+
+    with pytest.raises(ValueError, match="Toy has no recipe 'published'. It has none."):
+        Toy.scaled_recipe(images=10, image_size=8)
