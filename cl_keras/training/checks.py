@@ -31,6 +31,41 @@ def check_fit_arguments(model: keras.Model, arguments: dict) -> None:
         )
 
 
+def check_compile(model: keras.Model, jit_compile) -> None:
+    """Refuses what fails in `fit` otherwise, in pages of words that do not name the cause.
+
+    Args:
+        model: the model, which the message names.
+        jit_compile: as for `keras.Model.compile`.
+
+    Raises:
+        ValueError: for variables from outside of the strategy's scope, or for XLA over replicas.
+    """
+    strategy = model.distribute_strategy
+    check_scope(model.variables, strategy)
+    replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and jit_compile is True:
+        raise ValueError(
+            f"jit_compile=True compiles a step of one replica; the strategy has {replicas}. Leave "
+            "it out: on GPUs, XLA then compiles the normalization layers alone."
+        )
+
+
+def check_scope(variables: list, strategy: tf.distribute.Strategy) -> None:
+    """All variables of a model must have been made within the scope of its strategy.
+
+    Raises:
+        ValueError: for one that was not.
+    """
+    for variable in variables:
+        if not strategy.extended.variable_created_in_scope(variable.value):
+            raise ValueError(
+                f"{variable.path} was made outside of the scope of {type(strategy).__name__}. "
+                "Make or load the encoder, the head and the method within `with "
+                "strategy.scope():`, and compile there."
+            )
+
+
 def check_batches(
     dataset: tf.data.Dataset, encoder: keras.Model, replicas: int, accumulated: int = 1
 ) -> None:

@@ -15,7 +15,12 @@ from cl_keras.spelling import did_you_mean
 from cl_keras.training import checks, gradients, inputs, resuming
 from cl_keras.training.objective import Objective
 from cl_keras.training.recipe import MethodRecipe, Recipe, ScaledRecipe, make_optimizer
-from cl_keras.training.step_loop import StopOnNonFiniteLoss, step_loop
+from cl_keras.training.step_loop import (
+    StepCallbacks,
+    StopOnNonFiniteLoss,
+    default_steps_per_execution,
+    step_loop,
+)
 from cl_keras.views import simclr as simclr_views
 from cl_keras.views.multi_crop import by_size
 
@@ -65,6 +70,7 @@ class PretextModel(keras.Model):
         # Autocasting would round images of 0..255 to half precision.
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_encoder(encoder)
+        checks.check_scope(self.encoder.variables, tf.distribute.get_strategy())
         self.views = views
         self.seed = int(seed)
         if gradient_accumulation < 1:
@@ -312,6 +318,28 @@ class PretextModel(keras.Model):
     resuming_epoch = False
     """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
 
+    steps_in_execution = 1
+    """How many steps the next execution runs; `StepCallbacks` set it."""
+
+    def compile(self, optimizer="rmsprop", *, steps_per_execution: int | None = None, **kwargs):
+        """As `keras.Model.compile`, without a loss.
+
+        Args:
+            optimizer: a `keras.optimizers.Optimizer` or its name.
+            steps_per_execution: steps between two calls of the callbacks; the last execution of an
+                epoch has the steps that are left. Default: 8 on a GPU, 1 on a CPU.
+            **kwargs: `run_eagerly`, `jit_compile` and `auto_scale_loss`, as in Keras.
+
+        Raises:
+            ValueError: for `jit_compile=True` on several replicas, or a model whose variables were
+                not made within the scope of its strategy.
+        """
+        self._chose_steps_per_execution = steps_per_execution is None
+        if steps_per_execution is None:
+            steps_per_execution = default_steps_per_execution()
+        checks.check_compile(self, kwargs.get("jit_compile"))
+        super().compile(optimizer, steps_per_execution=steps_per_execution, **kwargs)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # With several workers, Keras would take the mean of a batch of images and fail; and all
         # that it would build is built already.
@@ -376,33 +404,32 @@ class PretextModel(keras.Model):
 
         Raises:
             ValueError: for images in another form, a batch of one image, a batch that the
-                replicas do not divide, an `initial_batch` at which no step begins, or an argument
-                of `keras.Model.fit` that needs labels.
+                replicas do not divide, an `initial_batch` beyond the epoch, or an argument of
+                `keras.Model.fit` that needs labels.
             FloatingPointError: when the loss is not finite, with the position in the run.
         """
         checks.check_fit_arguments(self, kwargs)
         x = self._image_batches(x, batch_size, shuffle=shuffle)
         self.check_data(x)
-        steps = count_steps(x, steps_per_epoch)
-        own = self.method_callbacks(x.take(steps) if x.cardinality() != steps > 0 else x)
-        resuming.check_position(initial_batch, steps, self.steps_per_execution)
+        steps = self._length_of(x, steps_per_epoch)
+        own = self.method_callbacks(x.take(steps) if steps and x.cardinality() != steps else x)
+        resuming.check_position(initial_batch, steps)
         if isinstance(x, Batches) or initial_batch:
             steps_per_epoch = steps
+        test_steps = None
         if validation_data is not None:
             validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
+            test_steps = self._length_of(validation_data, kwargs.get("validation_steps"))
             validation_data = inputs.for_workers(self.distribute_strategy, validation_data)
         callbacks = [StopOnNonFiniteLoss(), *own, *_as_list(callbacks)]
         with resuming.enter_contexts(callbacks) as stack:
+            options = {"train_steps": steps, "test_steps": test_steps, "add_history": True}
+            options |= self._callback_options(steps, epochs, kwargs.get("verbose", "auto"))
             if initial_batch:
-                callbacks = resuming.ResumedCallbacks(
-                    callbacks,
-                    model=self,
-                    batch=initial_batch,
-                    epochs=epochs,
-                    steps=steps,
-                    verbose=kwargs.get("verbose", "auto"),
-                )
-                stack.enter_context(callbacks.skip_finished_steps())
+                callbacks = resuming.ResumedCallbacks(callbacks, finished=initial_batch, **options)
+                stack.enter_context(callbacks)
+            else:
+                callbacks = StepCallbacks(callbacks, **options)
             return super().fit(
                 inputs.for_workers(
                     self.distribute_strategy,
@@ -430,10 +457,43 @@ class PretextModel(keras.Model):
             batch_size: global batch size for an array or a source; default: 256.
             **kwargs: as in `keras.Model.evaluate`.
         """
+        steps = kwargs.get("steps")
         if not isinstance(x, (type(None), tf.distribute.DistributedDataset)):
             x = self._image_batches(x, batch_size, shuffle=False)
+            steps = self._length_of(x, steps)
             x = inputs.for_workers(self.distribute_strategy, x)
+        if not isinstance(kwargs.get("callbacks"), StepCallbacks):
+            kwargs["callbacks"] = StepCallbacks(
+                _as_list(kwargs.get("callbacks")),
+                test_steps=steps,
+                **self._callback_options(steps, 1, kwargs.get("verbose", "auto")),
+            )
         return super().evaluate(x, **kwargs)
+
+    def _callback_options(self, steps, epochs, verbose):
+        return {
+            "model": self,
+            "add_progbar": verbose != 0,
+            "verbose": verbose,
+            "epochs": epochs,
+            "steps": steps,
+        }
+
+    def _length_of(self, batches, steps):
+        """Number of batches of an epoch, or None if it is not known."""
+        length = count_steps(batches, steps)
+        if length > 0:
+            return length
+        if self.steps_per_execution > 1 and not self._chose_steps_per_execution:
+            raise ValueError(
+                f"steps_per_execution={self.steps_per_execution} needs the number of batches, "
+                "which this dataset does not know; give steps_per_epoch (steps, validation_steps), "
+                "or call .apply(tf.data.experimental.assert_cardinality(...)) on it."
+            )
+        if self.steps_per_execution > 1:
+            self.steps_per_execution = 1
+            self.train_function = self.test_function = None
+        return None
 
     def _image_batches(self, x, batch_size, *, shuffle):
         """Any form of images as a dataset of batches, checked."""

@@ -2,57 +2,37 @@
 
 import contextlib
 
-import keras
 import tensorflow as tf
 
 from cl_keras.data import Batches
+from cl_keras.training.step_loop import StepCallbacks
 
 
-class ResumedCallbacks(keras.callbacks.CallbackList):
+class ResumedCallbacks(StepCallbacks):
     """The callbacks of a `fit` whose first epoch began in another process.
 
     Keras runs the same number of steps in every epoch, so the finished ones are counted without
     being run, and without telling the callbacks. A callback that acts when an epoch begins, and
     must not do so twice, defines `on_epoch_resumed` beside `on_epoch_begin`; it is called instead.
 
+    As a context, it keeps the values of the model's metrics until the first epoch has begun.
+
     Args:
         callbacks: list of `keras.callbacks.Callback`.
-        model: the compiled `keras.Model`.
-        batch: finished batches of the first epoch.
-        epochs, steps, verbose: as Keras' `fit` has them.
+        finished: finished batches of the first epoch.
+        **kwargs: as for `StepCallbacks`.
     """
 
-    def __init__(self, callbacks, *, model, batch, epochs, steps, verbose="auto"):
-        super().__init__(
-            callbacks,
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=model,
-            verbose=verbose,
-            epochs=epochs,
-            steps=steps,
-        )
-        self._batch, self._first = batch, True
+    def __init__(self, callbacks, *, finished, **kwargs):
+        super().__init__(callbacks, **kwargs)
+        self.finished, self._first = finished, True
 
-    @contextlib.contextmanager
-    def skip_finished_steps(self):
-        """A context in which the model's train function skips the finished steps."""
-        model, remaining = self.model, self._batch // self.model.steps_per_execution
-        train = model.make_train_function()
+    def __enter__(self):
+        self.model.resuming_epoch = True
+        return self
 
-        def train_remaining(iterator):
-            nonlocal remaining
-            if remaining == 0:
-                return train(iterator)
-            remaining -= 1
-            # Of an epoch without a step left, Keras takes the logs of the metrics with these names.
-            return dict.fromkeys(metric.name for metric in model.metrics)
-
-        model.train_function, model.resuming_epoch = train_remaining, True
-        try:
-            yield self
-        finally:
-            model.train_function, model.resuming_epoch = train, False
+    def __exit__(self, *error):
+        self.model.resuming_epoch = False
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._first:
@@ -61,16 +41,8 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         for callback in self.callbacks:
             getattr(callback, "on_epoch_resumed", callback.on_epoch_begin)(epoch, logs)
 
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch >= self._batch:
-            super().on_train_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch >= self._batch:
-            super().on_train_batch_end(batch, logs)
-
     def on_epoch_end(self, epoch, logs=None):
-        self._batch = 0
+        self.finished = 0
         super().on_epoch_end(epoch, logs)
 
 
@@ -93,28 +65,22 @@ def batches_from(dataset: tf.data.Dataset, epoch: int, batch: int, steps: int) -
     return rest if endless else rest.concatenate(dataset.repeat())
 
 
-def check_position(batch: int, steps: int, per_execution: int) -> None:
-    """Checks that an execution of steps can begin at a position within an epoch.
+def check_position(batch: int, steps: int | None) -> None:
+    """Checks that training can begin at a position within an epoch.
 
     Args:
         batch: finished batches of the epoch.
-        steps: batches of an epoch; below 1 if it is not known.
-        per_execution: `steps_per_execution`.
+        steps: batches of an epoch; None if it is not known.
 
     Raises:
-        ValueError: if none can.
+        ValueError: if it cannot.
     """
-    if batch and steps < 1:
+    if batch and steps is None:
         raise ValueError(
             f"initial_batch={batch} needs the length of an epoch; give steps_per_epoch."
         )
     if batch < 0 or (batch and batch > steps):
         raise ValueError(f"initial_batch must be from 0 to {steps}; received {batch}.")
-    if batch % per_execution:
-        raise ValueError(
-            f"initial_batch={batch} must divide by steps_per_execution={per_execution}; the run "
-            "began with another one."
-        )
 
 
 @contextlib.contextmanager
