@@ -107,7 +107,7 @@ class PCL(ContrastiveModel):
                         ShareOfImages(0.08, least=32, most=4000),
                     )
                 ),
-                "warmup_epochs": ShareOfEpochs(0.2, most=20),
+                "warmup_epochs": ShareOfEpochs(0.2, least=3, most=20),
                 "queue_size": ShareOfImages(0.4, most=16_384, whole_batches=True),
                 "momentum": 0.99,
             }

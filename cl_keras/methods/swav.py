@@ -76,7 +76,7 @@ class SwAV(ContrastiveModel):
         ),
         "small": small_recipe(
             options={
-                "num_prototypes": ShareOfImages(0.01, least=10, most=100),
+                "num_prototypes": ShareOfImages(0.01, least=10, most=100, within_batch=True),
                 "frozen_steps": Epochs(1),
             },
             views={"small_views": 0},

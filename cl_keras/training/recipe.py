@@ -75,13 +75,14 @@ class Epochs(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class ShareOfEpochs(Rule):
-    """A share of all epochs, as a whole number of epochs: at most `most`."""
+    """A share of all epochs, as a whole number of epochs, at least `least` and at most `most`."""
 
     share: float
     most: int
+    least: int = 0
 
     def value(self, scale: Scale) -> int:
-        return min(self.most, round(self.share * scale.epochs))
+        return min(self.most, max(self.least, round(self.share * scale.epochs)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +99,19 @@ class ShareOfImages(Rule):
 
     Attributes:
         whole_batches: round down to a multiple of the batch, as a queue needs it.
+        within_batch: no more than the rows of a batch.
     """
 
     share: float
     most: int
     least: int = 1
     whole_batches: bool = False
+    within_batch: bool = False
 
     def value(self, scale: Scale) -> int:
         rows = min(self.most, max(self.least, int(self.share * scale.images)))
+        if self.within_batch:
+            rows = min(rows, scale.batch_size)
         if self.whole_batches:
             rows = max(1, rows // scale.batch_size) * scale.batch_size
         return rows

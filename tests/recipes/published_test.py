@@ -1,0 +1,136 @@
+"""Each method's published recipe beside the table of what its authors did."""
+
+import keras
+import numpy as np
+import pytest
+
+from cl_keras import data, encoders
+from cl_keras.recipes import build, signatures
+from cl_keras.recipes.config import Config
+
+IMAGENET = 1_281_167
+
+TABLE = {
+    # method, preset: optimizer, rate at 256, at 4096, decay, schedule, warm-up epochs
+    ("simclr", "published"): ("lars", 0.3, 4.8, 1e-6, "cosine", 10),
+    ("moco", "v1"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
+    ("moco", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
+    ("pcl", "v1"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
+    ("pcl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
+    ("mocov3", "published"): ("lars", 0.3, 4.8, 1.5e-6, "cosine", 10),
+    ("instdisc", "published"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
+    ("pirl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
+    ("swav", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
+    ("deepcluster", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
+}
+
+
+def scaled(method, preset="published", images=IMAGENET, **options):
+    cls = build.METHODS[method]
+    return cls.scaled_recipe(preset=preset, images=images, image_size=224, **options)
+
+
+def test_every_method_is_in_the_table_and_has_a_small_recipe():
+    assert {method for method, _ in TABLE} == set(build.METHODS)
+    assert all({"published", "small"} <= set(cls.recipes) for cls in build.METHODS.values())
+
+
+@pytest.mark.parametrize("method, preset", TABLE)
+def test_optimizer_and_rates_are_those_of_the_authors(method, preset):
+    optimizer, at_256, at_4096, decay, schedule, warmup = TABLE[method, preset]
+    small, large = (scaled(method, preset, batch_size=batch) for batch in (256, 4096))
+    assert small.learning_rate == pytest.approx(at_256)
+    assert large.learning_rate == pytest.approx(at_4096)
+    for recipe in (small, large):
+        assert (recipe.optimizer, recipe.weight_decay) == (optimizer, decay)
+        assert (recipe.schedule, recipe.warmup_epochs) == (schedule, warmup)
+        assert recipe.zero_init_residual == (method in ("simclr", "mocov3"))
+    assert small.lars_convention == ("outside" if method == "mocov3" else "inside")
+
+
+def test_settings_of_one_method_alone():
+    recipe = scaled("mocov3", batch_size=4096)
+    assert recipe.method_options == {"momentum": 0.996, "momentum_steps": 1000 * 312}
+    recipe = scaled("swav", batch_size=256)
+    assert recipe.method_options == {
+        "frozen_steps": 5004,
+        "queue_size": 3840,
+        "queue_from_step": 15 * 5004,
+    }
+    assert recipe.learning_rate * recipe.final_share == pytest.approx(0.0006)
+    recipe = scaled("swav", batch_size=4096)
+    assert recipe.method_options["queue_size"] == 0
+    assert recipe.learning_rate * recipe.warmup_start == pytest.approx(0.3)
+    assert recipe.learning_rate * recipe.final_share == pytest.approx(0.0048)
+    recipe = scaled("pcl")
+    assert recipe.method_options == {
+        "num_clusters": [25_000, 50_000, 100_000],
+        "warmup_epochs": 20,
+        "queue_size": 16_384,
+    }
+    assert scaled("moco").method_options == {"queue_size": 65_536}
+    assert scaled("instdisc").method_options == {"num_negatives": 4096}
+    assert scaled("pirl", batch_size=1024).method_options == {"num_negatives": 32_000}
+
+
+def test_warm_up_takes_no_more_than_a_tenth_of_a_short_run():
+    assert scaled("simclr", epochs=20).warmup_epochs == 2
+
+
+@pytest.mark.parametrize("method", build.METHODS)
+@pytest.mark.parametrize("images", [300, 4000])
+@pytest.mark.parametrize("preset", ["published", "small"])
+def test_what_is_scaled_fits_few_images(method, images, preset):
+    recipe = scaled(method, preset, images=images)
+    options = recipe.method_options
+    assert recipe.batch_size <= images
+    assert options.get("queue_size", 0) <= images or method == "swav"
+    assert options.get("queue_size", 0) % recipe.batch_size == 0
+    assert options.get("num_negatives", 0) <= images / 2
+    clusters = options.get("num_clusters", 0)
+    assert np.max(clusters) <= images / 8
+    if preset == "small" and method == "swav":
+        assert options["num_prototypes"] <= recipe.batch_size
+        assert options["frozen_steps"] == images // recipe.batch_size
+
+
+@pytest.mark.parametrize("method", build.METHODS)
+def test_the_recipe_of_a_class_makes_a_model_that_can_be_trained(method):
+    cls = build.METHODS[method]
+    recipe = cls.recipe(images=64, image_size=16, channels=1, batch_size=8, preset="small")
+    encoder = encoders.small_resnet(image_size=16, channels=1, **recipe.encoder_options)
+    model = cls(encoder, views=recipe.views, **recipe.options)
+    model.compile(recipe.optimizer)
+    images = np.random.default_rng(0).integers(0, 256, [64, 16, 16, 1]).astype("uint8")
+    model.check_data(data.load(images).batches(recipe.batch_size))
+
+
+def losses_of(method, count):
+    """Losses of three epochs on some of the bundled images, with no option but the preset."""
+    source = data.load(data.load("fashion_mnist_mini").images(np.arange(count)))
+    config = Config(data="fashion_mnist_mini", method=method, preset="small", epochs=3)
+    config = build.resolve(config, count, source.image_shape)
+    batches = source.batches(config.batch_size, seed=0)
+    keras.utils.set_random_seed(0)
+    model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
+    return model.fit(batches, epochs=3, verbose=0).history["loss"]
+
+
+QUICK = ("simclr", "moco", "swav")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in build.METHODS],
+)
+def test_three_epochs_of_the_small_recipe_reduce_the_loss(method):
+    # Where keys wait in a queue, the loss means something once the random ones have left it.
+    losses = losses_of(method, 2000 if "queue_size" in signatures.method_options(method) else 512)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", build.METHODS)
+def test_three_epochs_on_all_bundled_images_reduce_the_loss(method):
+    losses = losses_of(method, 10_000)
+    assert losses[0] > losses[1] > losses[2]
