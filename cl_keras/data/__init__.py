@@ -5,14 +5,21 @@ from cl_keras.data.identity import Changes, Identity, compare
 from cl_keras.data.image_batches import image_batches
 from cl_keras.data.loading import load
 from cl_keras.data.source import Source, write_skipped
+from cl_keras.data.subsets import Joined, Subset, join, split
+from cl_keras.data.summary import Summary
 
 __all__ = [
     "Batches",
     "Changes",
     "Identity",
+    "Joined",
     "Source",
+    "Subset",
+    "Summary",
     "compare",
     "image_batches",
+    "join",
     "load",
+    "split",
     "write_skipped",
 ]

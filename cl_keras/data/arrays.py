@@ -53,6 +53,12 @@ class ArraySource(Source):
         images = tuple(Image(None, hash_image(image)) for image in self._array)
         return Identity({"kind": "array", "num_images": self.num_images}, images)
 
+    def glances(self, indices, side):
+        """See `Source.glances`."""
+        for index in indices:
+            image = self._array[index]
+            yield image.shape[:2], fit(image, channels=1 if image.shape[-1] == 1 else 3)
+
     def _read(self, indices):
         images = self._array[indices]
         if images.shape[1:] == self.image_shape:

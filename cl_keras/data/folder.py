@@ -16,7 +16,7 @@ import numpy as np
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files
 from cl_keras.data.identity import Identity, Image
-from cl_keras.data.image_files import EXTENSIONS, BadImage, explain
+from cl_keras.data.image_files import EXTENSIONS, BadImage, _size_and_end, explain
 from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
@@ -114,6 +114,22 @@ class FolderSource(Source):
         rows = enumerate(zip(self.names, self._contents, strict=True))
         images = (Image(name, content, i not in bad) for i, (name, content) in rows)
         return Identity({"kind": "folder", "num_images": self.num_images}, tuple(images))
+
+    def glances(self, indices, side):
+        """See `Source.glances`; a file that cannot be read is replaced."""
+
+        def look(index):
+            data = self.file_bytes(index)
+            try:
+                size, _ = _size_and_end(io.BytesIO(data), len(data))
+                return size, decode(io.BytesIO(data), image_size=side, channels=3)
+            except MemoryError:
+                raise
+            except Exception as error:  # Pillow raises many kinds on damaged data
+                raise BadImage(explain(error)) from error
+
+        for index in indices:
+            yield self.first_usable(index, look)[1]
 
     def file_bytes(self, index: int) -> bytes:
         """The content of one file.

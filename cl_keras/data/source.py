@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +13,11 @@ from cl_keras.data.batches import Batches
 from cl_keras.data.identity import Identity
 from cl_keras.data.labels import as_labels
 from cl_keras.data.order import order
+from cl_keras.data.summary import Summary, summarize
 from cl_keras.files import write_atomically
 
 PARALLEL_BATCHES = 2  # batches of an array that are copied at the same time
-PARALLEL_READS = min(32, os.cpu_count() or 1)  # parts of batches that are decoded at the same time
+PARALLEL_READS = max(4, min(32, os.cpu_count() or 1))  # parts of batches: some wait for the disk
 
 
 class Source(abc.ABC):
@@ -178,6 +179,31 @@ class Source(abc.ABC):
             self._element, num_parallel_calls=PARALLEL_READS, deterministic=True
         )
         return parts.rebatch(rows, drop_remainder=drop_remainder)
+
+    def glances(
+        self, indices: Sequence[int], side: int
+    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+        """Quick looks at some images as they are stored, one after the other.
+
+        Args:
+            indices: of the images.
+            side: how large a picture is needed, in pixels.
+
+        Yields:
+            ((height, width), upright and in full; uint8 `[h, w, 1 or 3]`, its colors, smaller).
+        """
+        for index in indices:
+            image = self.images([index])[0]
+            yield image.shape[:2], image
+
+    def summary(self, *, sample: int = 256, seconds: float = 2.0) -> Summary:
+        """What the images look like: sizes, gray or color, classes; from a sample of them.
+
+        Args:
+            sample: how many images to look at, at most; default: 256.
+            seconds: after which it stops, having looked at one image at least; default: 2.
+        """
+        return summarize(self, sample=sample, seconds=seconds)
 
     @abc.abstractmethod
     def _read(self, indices):

@@ -116,6 +116,12 @@ class TFDSSource(Source):
             .batch(rows, drop_remainder=drop_remainder)
         )
 
+    def glances(self, indices, side):
+        """See `Source.glances`; of the first images, since others are reached through these."""
+        for example in self._examples.take(len(indices)):
+            image = self._feature.decode_example(example["image"])
+            yield image.shape[:2], image.numpy()
+
     def _shuffle(self, examples, seed, epoch):
         block = self._block
         first = tf.constant(block, tf.int64)  # the length of the first block

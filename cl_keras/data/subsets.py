@@ -1,0 +1,244 @@
+"""Parts of a source, and several sources as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cl_keras.data.identity import Identity
+from cl_keras.data.labels import renumber
+from cl_keras.data.source import Source
+
+
+class Subset(Source):
+    """Some images of a source, numbered anew from 0 in the order given.
+
+    Args:
+        source: `Source` that Python reads: a folder or an array.
+        indices: of the images, each in 0 … N-1 of the source and given once.
+        name: default: None, that of the source with the number of images.
+
+    Raises:
+        ValueError: no image, one given twice or not there, or a source that is read in its stored
+            order alone.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, name=None):
+        indices = np.asarray(indices, np.int64).reshape(-1)
+        _check_random_access(source)
+        if not indices.size or len(np.unique(indices)) != len(indices):
+            raise ValueError("a subset needs at least one index, and each once.")
+        if indices.min() < 0 or indices.max() >= len(source):
+            raise ValueError(f"{source.name} has images 0 to {len(source) - 1}.")
+        self.source, self.indices = source, indices
+        self.rows_per_read = source.rows_per_read
+        self._place = np.full(len(source), -1, np.int64)
+        self._place[indices] = np.arange(len(indices))
+        super().__init__(
+            name or f"{source.name} ({len(indices)} of {len(source)})",
+            len(indices),
+            source.image_shape,
+            labels=source.labels[indices] if source.has_labels else None,
+            class_names=source.class_names,
+            names=None if source.names is None else [source.names[i] for i in indices],
+        )
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Those of the source."""
+        return self.source.skipped
+
+    def identity(self) -> Identity:
+        """That of the source, of these images."""
+        whole = self.source.identity()
+        images = tuple(whole.images[index] for index in self.indices)
+        return Identity(whole.facts | {"num_images": len(images)}, images)
+
+    def glances(self, indices, side):
+        """See `Source.glances`."""
+        return self.source.glances(self.indices[indices].tolist(), side)
+
+    def _read(self, indices):
+        images, found = self.source._read(self.indices[indices])
+        own = self._place[found]
+        # The stand-in of a broken file may lie outside: then one of these images takes its place.
+        for row in np.flatnonzero(own < 0):
+            images[row], own[row] = self._stand_in(int(indices[row]))
+        return images, own
+
+    def _stand_in(self, index):
+        for step in range(1, len(self)):
+            candidate = (index + step) % len(self)
+            image, found = self.source._read(self.indices[[candidate]])
+            if found[0] == self.indices[candidate]:
+                return image[0], candidate
+        raise RuntimeError(f"no image of {self.name} can be read.")
+
+
+class Joined(Source):
+    """Several sources one after the other, numbered on.
+
+    Args:
+        sources: of images of one shape. Labels are kept where all sources have them; where all
+            have class names, they are numbered together by name.
+        name: default: None, the names of the sources.
+
+    Raises:
+        ValueError: fewer than two sources, images of different shapes, or a source that is read in
+            its stored order alone.
+    """
+
+    def __init__(self, sources: Sequence[Source], name: str | None = None):
+        sources = list(sources)
+        if len(sources) < 2:
+            raise ValueError(f"join takes at least two sources; received {len(sources)}.")
+        for source in sources:
+            _check_random_access(source)
+            if source.image_shape != sources[0].image_shape:
+                raise ValueError(
+                    f"{sources[0].name} has images of {sources[0].image_shape}, {source.name} of "
+                    f"{source.image_shape}. Load both with the same image_size and channels."
+                )
+        self.sources = sources
+        self._starts = np.cumsum([0] + [len(source) for source in sources])
+        self.rows_per_read = min(
+            (s.rows_per_read for s in sources if s.rows_per_read), default=None
+        )
+        labels, class_names = _joined_labels(sources)
+        names = None
+        if all(source.names is not None for source in sources):
+            names = [f"{source.name}/{n}" for source in sources for n in source.names]
+        super().__init__(
+            name or " + ".join(source.name for source in sources),
+            int(self._starts[-1]),
+            sources[0].image_shape,
+            labels=labels,
+            class_names=class_names,
+            names=names,
+        )
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Those of all sources, with their names before."""
+        return [(f"{s.name}/{name}", why) for s in self.sources for name, why in s.skipped]
+
+    def identity(self) -> Identity:
+        """Those of all sources, one after the other."""
+        parts = [source.identity() for source in self.sources]
+        images = [
+            dataclasses.replace(image, name=None if image.name is None else f"{i}/{image.name}")
+            for i, part in enumerate(parts)
+            for image in part.images
+        ]
+        facts = {"kind": "joined", "parts": [part.facts for part in parts]}
+        return Identity(facts, tuple(images))
+
+    def glances(self, indices, side):
+        """See `Source.glances`."""
+        for index in indices:
+            part = int(np.searchsorted(self._starts, index, side="right") - 1)
+            yield from self.sources[part].glances([index - int(self._starts[part])], side)
+
+    def _read(self, indices):
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        found = np.empty(len(indices), np.int64)
+        owner = np.searchsorted(self._starts, indices, side="right") - 1
+        for part in np.unique(owner):
+            rows = np.flatnonzero(owner == part)
+            images[rows], own = self.sources[part]._read(indices[rows] - self._starts[part])
+            found[rows] = own + self._starts[part]
+        return images, found
+
+
+def join(sources: Sequence[Source]) -> Joined:
+    """Several sources as one, whose images are numbered on; see `Joined`."""
+    return Joined(sources)
+
+
+def split(
+    source: Source,
+    share: float,
+    *,
+    seed: int = 0,
+    groups: Sequence[Any] | np.ndarray | None = None,
+) -> tuple[Subset, Subset]:
+    """Two parts of a source, by a hash of each image's name or, in an array, of its pixels.
+
+    A file stays on its side whatever else is added, removed or renamed, and equal images of an
+    array are on one side. The shares are met on the average, and per class as well.
+
+    Args:
+        source: a folder or an array; TFDS has splits of its own ("tfds:name/train[:75%]").
+        share: of the second part, above 0 and below 1.
+        seed: another gives another split; default: 0.
+        groups: one value per image; images of the same group, such as near-duplicates or
+            photographs of one patient, stay on one side; default: None, each is its own.
+
+    Returns:
+        (the larger part, the part that is held out).
+
+    Raises:
+        ValueError: a share that leaves one side empty, another number of groups, or a source that
+            cannot be split.
+    """
+    _check_random_access(source)
+    if not 0 < share < 1:
+        raise ValueError(f"share must be above 0 and below 1; received {share!r}.")
+    keys = [image.name or image.content for image in source.identity().images]
+    if groups is not None:
+        keys = _keys_of_groups(keys, groups)
+    draws = np.array([_uniform(key, seed) for key in keys])
+    held_out = draws < share
+    if not held_out.any() or held_out.all():
+        raise ValueError(
+            f"share={share} of the {len(source)} images of {source.name} leaves one part empty; "
+            "give another share or seed."
+        )
+    parts = (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    return Subset(source, parts[0]), Subset(source, parts[1])
+
+
+def _keys_of_groups(keys, groups) -> list[str]:
+    """The smallest key of each image's group, so that a name for the group does not matter."""
+    groups = np.asarray(groups)
+    if groups.shape != (len(keys),):
+        raise ValueError(
+            f"groups must have one value per image, {len(keys)}; received the shape {groups.shape}."
+        )
+    smallest: dict[Any, str] = {}
+    for key, group in zip(keys, groups.tolist(), strict=True):
+        smallest[group] = min(key, smallest.get(group, key))
+    return [smallest[group] for group in groups.tolist()]
+
+
+def _uniform(key: str, seed: int) -> float:
+    """A number in 0 … 1 that depends on its arguments alone, on every machine."""
+    text = f"{seed}\0{key}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
+
+
+def _check_random_access(source: Source) -> None:
+    if source.can_run_in_service:
+        raise ValueError(
+            f"{source.name} is read in its stored order alone, and cannot be taken apart or "
+            "joined. Its splits can be sliced: 'tfds:name/train[:75%]', 'tfds:name/train+test'."
+        )
+
+
+def _joined_labels(sources) -> tuple[np.ndarray | None, list[str] | None]:
+    if not all(source.has_labels for source in sources):
+        return None, None
+    named = [source.class_names is not None for source in sources]
+    if not any(named):
+        return np.concatenate([source.labels for source in sources]), None
+    if not all(named):
+        return None, None  # numbers of one that mean nothing in the other
+    labels, names = [], list(sources[0].class_names)
+    for source in sources:
+        own, names = renumber(source.labels, source.class_names, names)
+        labels.append(own)
+    return np.concatenate(labels), names
