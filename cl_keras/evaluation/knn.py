@@ -43,9 +43,11 @@ def neighbors(
     if k > len(bank):
         raise ValueError(f"k must be at most the size of the bank, {len(bank)}; received {k}.")
     chunk = _chunk(len(bank)) if chunk is None else positive("chunk", chunk)
-    columns = tf.constant(bank)
+    columns = tf.transpose(bank)  # a product with columns needs no repacking for each chunk
+    whole = len(bank) // _GROUP * _GROUP
+    grouped, rest = columns[:, :whole], columns[:, whole:]
     parts = [
-        _nearest(columns, tf.constant(queries[i : i + chunk]), tf.constant(k))
+        _nearest(grouped, rest, tf.constant(queries[i : i + chunk]), tf.constant(k))
         for i in range(0, len(queries), chunk)
     ]
     indices, cosines = (np.concatenate(p) for p in zip(*parts, strict=True))
@@ -58,25 +60,28 @@ def _chunk(bank_rows):
 
 
 @tf.function(reduce_retracing=True)
-def _nearest(bank, queries, k):
-    """Top k of queries·bankᵀ: first over the maxima of groups, then inside the best k groups.
+def _nearest(grouped, rest, queries, k):
+    """Top k of the products with all columns: by maxima of groups, then inside the best k groups.
 
-    Every one of the k greatest scores lies in one of the k groups with the greatest maxima, so
-    the answer is exact; groups are taken in ascending order, so that ties keep the bank's order.
+    Every one of the k greatest scores lies in one of the k groups with the greatest maxima, or in
+    the rest, so the answer is exact; groups are taken in ascending order, so that ties keep the
+    bank's order.
     """
-    scores = tf.matmul(queries, bank, transpose_b=True)  # [q, N]
+    scores, of_rest = tf.matmul(queries, grouped), tf.matmul(queries, rest)
     rows, size = tf.shape(scores)[0], tf.shape(scores)[1]
-    groups = (size + _GROUP - 1) // _GROUP
+    groups = size // _GROUP
     if groups <= 2 * k:  # too few groups for the first look to save anything
-        cosines, indices = tf.math.top_k(scores, k)
+        cosines, indices = tf.math.top_k(tf.concat([scores, of_rest], axis=1), k)
     else:
-        padding = groups * _GROUP - size
-        scores = tf.pad(scores, [[0, 0], [0, padding]], constant_values=-2.0)  # below any cosine
-        grouped = tf.reshape(scores, [rows, groups, _GROUP])
-        best = tf.sort(tf.math.top_k(tf.reduce_max(grouped, axis=2), k).indices, axis=1)  # [q, k]
-        inside = tf.gather(grouped, best, batch_dims=1)  # [q, k, 16]
-        cosines, column = tf.math.top_k(tf.reshape(inside, [rows, k * _GROUP]), k)
-        indices = tf.gather(best, column // _GROUP, batch_dims=1) * _GROUP + column % _GROUP
+        scores = tf.reshape(scores, [rows, groups, _GROUP])
+        best = tf.math.top_k(tf.reduce_max(scores, axis=2), k, sorted=False).indices
+        best = tf.sort(best, axis=1)  # [q, k]
+        inside = tf.reshape(tf.gather(scores, best, batch_dims=1), [rows, k * _GROUP])
+        cosines, column = tf.math.top_k(tf.concat([inside, of_rest], axis=1), k)
+        beyond = k * _GROUP
+        group = tf.gather(best, tf.minimum(column, beyond - 1) // _GROUP, batch_dims=1)
+        in_group = group * _GROUP + column % _GROUP
+        indices = tf.where(column < beyond, in_group, size + column - beyond)
     return indices, cosines
 
 
