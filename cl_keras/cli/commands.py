@@ -128,10 +128,12 @@ Measures an encoder beside its baselines, says what that means, and writes a rep
   cl-keras evaluate --zoo=NAME --data=folder:train --test_data=folder:test --out=measured
 
 With labels: k-NN and a linear classifier on clean images, k-NN on perturbed ones (cropped, flipped,
-brighter or darker), and instance retrieval: how often a perturbed image finds its original. Without
-labels: instance retrieval alone. Beside the learned encoder stand raw pixels, whitened PCA and the
-encoder before training. evaluation.json holds the figures, report.html the page; they go to the run
-folder, or to --out for an encoder of the zoo or a file."""
+brighter or darker), instance retrieval: how often a perturbed image finds its original, and the
+label curve: what a classifier on 10, 20, 40, … labels reaches. Without labels: instance retrieval
+alone. Beside the learned encoder stand the most frequent class, raw pixels, whitened PCA and the
+encoder before training. The verdict is printed last and stands first in the report.
+evaluation.json holds the figures, report.html the page; they go to the run folder, or to --out for
+an encoder of the zoo or a file."""
 
 EMBED = """\
 Writes the features of images to a file, with their names.
@@ -177,7 +179,9 @@ image from the export, and writes a report. Once trained, the same command only 
 COMMANDS = {
     "pretrain": Command("train an encoder on images without labels", PRETRAIN, (Config, Execution)),
     "evaluate": Command(
-        "measure a run beside its baselines, and write its report", EVALUATE, (Evaluate,)
+        "measure an encoder beside its baselines, with a verdict and a report",
+        EVALUATE,
+        (Evaluate,),
     ),
     "embed": Command("write the features of images to a file", EMBED, (Embed,)),
     "export": Command("write an encoder as a SavedModel for TensorFlow Serving", EXPORT, (Export,)),

@@ -1,5 +1,6 @@
 """How good a representation is: metrics with their protocol, their error and their baselines."""
 
+from cl_keras.evaluation.advice import Training
 from cl_keras.evaluation.baselines import WhitenedPCA, pca_whitened, raw_pixels
 from cl_keras.evaluation.features import Features, features
 from cl_keras.evaluation.few_labels import few_labels
@@ -9,15 +10,20 @@ from cl_keras.evaluation.linear import fit_linear_head, linear_probe
 from cl_keras.evaluation.metric import Difference, Metric, difference
 from cl_keras.evaluation.monitor import KNNMonitor
 from cl_keras.evaluation.perturbed import perturb, retrieval_top1
-from cl_keras.evaluation.table import MAJORITY, METRICS, encode, metrics_of, table
+from cl_keras.evaluation.table import MAJORITY, METRICS, Encoded, encode, metrics_of, table
+from cl_keras.evaluation.verdict import LEARNED, Verdict, verdict
 
 __all__ = [
+    "LEARNED",
     "MAJORITY",
     "METRICS",
     "Difference",
+    "Encoded",
     "Features",
     "KNNMonitor",
     "Metric",
+    "Training",
+    "Verdict",
     "WhitenedPCA",
     "alignment",
     "difference",
@@ -37,4 +43,5 @@ __all__ = [
     "retrieval_top1",
     "table",
     "uniformity",
+    "verdict",
 ]

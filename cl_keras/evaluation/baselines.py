@@ -1,6 +1,6 @@
-"""What no training at all gives: pixels, and whitened principal components of pixels.
+"""What needs no training: pixels, and whitened principal components of pixels.
 
-Both are called as an encoder is, from images [B, H, W, C] to vectors [B, D].
+Both are called like an encoder, from images `[b, h, w, c]` to vectors `[b, d]`.
 """
 
 import numpy as np
@@ -10,23 +10,28 @@ from tqdm.auto import tqdm
 from cl_keras.evaluation.checks import positive
 from cl_keras.evaluation.features import image_batches
 
-_SIDE = 32  # larger images are shrunk to this many pixels a side
+MAX_SIDE = 64
+"""Larger images are shrunk to this many pixels a side."""
+
+MAX_EXACT_WIDTH = 4096  # pixels up to which the covariance of all images is taken
+SAMPLE = 2048  # images that stand for all where there are more pixels
 
 
-def raw_pixels(images):
+def raw_pixels(images) -> np.ndarray:
     """The pixels themselves, flattened, neither centered nor scaled beyond 0..1.
 
     Args:
-        images: [B, H, W, C] in 0..255. A side of more than 32 pixels is shrunk to 32 by averaging
+        images: `[b, h, w, c]` in 0..255. A side of more than 64 pixels is shrunk to 64 by averaging
             areas, so that the vectors stay of a size that can be searched.
 
     Returns:
-        float32 [B, D], D = min(H, 32)·min(W, 32)·C.
+        float32 `[b, d]`, d = min(h, 64)·min(w, 64)·c.
     """
     pixels = tf.cast(images, tf.float32)
     height, width = pixels.shape[1:3]
-    if max(height, width) > _SIDE:
-        pixels = tf.image.resize(pixels, (min(height, _SIDE), min(width, _SIDE)), method="area")
+    if max(height, width) > MAX_SIDE:
+        size = (min(height, MAX_SIDE), min(width, MAX_SIDE))
+        pixels = tf.image.resize(pixels, size, method="area")
     return np.asarray(pixels).reshape(len(pixels), -1) / np.float32(255)
 
 
@@ -34,8 +39,8 @@ class WhitenedPCA:
     """Projects `raw_pixels` on principal components of a training set, each to variance 1.
 
     Attributes:
-        mean: float64 [P], the mean picture.
-        components: float64 [P, D], whitened; the greatest variance first.
+        mean: float64 `[p]`, the mean picture.
+        components: float64 `[p, d]`, whitened; the greatest variance first.
     """
 
     def __init__(self, mean, components):
@@ -43,7 +48,7 @@ class WhitenedPCA:
         self.components = components
 
     def __call__(self, images):
-        """Images [B, H, W, C] in 0..255 to vectors float32 [B, D].
+        """Images `[b, h, w, c]` in 0..255 to vectors float32 `[b, d]`.
 
         Raises:
             ValueError: images of another size than those it was fitted to.
@@ -51,39 +56,76 @@ class WhitenedPCA:
         pixels = raw_pixels(images)
         if pixels.shape[1] != len(self.mean):
             raise ValueError(
-                f"Expected images that flatten to {len(self.mean)} pixels, as those PCA was fitted "
-                f"to; received {pixels.shape[1]}. Load both with one image_size and channels."
+                f"Expected images that flatten to {len(self.mean)} pixels, as PCA was fitted "
+                f"to them; received {pixels.shape[1]}. Load both with one image_size and channels."
             )
         return ((pixels - self.mean) @ self.components).astype(np.float32)
 
 
-def pca_whitened(train, *, dims=128, progress=True):
+def pca_whitened(train, *, dims: int = 128, progress: bool = True) -> WhitenedPCA:
     """Fits whitened principal components to the pixels of a training set, streamed once.
 
+    Up to 4,096 pixels all images are used; of larger ones 2,048, drawn evenly.
+
     Args:
-        train: images uint8 [N, H, W, C], a source, or batches, as `features` takes them.
+        train: images uint8 `[n, h, w, c]`, a source, or batches, as `features` takes them.
         dims: how many components; fewer where the pixels span fewer.
         progress: show a progress bar.
 
     Returns:
-        `WhitenedPCA`, to be called as an encoder.
+        `WhitenedPCA`, to be called like an encoder.
 
     Raises:
         ValueError: fewer than two images, images all alike, or dims < 1.
     """
     dims, rows, total, square = positive("dims", dims), 0, 0.0, 0.0
     stream, steps = image_batches(train)
+    sample = _Sample(SAMPLE)
     for element in tqdm(stream, total=steps, desc="PCA", unit="batch", disable=not progress):
-        pixels = raw_pixels(element["image"]).astype(np.float64)
-        rows, total = rows + len(pixels), total + pixels.sum(axis=0)
+        pixels = raw_pixels(element["image"])
+        rows += len(pixels)
+        if pixels.shape[1] > MAX_EXACT_WIDTH:
+            sample.add(pixels)
+            continue
+        pixels = pixels.astype(np.float64)
+        total = total + pixels.sum(axis=0)
         square = square + pixels.T @ pixels
     if rows < 2:
         raise ValueError(f"PCA needs at least 2 images; received {rows}.")
-    mean = total / rows
-    covariance = (square - rows * np.outer(mean, mean)) / (rows - 1)
-    variances, directions = np.linalg.eigh(covariance)  # ascending
+    if sample.rows:
+        mean, variances, directions = _components_of(np.stack(sample.rows).astype(np.float64))
+    else:
+        mean = total / rows
+        covariance = (square - rows * np.outer(mean, mean)) / (rows - 1)
+        variances, directions = np.linalg.eigh(covariance)  # ascending
     variances, directions = variances[::-1][:dims], directions[:, ::-1][:, :dims]
     varied = variances > 1e-9 * max(variances[0], 1e-9)
     if not varied.any():
         raise ValueError("PCA needs images that differ; received images all alike.")
     return WhitenedPCA(mean, directions[:, varied] / np.sqrt(variances[varied]))
+
+
+def _components_of(pixels):
+    """Mean, variances (ascending) and directions of few rows of many pixels, by their products."""
+    mean = pixels.mean(axis=0)
+    centered = pixels - mean
+    values, vectors = np.linalg.eigh(centered @ centered.T)  # [n, n]
+    values, vectors = np.maximum(values[1:], 0), vectors[:, 1:]  # n - 1 directions
+    directions = centered.T @ vectors / np.sqrt(np.maximum(values, 1e-30))
+    return mean, values / (len(pixels) - 1), directions
+
+
+class _Sample:
+    """A fixed number of rows, each row of a stream with the same chance (reservoir sampling)."""
+
+    def __init__(self, size):
+        self.rows, self._size, self._seen = [], size, 0
+        self._generator = np.random.default_rng(0)
+
+    def add(self, rows):
+        for row in rows:
+            self._seen += 1
+            if len(self.rows) < self._size:
+                self.rows.append(row)
+            elif (at := self._generator.integers(self._seen)) < self._size:
+                self.rows[at] = row

@@ -9,7 +9,7 @@ from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_weights, labeled_pair
 from cl_keras.evaluation.linear import predict_classes
 
-MAX_CURVE_LABELS = 2560
+MAX_CURVE_LABELS = 1280
 """Where the label curve ends; beyond it a probe is close to that of all labels."""
 
 
@@ -22,7 +22,7 @@ def few_labels(
     total: int | None = None,
     trials: int = 5,
     seed: int = 0,
-    epochs: int = 1000,
+    epochs: int = 100,
     l2: float = 1.0,
 ) -> dict:
     """Fits a linear probe to a few labeled rows, several times over.
@@ -78,7 +78,7 @@ def few_label_hits(
     *,
     trials: int = 5,
     seed: int = 0,
-    epochs: int = 1000,
+    epochs: int = 100,
     l2: float = 1.0,
 ) -> np.ndarray:
     """Which test images a probe on few labels classifies rightly: bool `[trials, m]`.

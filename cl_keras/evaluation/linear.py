@@ -12,6 +12,10 @@ from cl_keras.evaluation.lbfgs import minimize
 _ROWS = 65_536  # rows of logits held at a time
 
 
+MAX_PRECONDITIONED = 1024
+"""Rows or dimensions up to which the eigenvectors cost less than the passes that they save."""
+
+
 def fit_linear_head(features, labels, num_classes=None, *, epochs=1000, l2=1.0):
     """Fits a linear classifier to frozen features, for a probe or for serving.
 
@@ -113,11 +117,16 @@ def _fit(features, labels, num_classes, *, epochs, l2):
     if not np.isfinite(l2) or l2 < 0:
         raise ValueError(f"l2 must be a number of at least 0; received {l2!r}.")
     mean, scale = _standardization(features)
-    objective = _objective((features - mean) / scale, labels, classes, l2)
-    start = np.zeros((features.shape[1] + 1) * classes)
+    features = (features - mean) / scale
+    basis, penalty = np.eye(features.shape[1]), np.full(features.shape[1], float(l2))
+    if min(features.shape) <= MAX_PRECONDITIONED:
+        basis, penalty = _preconditioner(features, classes, l2)  # [D, r], [r]
+        features = features @ basis
+    objective = _objective(features, labels, classes, penalty)
+    start = np.zeros((basis.shape[1] + 1) * classes)
     minimum = minimize(objective, start, evaluations=positive("epochs", epochs))
-    weights = minimum.point.reshape(-1, classes)  # [D + 1, C], the bias last
-    kernel = weights[:-1] / scale[:, None]
+    weights = minimum.point.reshape(-1, classes)  # [r + 1, C], the bias last
+    kernel = basis @ weights[:-1] / scale[:, None]
     return kernel.astype(np.float32), (weights[-1] - mean @ kernel).astype(np.float32), minimum
 
 
@@ -141,8 +150,28 @@ def _standardization(features):
     return mean, np.where(still, 1.0, scale)
 
 
-def _objective(features, labels, classes, l2):
-    """The penalized mean cross-entropy, as a function of the flat weights [(D + 1)·C]."""
+def _preconditioner(features, classes, l2):
+    """A basis [D, r] of all directions in which the features vary, and the penalty [r] in it.
+
+    In the eigenvectors of XᵀX, each scaled by the curvature that the objective has along it, about
+    λ·p(1 - p) + l2 with p = 1/C, the objective is nearly round: L-BFGS takes tens of passes where
+    it took hundreds. The minimum is the same, since W lies in the span of the features. Of fewer
+    rows than dimensions the smaller XXᵀ is taken.
+    """
+    rows, width = features.shape
+    wide = rows < width
+    x = features.astype(np.float64)
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)  # ascending
+    kept = values > 1e-10 * max(values[-1], 1e-30)
+    values, vectors = values[kept], vectors[:, kept]
+    directions = x.T @ vectors / np.sqrt(values) if wide else vectors
+    curvature = (values * (1 - 1 / classes) / classes + l2) / rows
+    return directions / np.sqrt(curvature), l2 / curvature
+
+
+def _objective(features, labels, classes, penalty):
+    """The penalized mean cross-entropy, as a function of the flat weights [(r + 1)·C]."""
+    penalty = penalty[:, None]
     rows, width = features.shape
     blocks = [
         (
@@ -161,8 +190,8 @@ def _objective(features, labels, classes, l2):
             value += float(loss)
             gradient[:-1] += by_kernel.numpy()
             gradient[-1] += by_bias.numpy()
-        value += 0.5 * l2 * float(np.sum(weights[:-1] ** 2))
-        gradient[:-1] += l2 * weights[:-1]
+        value += 0.5 * float(np.sum(penalty * weights[:-1] ** 2))
+        gradient[:-1] += penalty * weights[:-1]
         return value / rows, gradient.ravel() / rows
 
     return objective

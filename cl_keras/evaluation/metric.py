@@ -20,23 +20,22 @@ class Metric:
         value: share of hits, from 0 to 1.
         protocol: how it was measured, in a sentence.
         balanced: mean over the classes of their share of hits; None without classes.
-        low: lower end of the 95 % interval of `value`.
-        high: upper end.
+        interval: ends of the 95 % interval of `value`.
+        balanced_interval: ends of that of `balanced`.
     """
 
     name: str
     value: float
     protocol: str
     balanced: float | None = None
-    low: float | None = None
-    high: float | None = None
+    interval: tuple[float, float] | None = None
+    balanced_interval: tuple[float, float] | None = None
     hits: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     classes: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict:
         """The metric as plain values, without the single hits."""
-        kept = {"name", "value", "protocol", "balanced", "low", "high"}
-        return {field: value for field, value in vars(self).items() if field in kept}
+        return {key: value for key, value in vars(self).items() if key not in ("hits", "classes")}
 
 
 def metric_of(
@@ -52,13 +51,27 @@ def metric_of(
         seed: of the resamples.
     """
     hits = np.atleast_2d(hits)
-    low, high = np.percentile(_resampled_means(hits, None, seed), [2.5, 97.5])
-    balanced = None
+    balanced = balanced_interval = None
     if classes is not None:
-        balanced = float(np.mean(hits @ balanced_weights(classes)))
+        weights = balanced_weights(classes)
+        balanced = float(np.mean(hits @ weights))
+        balanced_interval = _interval(hits, weights, seed)
     return Metric(
-        name, float(hits.mean()), protocol, balanced, float(low), float(high), hits, classes
+        name=name,
+        value=float(hits.mean()),
+        protocol=protocol,
+        balanced=balanced,
+        interval=_interval(hits, None, seed),
+        balanced_interval=balanced_interval,
+        hits=hits,
+        classes=classes,
     )
+
+
+def _interval(values, weights, seed):
+    """Ends of the 95 % bootstrap interval of the weighted mean of values `[t, m]`."""
+    low, high = np.percentile(_resampled_means(values, weights, seed), [2.5, 97.5])
+    return float(low), float(high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +121,8 @@ def difference(a: Metric, b: Metric, *, balanced: bool = False, seed: int = 0) -
         )
     gain = a.hits.astype(np.float32) - b.hits.astype(np.float32)
     weights = balanced_weights(a.classes) if balanced and a.classes is not None else None
-    low, high = np.percentile(_resampled_means(gain, weights, seed), [2.5, 97.5])
     value = gain.mean() if weights is None else np.mean(gain @ weights)
-    return Difference(float(value), float(low), float(high))
+    return Difference(float(value), *_interval(gain, weights, seed))
 
 
 def _resampled_means(values, weights, seed):
@@ -133,3 +145,28 @@ def _draws(rows, seed):
             for _ in range(RESAMPLES)
         ]
     )
+
+
+def clear_leader(metrics: dict[str, Metric], *, balanced: bool = False) -> str | None:
+    """The row whose metric is above that of every other beyond the error; None if there is none.
+
+    Args:
+        metrics: {row: its metric}, all of the same name.
+        balanced: compare the balanced accuracies.
+    """
+    measured = {name: metric for name, metric in metrics.items() if metric.hits is not None}
+    if len(measured) < 2:
+        return None
+    best = max(measured, key=lambda name: measured[name].value)
+    others = [metric for name, metric in measured.items() if name != best]
+    trials = len(measured[best].hits)
+    others = [repeated(metric, trials) for metric in others]
+    clear = all(difference(measured[best], one, balanced=balanced).is_above for one in others)
+    return best if clear else None
+
+
+def repeated(metric: Metric, trials: int) -> Metric:
+    """A metric of one trial as one of several equal trials; others as they are."""
+    if metric.hits is None or len(metric.hits) == trials:
+        return metric
+    return dataclasses.replace(metric, hits=np.repeat(metric.hits, trials, axis=0))

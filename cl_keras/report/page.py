@@ -14,9 +14,11 @@ def write(
     path,
     *,
     title,
+    verdict=None,
     config=None,
     history=None,
     table=None,
+    label_curve=None,
     views=None,
     originals=None,
     neighbors=None,
@@ -32,12 +34,16 @@ def write(
         path: the file; its folder is made if need be. It is written whole or not at all. An
             earlier report is replaced, any other file is not.
         title: heading of the page.
+        verdict: {"text": str, "good": bool}, what the figures come to; it stands first.
         config: {setting: value}, nested dictionaries allowed.
-        history: {measure: list of numbers}, such as loss, contrastive_accuracy, learning_rate,
+        history: {metric: list of numbers}, such as loss, contrastive_accuracy, learning_rate,
             knn, and "epoch" for the horizontal axis.
-        table: list of rows {"name": str, measure: share from 0 to 1, …}, baselines among them.
-        views: [n, v, H, W, C] in 0..255, v views of n images.
-        originals: [n, H, W, C] in 0..255, the images that the views were made of.
+        table: list of rows {"name": str, metric: cell, …}, baselines among them. A cell is a
+            number, or {"value": share, "interval": (low, high), "best": bool}.
+        label_curve: {encoder: {"labels": [n], "value": [n], "low": [n], "high": [n]}}, shares
+            by the number of labels.
+        views: `[n, v, h, w, c]` in 0..255, v views of n images.
+        originals: `[n, h, w, c]` in 0..255, the images that the views were made of.
         neighbors: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C]} and where known
             "query_labels" [q], "neighbor_labels" [q, k], "similarities" [q, k], "class_names".
         embeddings: {"vectors": [n, D]} and where known "labels" [n], "class_names".
@@ -54,7 +60,9 @@ def write(
     path = pathlib.Path(path)
     _check_replaceable(path)
     parts = [
-        ("measures", "Measures", table and sections.table(table)),
+        ("verdict", "Verdict", verdict and sections.verdict(verdict)),
+        ("labels", "Accuracy by number of labels", label_curve and sections.labels(label_curve)),
+        ("metrics", "Metrics", table and sections.table(table)),
         ("notes", "Notes", notes and sections.notes(notes)),
         ("curves", "Training", history and sections.curves(history)),
         ("views", "Views", _given(views) and sections.views(views, originals)),

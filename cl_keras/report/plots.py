@@ -7,7 +7,7 @@ import re
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 # Petroff (2021): ten colors that stay apart under the common color blindnesses.
 COLORS = (
@@ -23,7 +23,7 @@ COLORS = (
     "#92dadd",
 )
 _MARKERS = "o^sDvPX<>"  # nine against ten colors: two classes of one color differ in shape
-_MOST_CLASSES = 20  # in the legend; further classes share one gray
+_MAX_CLASSES = 20  # in the legend; further classes share one gray
 _INK = "#5b6470"  # reads on white and on black; in a page it becomes the page's own color
 
 
@@ -62,20 +62,20 @@ def _numbers(key, values):
 
 
 def _rank(key):
-    """Sorts the usual measures first, the others by name."""
+    """Sorts the usual metrics first, the others by name."""
     usual = ["loss", "contrastive_accuracy", "knn", "learning_rate"]
     base = key.removeprefix("val_")
     return (usual.index(base) if base in usual else len(usual), base, key)
 
 
 def curve_figures(history):
-    """One figure for each measure of a history; `val_x` is drawn dashed beside `x`.
+    """One figure for each metric of a history; `val_x` is drawn dashed beside `x`.
 
     Args:
         history: see `series`.
 
     Returns:
-        {key: `matplotlib.figure.Figure`}, the usual measures first.
+        {key: `matplotlib.figure.Figure`}, the usual metrics first.
 
     Raises:
         ValueError: an entry that is no number.
@@ -95,6 +95,41 @@ def curve_figures(history):
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         figures[key] = figure
     return figures
+
+
+def label_figure(curves):
+    """Accuracy by number of labels, a line with its 95 % interval for each encoder.
+
+    Args:
+        curves: {encoder: {"labels": [n], "value": [n], "low": [n], "high": [n]}}, shares.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    figure, axes = _figure(6.4, 3.6)
+    lines = {}
+    for i, (name, curve) in enumerate(curves.items()):
+        x = np.array(curve["labels"], float) * 1.02 ** (i - len(curves) / 2)  # bars side by side
+        y, low, high = (100 * np.array(curve[key]) for key in ("value", "low", "high"))
+        last = i == len(curves) - 1
+        lines[name] = axes.errorbar(
+            x,
+            y,
+            yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)],
+            color=COLORS[(0 if last else i + 1) % len(COLORS)],
+            linewidth=2.2 if last else 1.2,
+            elinewidth=1,
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=4,
+        )
+    axes.set_xscale("log")
+    ticks = sorted({n for curve in curves.values() for n in curve["labels"]})
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks], rotation=45)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("labels")
+    axes.set_ylabel("accuracy in percent")
+    _legend(axes, lines, loc="lower right")
+    return figure
 
 
 def principal_plane(vectors):
@@ -187,7 +222,7 @@ def class_looks(labels, class_names=None):
         together, then one entry for each of the others.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    own = np.sort(classes[np.argsort(-counts, kind="stable")[:_MOST_CLASSES]])
+    own = np.sort(classes[np.argsort(-counts, kind="stable")[:_MAX_CLASSES]])
     rest = classes[~np.isin(classes, own)]
     looks = [(f"{len(rest)} others", rest, "#9aa0a6", "o")] if len(rest) else []
     for i, label in enumerate(own):

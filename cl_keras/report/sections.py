@@ -10,9 +10,8 @@ from cl_keras.report import pictures, plots
 _HEADINGS = {
     "name": "features",
     "knn": "k-NN",
-    "perturbed_knn": "perturbed k-NN",
+    "perturbed_knn": "k-NN, perturbed",
     "retrieval_top1": "instance retrieval",
-    "linear_probe": "linear probe",
     "contrastive_accuracy": "contrastive accuracy",
     "learning_rate": "learning rate",
 }
@@ -35,11 +34,38 @@ def heading(key):
     return key.replace("_", " ")
 
 
-def table(rows):
-    """The measures of several encoders, the best of each column of shares marked.
+def verdict(found):
+    """The paragraph {"text": str, "good": bool}."""
+    mark = "good" if found["good"] else "open"
+    return f'<p class="verdict {mark}">{escape(found["text"])}</p>'
 
-    A column whose numbers all lie in 0..1 holds shares: it is shown in per cent, more is better.
-    Other numbers are shown as they are, none marked.
+
+def labels(curves):
+    """The label curves as a picture, and as a table beneath it."""
+    svg = plots.inline_svg(
+        plots.label_figure(curves), "labels", "accuracy by number of labels, a line per encoder"
+    )
+    columns = sorted({n for curve in curves.values() for n in curve["labels"]})
+    head = "".join(f'<th scope="col">{n:,}</th>' for n in columns)
+    body = ""
+    for name, curve in curves.items():
+        points = zip(curve["labels"], curve["value"], curve["low"], curve["high"], strict=True)
+        cells = {n: _share_cell(value, (low, high), False) for n, value, low, high in points}
+        row = "".join(cells.get(n, "<td>–</td>") for n in columns)
+        body += f'<tr><th scope="row">{escape(name)}</th>{row}</tr>'
+    return (
+        f'<figure class="labels">{svg}</figure><div class="wide"><table><thead><tr>'
+        f'<th scope="col">labels</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        '<p class="soft">A linear classifier on frozen features of so many labeled images; shares '
+        "in percent with half of the 95 % interval.</p>"
+    )
+
+
+def table(rows):
+    """The metrics of several encoders.
+
+    A column whose numbers all lie in 0..1 holds shares: it is shown in percent. Other numbers are
+    shown as they are.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     head = "".join(f'<th scope="col">{escape(heading(c))}</th>' for c in columns)
@@ -51,19 +77,30 @@ def table(rows):
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
-        '<p class="soft">Shares in per cent, more is better; the best of each column is marked.</p>'
+        '<p class="soft">Shares in percent, more is better. Bold: above every other beyond the '
+        "error.</p>"
     )
 
 
 def _cells(values):
     """The cells of one column."""
-    known = [v for v in values if _is_number(v) and np.isfinite(v)]
-    shares = bool(known) and all(0 <= v <= 1 for v in known)
-    texts = [_text(v, shares) for v in values]
-    best = _text(max(known), shares) if shares and len(known) > 1 else None
+    plain = [v for v in values if _is_number(v) and np.isfinite(v)]
+    shares = bool(plain) and all(0 <= v <= 1 for v in plain)
     return [
-        f'<td class="best">{text}</td>' if text == best else f"<td>{text}</td>" for text in texts
+        _share_cell(v["value"], v.get("interval"), v.get("best", False))
+        if isinstance(v, dict)
+        else f"<td>{_text(v, shares)}</td>"
+        for v in values
     ]
+
+
+def _share_cell(value, interval, best):
+    """A share in percent, with half of its interval."""
+    error = ""
+    if interval is not None:
+        error = f' <span class="error">±{50 * (interval[1] - interval[0]):.1f}</span>'
+    mark = ' class="best"' if best else ""
+    return f"<td{mark}>{100 * value:.1f}{error}</td>"
 
 
 def _text(value, share):

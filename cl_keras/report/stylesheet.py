@@ -38,6 +38,11 @@ thead th { color: var(--soft); font-weight: 600; font-size: .9rem; vertical-alig
   min-width: 4.5rem; max-width: 8rem; }
 tbody th { font-weight: 500; min-width: 9rem; }
 td.best { background: var(--best); font-weight: 700; }
+td .error { color: var(--soft); font-weight: 400; font-size: .78rem; }
+.verdict { font-size: 1.1rem; max-width: none; padding-left: 1rem;
+  border-left: .3rem solid var(--wrong); }
+.verdict.good { border-color: var(--right); }
+.labels { max-width: 46rem; margin-bottom: 1rem; }
 .settings td { text-align: left; overflow-wrap: anywhere; white-space: pre-wrap; }
 .settings th { text-align: left; color: var(--soft); width: 34%; vertical-align: top;
   overflow-wrap: anywhere; }

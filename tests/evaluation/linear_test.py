@@ -149,7 +149,9 @@ def test_draw_is_stratified():
 
 def test_few_labels_averages_probes_of_its_draws():
     x, y, test_x, test_y = _digits()
-    score = few_labels(Features(x, y), Features(test_x, test_y), per_class=3, trials=2, seed=4)
+    score = few_labels(
+        Features(x, y), Features(test_x, test_y), per_class=3, trials=2, seed=4, epochs=1000
+    )
     expected = []
     for trial in range(2):
         rows = draw(y, [3] * 10, np.random.default_rng([4, trial]))
@@ -164,7 +166,7 @@ def test_few_labels_averages_probes_of_its_draws():
 
 def test_all_labels_are_the_linear_probe():
     x, y, test_x, test_y = _digits()
-    score = few_labels(Features(x, y), Features(test_x, test_y), share=1, trials=1)
+    score = few_labels(Features(x, y), Features(test_x, test_y), share=1, trials=1, epochs=1000)
     assert score["top1"] == linear_probe(Features(x, y), Features(test_x, test_y))["top1"]
     assert score["std"] == 0
 
@@ -207,6 +209,16 @@ def test_ids_as_labels_cost_no_more_than_their_classes():
     assert linear_probe(Features(x, ids), Features(x, ids))["top1"] == expected
     with pytest.raises(ValueError, match="labels up to 20240102 of only 2 classes"):
         fit_linear_head(x, ids)
+
+
+@pytest.mark.parametrize("shape", [(300, 20), (30, 200)])
+def test_the_preconditioned_minimum_is_that_of_the_plain_objective(shape, monkeypatch):
+    x = np.random.default_rng(0).normal(size=shape) @ np.diag(np.geomspace(1, 30, shape[1]))
+    y = np.arange(shape[0]) % 3
+    kernel, bias = fit_linear_head(x, y)
+    monkeypatch.setattr("cl_keras.evaluation.linear.MAX_PRECONDITIONED", 0)
+    plain_kernel, plain_bias = fit_linear_head(x, y)
+    np.testing.assert_allclose(x @ kernel + bias, x @ plain_kernel + plain_bias, atol=0.02)
 
 
 def test_a_class_without_a_label_is_never_answered():

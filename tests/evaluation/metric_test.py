@@ -12,7 +12,7 @@ def test_the_interval_of_a_share_is_that_of_the_binomial():
     metric = metric_of("knn", hits, "")
     half = 1.96 * np.sqrt(0.7 * 0.3 / 1000)
     assert metric.value == 0.7
-    assert (metric.high - metric.low) / 2 == pytest.approx(half, rel=0.1)
+    assert np.diff(metric.interval)[0] / 2 == pytest.approx(half, rel=0.1)
 
 
 def test_balanced_is_the_mean_over_classes():
@@ -45,7 +45,7 @@ def test_trials_widen_the_interval():
     hits = np.array([[True] * 100, [False] * 100] * 3)
     metric = metric_of("linear_10_labels", hits, "")
     assert metric.value == 0.5
-    assert metric.high - metric.low > 0.6  # six coins: a deviation of .2
+    assert np.diff(metric.interval)[0] > 0.6  # six coins: a deviation of .2
 
 
 def test_a_balanced_difference_weighs_classes_alike():

@@ -112,7 +112,7 @@ def test_the_card_says_what_was_done(run, published):
         if not metric["name"].endswith("_labels")
     }
     assert "; 1 % of the labels" in found["linear_1_percent"].protocol
-    assert "k 20," in found["knn"].protocol and "k 200," in found["perturbed_knn_200"].protocol
+    assert "k 20," in found["knn"].protocol and "k 32," in found["perturbed_knn_200"].protocol
     assert found["perturbed_knn"].protocol.endswith("each perturbed")
     assert "32 training images, on 32 test images" in found["knn"].protocol
 

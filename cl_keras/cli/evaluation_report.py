@@ -1,0 +1,194 @@
+"""From what was measured to the page that shows it."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from cl_keras import evaluation, report
+from cl_keras.cli import trained
+from cl_keras.evaluation.metric import clear_leader
+from cl_keras.recipes import build
+from cl_keras.views import view_grid
+
+QUERIES, NEIGHBORS, VIEWED, MAPPED = 8, 8, 8, 2000
+"""Images in the report: queries and neighbors of each, images with views, points of the map."""
+
+UNPLOTTED = {"step", "seconds"}
+"""Columns of metrics.csv that make no curve."""
+
+NOTES = [
+    "The perturbations are of the family that the encoder was trained to ignore: that is what it "
+    "is for, and where it should win. On clean images of this kind whitened PCA is hard to beat in "
+    "a short run.",
+    "k-NN votes over the clean training images. The linear metrics fit a classifier to frozen "
+    "features; few labels are means over 5 draws. Errors are 95 % intervals by bootstrap over the "
+    "test images and the draws; a share is bold where it is above every other beyond the error.",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """All that was measured of an encoder.
+
+    Attributes:
+        rows: {row: list of `evaluation.Metric`}, the learned encoder last.
+        health: of the learned embeddings, see `evaluation.health`.
+        verdict: `evaluation.Verdict`.
+        encoded: `evaluation.Encoded` of the learned encoder.
+    """
+
+    rows: dict
+    health: dict
+    verdict: evaluation.Verdict
+    encoded: evaluation.Encoded
+
+    @functools.cached_property
+    def by_name(self):
+        """{row: {metric name: `Metric`}}."""
+        return {row: {m.name: m for m in metrics} for row, metrics in self.rows.items()}
+
+    def share(self, metric):
+        """The share of a metric, balanced where the classes are uneven; None for None."""
+        if metric is None:
+            return None
+        balanced = self.verdict.balanced and metric.balanced is not None
+        return metric.balanced if balanced else metric.value
+
+    def interval(self, metric):
+        """The 95 % interval of `share`."""
+        balanced = self.verdict.balanced and metric.balanced is not None
+        return metric.balanced_interval if balanced else metric.interval
+
+
+def training_of(run, source):
+    """`evaluation.Training`: what is known of a run, for advice."""
+    views = build.make_views(trained.config_of(run), source.image_shape)
+    area = getattr(views, "crop_area", None)
+    flip = getattr(views, "flip", None)
+    return evaluation.Training(
+        epochs=run.config.get("epochs"),
+        images=len(source),
+        image_size=source.image_shape[0],
+        flips=None if flip is None else bool(flip),
+        crop_area=None if area is None else float(np.min(area)),
+        history=run.metrics(),
+    )
+
+
+def write(path, measured, train_source, test_source, *, run=None, title=None):
+    """Writes the report.
+
+    Args:
+        path: of report.html.
+        measured: `Evaluation`.
+        train_source: images of the bank.
+        test_source: images that were classified.
+        run: the `Run` behind it; default: none.
+        title: heading; default: made from the run.
+
+    Returns:
+        The `pathlib.Path` written.
+    """
+    found = measured.encoded
+    of_run = {} if run is None else _of_run(run, train_source)
+    return report.write(
+        path,
+        title=title or f"{run.config['method']} on {train_source.name}",
+        verdict=_verdict(measured),
+        table=_table(measured),
+        label_curve=_label_curve(measured),
+        neighbors=_neighbors(found.train, found.test, train_source, test_source),
+        embeddings=_embeddings(found.test, test_source),
+        notes=NOTES,
+        **of_run,
+    )
+
+
+def _of_run(run, source):
+    viewed = source.images(_spread(len(source), VIEWED))
+    views = build.make_views(trained.config_of(run), source.image_shape)
+    return {
+        "config": run.config,
+        "history": {key: column for key, column in run.metrics().items() if key not in UNPLOTTED},
+        "views": view_grid(viewed, views, draws=3)[:, 1:],
+        "originals": viewed,
+    }
+
+
+def _verdict(measured):
+    verdict = measured.verdict
+    good = verdict.outcome == "better" and verdict.healthy
+    return {"text": verdict.text, "good": good}
+
+
+def _table(measured):
+    """Rows of cells {"value", "interval", "best"} under the metrics' headings."""
+    shown = {
+        key: title
+        for key, title in evaluation.METRICS.items()
+        if any(key in row for row in measured.by_name.values())
+    }
+    rows = [{"name": name} for name in measured.rows]
+    for key, title in shown.items():
+        metrics = {name: row[key] for name, row in measured.by_name.items() if key in row}
+        best = clear_leader(metrics, balanced=measured.verdict.balanced)
+        for row in rows:
+            if row["name"] in metrics:
+                metric = metrics[row["name"]]
+                row[title] = {
+                    "value": measured.share(metric),
+                    "interval": measured.interval(metric),
+                    "best": row["name"] == best,
+                }
+    return rows
+
+
+def _label_curve(measured):
+    """{row: {"labels", "value", "low", "high"}} with all labels last, or None."""
+    curves = {}
+    for name, row in measured.by_name.items():
+        points = {int(key.split("_")[1]): m for key, m in row.items() if key.endswith("_labels")}
+        if points and "linear" in row:
+            points[len(measured.encoded.train)] = row["linear"]
+            intervals = [measured.interval(metric) for metric in points.values()]
+            curves[name] = {
+                "labels": list(points),
+                "value": [measured.share(metric) for metric in points.values()],
+                "low": [low for low, _ in intervals],
+                "high": [high for _, high in intervals],
+            }
+    return curves or None
+
+
+def _neighbors(bank, test, train_source, test_source):
+    """Some test images, and the training images nearest to them."""
+    rows = _spread(len(test), QUERIES)
+    count = min(NEIGHBORS, len(bank))
+    nearest, similarities = evaluation.neighbors(bank.vectors, test.vectors[rows], k=count)
+    pictures = train_source.images(bank.index[nearest].reshape(-1))
+    found = {
+        "queries": test_source.images(test.index[rows]),
+        "neighbors": pictures.reshape(*nearest.shape, *train_source.image_shape),
+        "similarities": similarities,
+    }
+    if bank.labels is not None and test.labels is not None:
+        found |= {
+            "query_labels": test.labels[rows],
+            "neighbor_labels": bank.labels[nearest],
+            "class_names": test_source.class_names,
+        }
+    return found
+
+
+def _embeddings(test, source):
+    rows = _spread(len(test), MAPPED)
+    found = {"vectors": test.vectors[rows]}
+    if test.labels is not None:
+        found |= {"labels": test.labels[rows], "class_names": source.class_names}
+    return found
+
+
+def _spread(count, most):
+    """Up to `most` rows, evenly over `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

@@ -1,0 +1,276 @@
+"""From measured figures to a paragraph: did it learn, can it be trusted, what next."""
+
+import dataclasses
+
+import numpy as np
+
+from cl_keras.evaluation.advice import Training, advice
+from cl_keras.evaluation.metric import Difference, Metric, difference, repeated
+from cl_keras.evaluation.table import MAJORITY
+
+LEARNED = "learned encoder"
+"""The row that a verdict is about."""
+
+HEADLINE_LABELS = 160
+"""Few labels are judged by the point of the label curve nearest to this, from below."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The learned encoder beside one baseline, by one metric.
+
+    Attributes:
+        baseline: name of its row.
+        metric: name of the metric.
+        learned: share of the learned encoder, balanced where the classes are uneven.
+        other: share of the baseline.
+        difference: of the two, with its error.
+    """
+
+    baseline: str
+    metric: str
+    learned: float
+    other: float
+    difference: Difference
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What an evaluation comes to.
+
+    Attributes:
+        outcome: "better", "worse" or "undecided": the learned encoder beside the best baseline
+            with few labels (without labels: by instance retrieval), beyond the error.
+        text: one paragraph in plain words.
+        healthy: whether the embedding makes use of its space.
+        balanced: whether shares are balanced accuracies, since the test classes are uneven.
+        comparisons: every figure that the text rests on.
+        equal_labels: the fewest labels with which the learned encoder reaches the best baseline
+            with all of them; None where it does not.
+        next_steps: what to do next, the most useful first.
+    """
+
+    outcome: str
+    text: str
+    healthy: bool
+    balanced: bool
+    comparisons: tuple[Comparison, ...]
+    equal_labels: int | None
+    next_steps: tuple[str, ...]
+
+    def as_json(self) -> dict:
+        """The verdict as plain values."""
+        return dataclasses.asdict(self)
+
+
+def verdict(
+    rows: dict[str, list[Metric]], health: dict, training: Training | None = None
+) -> Verdict:
+    """Judges the row `LEARNED` beside all the others.
+
+    Args:
+        rows: as `table` returns them with `curve=True`, one of them `LEARNED`.
+        health: of the learned embeddings of the test images, as `health` returns it.
+        training: what is known of the run, for advice; default: nothing.
+
+    Raises:
+        ValueError: no row `LEARNED`, or none beside it.
+    """
+    if LEARNED not in rows or len(rows) < 2:
+        raise ValueError(
+            f"A verdict needs the row {LEARNED!r} and a baseline; received {list(rows)}."
+        )
+    figures = Figures(rows)
+    headline = figures.headline()
+    compared = figures.compare(headline)
+    outcome = _outcome(compared)
+    healthy, embedding = _embedding(health)
+    has_labels = headline != "retrieval_top1"
+    sentences = [_opening(outcome, healthy), _first_figures(figures, compared, headline)]
+    equal_labels = None
+    if has_labels:
+        equal_labels = figures.equal_labels()
+        sentences += [_all_labels(figures, equal_labels)]
+        for metric in ("linear", "knn"):
+            compared += figures.compare(metric)
+    steps = advice(outcome, healthy, figures.best_baseline(headline), training or Training())
+    sentences += [embedding, "Next: " + "; ".join(steps) + "."]
+    return Verdict(
+        outcome=outcome,
+        text=" ".join(sentence for sentence in sentences if sentence),
+        healthy=healthy,
+        balanced=figures.balanced,
+        comparisons=tuple(compared),
+        equal_labels=equal_labels,
+        next_steps=tuple(steps),
+    )
+
+
+class Figures:
+    """The rows of a table by name, and the questions that a verdict asks of them."""
+
+    def __init__(self, rows: dict[str, list[Metric]]):
+        self._rows = {name: {m.name: m for m in metrics} for name, metrics in rows.items()}
+        self.baselines = [name for name in rows if name != LEARNED]
+        self.balanced = _are_uneven(self._rows[LEARNED])
+
+    def share(self, row: str, metric: str) -> float:
+        """A metric of a row, balanced where the classes are uneven."""
+        found = self._rows[row][metric]
+        return found.balanced if self.balanced and found.balanced is not None else found.value
+
+    def interval(self, row: str, metric: str) -> tuple[float, float]:
+        """The 95 % interval of `share`."""
+        found = self._rows[row][metric]
+        return found.balanced_interval if self.balanced else found.interval
+
+    def curve(self, row: str) -> dict[int, float]:
+        """{labels: share} of a row's label curve."""
+        names = [name for name in self._rows[row] if name.endswith("_labels")]
+        return {int(name.split("_")[1]): self.share(row, name) for name in names}
+
+    def headline(self) -> str:
+        """The metric that decides: few labels, else all, else instance retrieval."""
+        counts = self.curve(LEARNED)
+        if counts:
+            few = [n for n in counts if n <= HEADLINE_LABELS] or [min(counts)]
+            return f"linear_{max(few)}_labels"
+        return "linear" if "linear" in self._rows[LEARNED] else "retrieval_top1"
+
+    def compare(self, metric: str) -> list[Comparison]:
+        """The learned encoder beside every baseline that has the metric, the best first."""
+        mine, found = self._rows[LEARNED][metric], []
+        for name in self.baselines:
+            other = self._rows[name].get(metric)
+            if other is None:  # one answer for every number of labels
+                other = self._rows[name].get("linear") if name == MAJORITY else None
+            if other is None:
+                continue
+            other = repeated(other, len(mine.hits))
+            gain = difference(mine, other, balanced=self.balanced)
+            share = self.share(LEARNED, metric)
+            found.append(Comparison(name, metric, share, share - gain.value, gain))
+        return sorted(found, key=lambda one: -one.other)
+
+    def best_baseline(self, metric: str) -> str:
+        """The baseline with the greatest share of a metric."""
+        return self.compare(metric)[0].baseline
+
+    def best_with_all(self) -> tuple[str, str, float]:
+        """Row, metric and share of the best that any baseline does with all labels."""
+        best = max(self.baselines, key=lambda name: self.with_all(name)[1])
+        return best, *self.with_all(best)
+
+    def with_all(self, row: str) -> tuple[str, float]:
+        """Metric and share of the better of a linear classifier and k-NN with all labels."""
+        known = [metric for metric in ("linear", "knn") if metric in self._rows[row]]
+        shares = {metric: self.share(row, metric) for metric in known}
+        best = max(shares, key=shares.__getitem__)
+        return best, shares[best]
+
+    def equal_labels(self) -> int | None:
+        """The fewest labels with which the learned encoder does what `best_with_all` says."""
+        goal = self.best_with_all()[2]
+        reached = [n for n, share in sorted(self.curve(LEARNED).items()) if share >= goal]
+        return min(reached, default=None)
+
+
+def _are_uneven(metrics):
+    """Whether one class has over a tenth more test images than another."""
+    classes = next((m.classes for m in metrics.values() if m.classes is not None), None)
+    if classes is None:
+        return False
+    counts = np.unique(classes, return_counts=True)[1]
+    return bool(counts.max() > 1.1 * counts.min())
+
+
+def _outcome(compared):
+    if all(one.difference.is_above for one in compared):
+        return "better"
+    return "worse" if any(one.difference.is_below for one in compared) else "undecided"
+
+
+def _opening(outcome, healthy):
+    if not healthy:
+        return "The embedding has collapsed: do not use this encoder."
+    return {
+        "better": "The encoder has learned something that no baseline has.",
+        "worse": "The learned encoder does not win: a baseline is better.",
+        "undecided": "The learned encoder is not clearly better than the baselines.",
+    }[outcome]
+
+
+def _first_figures(figures, compared, metric):
+    """The deciding metric, beside every baseline."""
+    low, high = figures.interval(LEARNED, metric)
+    share = f"{percent(compared[0].learned)} (95 % interval {percent(low)} to {percent(high)})"
+    if metric == "retrieval_top1":
+        start = f"Without labels, it finds {share} of the perturbed images again"
+    else:
+        accuracy = "balanced accuracy" if figures.balanced else "accuracy"
+        start = f"With {_labels_of(metric)}, its {accuracy} on test images is {share}"
+    return f"{start}; {', '.join(_beside(one) for one in compared)}."
+
+
+def _beside(one):
+    gain = one.difference
+    error = f"{points(gain.low)} to {points(gain.high)}"
+    if gain.is_above:
+        words = f"{points(gain.value)} points above"
+    elif gain.is_below:
+        words = f"{points(-gain.value)} points below"
+        error = f"{points(-gain.high)} to {points(-gain.low)}"
+    else:
+        words = f"no difference beyond the error from the {percent(one.other)} of"
+    return f"{words} {_called(one.baseline)} ({error})"
+
+
+def _labels_of(metric):
+    return "all labels" if metric == "linear" else f"{int(metric.split('_')[1]):,} labels"
+
+
+def _all_labels(figures, equal_labels):
+    name, metric, share = figures.best_with_all()
+    kind = "k-NN" if metric == "knn" else "a linear classifier"
+    goal = f"the {percent(share)} that the best baseline, {_called(name)} with {kind}, reaches"
+    if equal_labels is not None:
+        return f"{equal_labels:,} labels on it are as good as {goal} with all labels."
+    mine = figures.with_all(LEARNED)[1]
+    if mine >= share:
+        return f"With all labels it reaches {percent(mine)}, and so {goal}."
+    return f"With all labels it reaches {percent(mine)}, less than {goal}."
+
+
+def _embedding(health):
+    """Whether the embedding is healthy, and a sentence about it."""
+    rank, width, spread = (
+        health["effective_rank"],
+        health["protocol"]["width"],
+        -health["uniformity"],
+    )
+    least = min(width, max(3, 0.03 * width))
+    if rank < least or spread < 0.02:
+        return False, (
+            f"Its {width} dimensions hold about {rank:.0f} directions and a spread of "
+            f"{spread:.2f} (uniformity; 0 is a single point)."
+        )
+    words = "healthy" if spread >= 0.3 else "usable, though crowded into a narrow cone"
+    return True, (
+        f"The embedding is {words}: it spreads over about {rank:.0f} of {width} directions, with a "
+        f"uniformity of {-spread:.1f}."
+    )
+
+
+def _called(name):
+    article = "" if name.startswith("raw") or name.startswith("PCA") else "the "
+    return article + name
+
+
+def percent(share: float) -> str:
+    """A share as text: 0.741 → "74.1 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points: 0.0912 → "9.1"."""
+    return f"{100 * share:.1f}"
