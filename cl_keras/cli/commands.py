@@ -179,7 +179,7 @@ image from the export, and writes a report. Once trained, the same command only 
 COMMANDS = {
     "pretrain": Command("train an encoder on images without labels", PRETRAIN, (Config, Execution)),
     "evaluate": Command(
-        "measure an encoder beside its baselines, with a verdict and a report",
+        "measure an encoder beside baselines, with a verdict and a report",
         EVALUATE,
         (Evaluate,),
     ),

@@ -91,8 +91,8 @@ def verdict(
     if has_labels:
         equal_labels = figures.equal_labels()
         sentences += [_all_labels(figures, equal_labels)]
-        for metric in ("linear", "knn"):
-            compared += figures.compare(metric)
+        others = {"linear", "knn"} - {headline}
+        compared += [one for metric in sorted(others) for one in figures.compare(metric)]
     steps = advice(outcome, healthy, figures.best_baseline(headline), training or Training())
     sentences += [embedding, "Next: " + "; ".join(steps) + "."]
     return Verdict(
@@ -139,12 +139,12 @@ class Figures:
 
     def compare(self, metric: str) -> list[Comparison]:
         """The learned encoder beside every baseline that has the metric, the best first."""
-        mine, found = self._rows[LEARNED][metric], []
+        mine, found = self._rows[LEARNED].get(metric), []
         for name in self.baselines:
             other = self._rows[name].get(metric)
             if other is None:  # one answer for every number of labels
                 other = self._rows[name].get("linear") if name == MAJORITY else None
-            if other is None:
+            if mine is None or other is None:
                 continue
             other = repeated(other, len(mine.hits))
             gain = difference(mine, other, balanced=self.balanced)

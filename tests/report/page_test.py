@@ -88,7 +88,7 @@ def _everything(text="class"):
 
 
 SECTIONS = {
-    "table": "measures",
+    "table": "metrics",
     "notes": "notes",
     "history": "curves",
     "views": "views",
@@ -156,27 +156,43 @@ def test_no_id_is_used_twice(tmp_path):
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_best_of_each_column_is_marked_and_only_shares_are(tmp_path):
+def test_shares_are_in_percent_with_their_error_and_bold_only_where_told(tmp_path):
     rows = [
         {"name": "a", "knn": 0.804, "rank": 5.5, "images": 20, "missing": None},
         {"name": "b", "knn": 0.8578, "rank": 9.25, "images": 2000, "missing": 0.5},
-        {"name": "c", "knn": float("nan"), "rank": 1.0, "images": 3, "missing": 0.25},
+        {"name": "c", "knn": {"value": 0.9, "interval": (0.88, 0.93), "best": True}},
     ]
     page = Page(report.write(tmp_path / "report.html", title="t", table=rows))
     cells = re.findall(r'<td( class="best")?>(.*?)</td>', page.source)
-    texts = [(text, bool(best)) for best, text in cells]
+    texts = [(re.sub("<.*?>", "", text), bool(best)) for best, text in cells]
     assert texts == [
         *[("80.4", False), ("5.5", False), ("20", False), ("–", False)],
-        *[("85.8", True), ("9.25", False), ("2000", False), ("50.0", True)],
-        *[("–", False), ("1", False), ("3", False), ("25.0", False)],
+        *[("85.8", False), ("9.25", False), ("2000", False), ("50.0", False)],
+        *[("90.0 ±2.5", True), ("–", False), ("–", False), ("–", False)],
     ]
+
+
+def test_the_verdict_comes_first_and_is_escaped(tmp_path):
+    found = {"text": "a < b", "good": False}
+    page = Page(report.write(tmp_path / "r.html", title="t", verdict=found, notes=["x"]))
+    assert '<p class="verdict open">a &lt; b</p>' in page.source
+    assert page.source.index('id="verdict"') < page.source.index('id="notes"')
+
+
+def test_the_label_curve_is_a_picture_and_a_table(tmp_path):
+    curve = {"labels": [10, 2000], "value": [0.5, 0.8], "low": [0.4, 0.78], "high": [0.6, 0.82]}
+    other = {"labels": [10], "value": [0.3], "low": [0.2], "high": [0.4]}
+    page = Page(report.write(tmp_path / "r.html", title="t", label_curve={"a": curve, "b": other}))
+    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", page.source)]
+    assert cells == ["50.0 ±10.0", "80.0 ±2.0", "30.0 ±10.0", "–"]
+    assert page.source.count("<svg") == 1 and ">2,000</text>" in page.source
 
 
 def test_headings_are_words(tmp_path):
     rows = [{"name": "a", "perturbed_knn_200": 0.5, "my_score": 0.5}]
     page = Page(report.write(tmp_path / "report.html", title="t", table=rows))
     heads = re.findall(r'<th scope="col">(.*?)</th>', page.source)
-    assert heads == ["features", "perturbed k-NN (k 200)", "my score"]
+    assert heads == ["features", "k-NN, perturbed (k 200)", "my score"]
 
 
 def test_page_follows_light_dark_print_and_phone(tmp_path):
