@@ -40,6 +40,9 @@ setup(
         "pillow>=10.1",  # image folders, grids of views
         "matplotlib>=3.8",  # curves and maps of the report
         "tqdm",  # progress bars
+        "urllib3>=2.2",  # the zoo's downloads; tensorflow-datasets brings it anyway
+        "safetensors>=0.5",  # the zoo's own weights: tensors without code
+        "google-crc32c",  # checksums of the TensorFlow checkpoints that the zoo imports
     ],
     extras_require={
         "tensorflow": [f"tensorflow{TENSORFLOW}"],

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import stat
 
 UNFINISHED = ".writing-*"
 """Pattern of the temporary files, which stay behind where the process is killed."""
@@ -13,6 +14,26 @@ def sha256(path):
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_plain(path, *, follow_links=True):
+    """Opens a file for reading, in binary; a pipe, a device or a folder is refused at once.
+
+    Args:
+        path: of the file.
+        follow_links: whether the last part of the path may be a symbolic link.
+
+    Raises:
+        OSError: if it cannot be opened, or is not a plain file.
+    """
+    flags = os.O_RDONLY
+    for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", *([] if follow_links else ["O_NOFOLLOW"])):
+        flags |= getattr(os, name, 0)  # systems differ in what they have
+    stream = open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(f"{path} is not a plain file; a pipe, a device or a folder is not read.")
+    return stream
 
 
 def write_atomically(path, data):

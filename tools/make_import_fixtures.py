@@ -17,6 +17,11 @@ FOLDER = pathlib.Path(__file__).parents[1] / "tests/zoo/imports/fixtures"
 SIZES = {
     "moco_v1": ("resnet18", 1),
     "moco_v2": ("resnet18", 1),
+    "moco_bare": ("resnet18", 1),
+    "vicreg": ("resnet50", 1),
+    "vicreg_full": ("resnet18", 1),
+    "simsiam": ("resnet18", 1),
+    "lightning": ("resnet18", 1),
     "moco_v3": ("resnet18", 1),
     "pcl_v2": ("resnet18", 1),
     "swav": ("resnet50", 1),

@@ -105,5 +105,6 @@ class MomentumEncoder(keras.layers.Layer):
 
 def _copy(model):
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    for variable, original in zip(copy.variables, model.variables, strict=True):
+        variable.assign(original.value)  # in a graph too, where nothing has a value yet
     return copy

@@ -1,9 +1,8 @@
 """Published weights: list, load, card, download, publish, and import of official checkpoints."""
 
 from cl_keras.zoo.cards import Card, License, Metric, Paper
-from cl_keras.zoo.client import card, download, list
-from cl_keras.zoo.imports.converted import import_checkpoint
-from cl_keras.zoo.loading import load
+from cl_keras.zoo.client import card, download, list, load
+from cl_keras.zoo.imports import import_checkpoint
 from cl_keras.zoo.publish.publishing import publish
 
 __all__ = [

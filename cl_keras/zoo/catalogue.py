@@ -5,6 +5,7 @@ made from one, here or at an https:// address. It is data: one that came over th
 neither files nor servers of this machine. `CL_KERAS_ZOO` holds several separated by commas.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -13,6 +14,7 @@ import pathlib
 
 from absl import logging
 
+from cl_keras.files import open_plain
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import cache, http
@@ -32,9 +34,9 @@ class CatalogueFile:
     def __post_init__(self):
         if self.schema != cards.SCHEMA:
             raise ValueError(f"schema must be {cards.SCHEMA}; received {self.schema}.")
-        found = [card.name for card in self.entries]
-        if twice := {name for name in found if found.count(name) > 1}:
-            raise ValueError(f"{', '.join(sorted(twice))}: there is more than one entry.")
+        count = collections.Counter(card.name for card in self.entries)
+        if twice := sorted(name for name, number in count.items() if number > 1):
+            raise ValueError(f"{', '.join(twice[:5])}: there is more than one entry.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,7 @@ def entries():
 
     Raises:
         ValueError: if a catalogue is not valid, with the place.
-        OSError: if one cannot be had.
+        OSError: if one cannot be read.
     """
     found = list(_read_file(OWN, OWN.parents[2] / "zoo"))
     for where in filter(None, map(str.strip, os.environ.get("CL_KERAS_ZOO", "").split(","))):
@@ -122,7 +124,7 @@ def read(where):
 
     Raises:
         ValueError: if it is not valid.
-        OSError: if it cannot be had.
+        OSError: if it cannot be read.
     """
     if "://" in where:
         addresses.check(where)
@@ -132,7 +134,7 @@ def read(where):
     path = pathlib.Path(where).expanduser()
     if path.is_dir():
         return read_folder(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"CL_KERAS_ZOO names {where!r}, where there is neither a folder nor a file."
         )
@@ -174,33 +176,38 @@ def parse(text, what, *, referrer=None):
 
 
 def _bounded(path):
-    if path.stat().st_size > MAX_BYTES:
+    with open_plain(path) as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
         raise ValueError(f"{path} has more than the {MAX_BYTES} bytes that a catalogue may have.")
-    return path.read_bytes()
+    return content
 
 
 @functools.cache  # once a process
 def _read_remote(address, root):
-    """The catalogue at an address; the last one that was had, where the network is not there."""
+    """The catalogue at an address; the last one downloaded, where there is no network."""
     folder = root / "catalogues" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    path, part = folder / "catalogue.json", folder / "part"
-    with cache.locked(folder):
-        if not cache.is_offline():
-            try:
-                part.unlink(missing_ok=True)
-                limits = http.Limits(max_bytes=MAX_BYTES)
-                cache.retrieve(address, part, limits=limits, progress=False)
-                parse(_bounded(part), address, referrer=address)
-                os.replace(part, path)
-            except OSError as error:
-                if not path.is_file():
-                    raise
-                logging.warning("%s Taking the catalogue of last time, %s.", error, path)
-            finally:
-                part.unlink(missing_ok=True)
-        if not path.is_file() or path.is_symlink():
-            raise OSError(f"CL_KERAS_OFFLINE is set, and the catalogue {address} is not in {path}.")
-        content = parse(_bounded(path), address, referrer=address)
+    path, partial = folder / "catalogue.json", folder / "partial"
+    if not cache.is_offline():
+        try:
+            with cache.locked(folder):
+                try:
+                    partial.unlink(missing_ok=True)
+                    limits = http.Limits(max_bytes=MAX_BYTES)
+                    cache.retrieve(address, partial, limits=limits, progress=False)
+                    parse(_bounded(partial), addresses.shown(address), referrer=address)
+                    os.replace(partial, path)
+                finally:
+                    partial.unlink(missing_ok=True)
+        except OSError as error:
+            if not path.is_file():
+                raise
+            logging.warning("%s Using the catalogue of last time, %s.", error, path)
+    if not path.is_file() or path.is_symlink():
+        raise OSError(
+            f"CL_KERAS_OFFLINE is set, and the catalogue {addresses.shown(address)} is not in "
+            f"{path}."
+        )
+    content = parse(_bounded(path), addresses.shown(address), referrer=address)
     base = content.base or address.rpartition("/")[0]
-    return [Entry(card, address, None, base) for card in content.entries]
+    return [Entry(card, addresses.shown(address), None, base) for card in content.entries]

@@ -1,14 +1,21 @@
-"""What the catalogues offer, and their files on this machine."""
+"""The zoo as users call it: list, card, download, load."""
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from cl_keras.zoo import catalogue
+import keras
+
+from cl_keras.zoo import cards, catalogue, imports
 from cl_keras.zoo.cards import names
 from cl_keras.zoo.download import cache
+from cl_keras.zoo.weights import building
 
 
-def list(*, method=None, encoder=None, data=None):
+def list(
+    *, method: str | None = None, encoder: str | None = None, data: str | None = None
+) -> list[str]:
     """Names of all entries, or of those of one method, encoder and data.
 
     Args:
@@ -22,21 +29,21 @@ def list(*, method=None, encoder=None, data=None):
     Raises:
         ValueError: if no entry has such a method, encoder or data.
     """
-    cards = {entry.card.name: entry.card for entry in catalogue.entries()}
+    found = {entry.card.name: entry.card for entry in catalogue.entries()}
     wanted = {"method": method, "encoder": encoder, "data": data}
     for field, value in wanted.items():
-        known = {_field(card, field) for card in cards.values()}
+        known = {_field(card, field) for card in found.values()}
         if value is not None and value not in known:
             raise ValueError(
                 f"The zoo has nothing of the {field} {value!r}.{names.near(str(value), known)} "
                 f"It has: {', '.join(sorted(known)) or 'nothing'}."
             )
         if value is not None:
-            cards = {n: card for n, card in cards.items() if _field(card, field) == value}
-    return sorted(cards)
+            found = {n: card for n, card in found.items() if _field(card, field) == value}
+    return sorted(found)
 
 
-def card(name):
+def card(name: str) -> cards.Card:
     """The `Card` of an entry; nothing is downloaded but catalogues.
 
     Raises:
@@ -45,8 +52,11 @@ def card(name):
     return catalogue.find(name).card
 
 
-def download(name, *, kind="encoder", progress=True):
-    """Brings a file of an entry onto this machine, checks its SHA-256, and leaves it at that.
+def download(name: str, *, kind: str = "encoder", progress: bool = True) -> pathlib.Path:
+    """Brings a file of an entry onto this machine, checks its hash, and leaves it at that.
+
+    Where its authors publish no hash, the first download is trusted and pinned, and a later change
+    is refused.
 
     Args:
         name: of the entry.
@@ -54,33 +64,72 @@ def download(name, *, kind="encoder", progress=True):
         progress: show a progress bar.
 
     Returns:
-        The `pathlib.Path` of the file, in the cache, or beside a catalogue on this machine.
+        The path of the file, in the cache, or beside a catalogue on this machine.
 
     Raises:
         ValueError: if there is no such entry or kind of file, or the file is not the card's.
-        OSError: if it cannot be had.
+        OSError: if it cannot be downloaded or read.
     """
     entry = catalogue.find(name)
-    return local_path_of(entry, entry.card.file(kind), progress=progress)
+    with open_verified(entry, entry.card.file(kind), progress=progress) as stream:
+        return pathlib.Path(stream.name)
 
 
-def local_path_of(entry, file, *, progress=True):
-    """The path of a file of an entry, whose hash was checked just now."""
-    place = entry.locate(file)
-    if isinstance(place, pathlib.Path):
-        with cache.open_verified(place, cache.ExpectedFile.of(file)):
-            return place
-    return cache.fetch(entry.card.name, file, place, progress=progress)
+def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Model:
+    """A published model: fetched if need be, checked, built and filled, in one pass.
+
+        encoder = cl_keras.zoo.load("simclr_small_resnet_fashion_mnist_mini")
+        classifier = keras.Sequential([encoder, keras.layers.Dense(10)])
+
+    A checkpoint of another project is converted at every call: it takes a tenth of the time in
+    which the network is built, and so nothing derived from a file has to be trusted.
+
+    Args:
+        name: of the entry; `zoo.list()` has them all.
+        kind: "encoder", or "pretraining" for the whole method with head, queue or bank, where the
+            entry has it.
+        progress: show a progress bar of the download.
+
+    Returns:
+        For "encoder" a trainable `keras.Model` from images in 0..255 (its preprocessing is inside)
+        to `[b, d]`, ready for `fit` and `export.saved_model`. For "pretraining" the compiled
+        method, ready to be trained on; the optimizer begins anew.
+
+    Raises:
+        ValueError: if there is no such entry or kind of file, or its files are not the card's.
+        OSError: if a file cannot be downloaded or read.
+    """
+    entry = catalogue.find(name)
+    file, what = entry.card.file(kind), f"{entry.card.name}: {kind}"
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open_verified(entry, file, progress=progress))
+        if file.format == cards.OWN_FORMAT:
+            return building.filled(lambda: _build(entry.card, file), stream, what)
+        streams = [stream]
+        if entry.card.has(cards.DATA):
+            more = open_verified(entry, entry.card.file(cards.DATA), progress=progress)
+            streams.append(stack.enter_context(more))
+        return imports.encoder_of(entry.card.encoder, file.format, streams, what)
 
 
 @contextlib.contextmanager
-def open_verified(entry, file, *, progress=True):
+def open_verified(
+    entry: catalogue.Entry, file: cards.File, *, progress: bool = True
+) -> Iterator[BinaryIO]:
     """A file of an entry, open, whose hash was checked through this very descriptor."""
     place = entry.locate(file)
-    if not isinstance(place, pathlib.Path):
-        place = cache.fetch(entry.card.name, file, place, progress=progress)
-    with cache.open_verified(place, cache.ExpectedFile.of(file)) as stream:
+    if isinstance(place, pathlib.Path):
+        opened = cache.open_verified(place, cache.ExpectedFile.of(file))
+    else:
+        opened = cache.open_fetched(entry.card.name, file, place, progress=progress)
+    with opened as stream:
         yield stream
+
+
+def _build(card, file):
+    if file.kind == "encoder":
+        return building.encoder(card.encoder)
+    return building.pretraining(card, file)
 
 
 def _field(card, field):

@@ -29,7 +29,7 @@ def test_list_card_and_download(entry, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith(f"# {NAME}\n") and "| knn | 0.5 | cosine, k 20 |" in printed
     assert main.main(["zoo", "download", f"--name={NAME}"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'zoo' / NAME / 'encoder.npz'}\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'zoo' / NAME / 'encoder.safetensors'}\n"
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_an_encoder_is_named_once_and_rightly(entry, arguments, message, capsys)
 
 
 def test_damaged_weights_end_the_command_with_a_word(entry, tmp_path, capsys):
-    path = tmp_path / "zoo" / NAME / "encoder.npz"
-    shutil.copyfile(tmp_path / "zoo" / NAME / "golden.npz", path)
+    path = tmp_path / "zoo" / NAME / "encoder.safetensors"
+    shutil.copyfile(tmp_path / "zoo" / NAME / "golden.safetensors", path)
     assert main.main(["export", f"--zoo={NAME}", f"--out={tmp_path / 'export'}"]) == main.FAILURE
     assert "is not the file that its card names: expected" in capsys.readouterr().err
     assert not (tmp_path / "export").exists()

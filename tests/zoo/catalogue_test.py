@@ -51,7 +51,7 @@ def folder(tmp_path, own, monkeypatch):
 def write_entry(folder, card, content=CONTENT):
     (folder / card.name).mkdir(parents=True)
     (folder / card.name / "card.json").write_text(schema.as_json(card))
-    (folder / card.name / "encoder.npz").write_bytes(content)
+    (folder / card.name / "encoder.safetensors").write_bytes(content)
 
 
 def test_a_folder_of_entries_is_a_catalogue(folder):
@@ -61,7 +61,7 @@ def test_a_folder_of_entries_is_a_catalogue(folder):
     assert zoo.list(method="simclr", data="photos") == [NAME]
     assert zoo.list(method="simclr", data="photos", encoder="small_resnet") == [NAME]
     assert zoo.card(NAME.upper()) == card_of()
-    assert zoo.download(NAME) == folder / NAME / "encoder.npz"
+    assert zoo.download(NAME) == folder / NAME / "encoder.safetensors"
 
 
 def test_filters_that_find_nothing_say_what_there_is(folder):
@@ -107,16 +107,16 @@ def test_the_own_one_takes_its_files_from_the_clone_or_its_base(own, server, mon
     with pytest.raises(FileNotFoundError, match="Take a clone .* set CL_KERAS_ZOO"):
         zoo.download(NAME)
     own.write_text(text_of(card_of(), base=f"{server.address}/files/"))
-    server.answers[f"/files/{NAME}/encoder.npz"] = CONTENT
+    server.answers[f"/files/{NAME}/encoder.safetensors"] = CONTENT
     assert zoo.download(NAME, progress=False).is_relative_to(cache.root())
     clone = own.parents[2] / "zoo"
     write_entry(clone, card_of())
-    assert zoo.download(NAME) == clone / NAME / "encoder.npz"
+    assert zoo.download(NAME) == clone / NAME / "encoder.safetensors"
 
 
 def test_a_catalogue_at_an_address_has_its_files_beside_it(own, server, monkeypatch):
     server.answers["/zoo/catalogue.json"] = text_of(card_of()).encode()
-    server.answers[f"/zoo/{NAME}/encoder.npz"] = CONTENT
+    server.answers[f"/zoo/{NAME}/encoder.safetensors"] = CONTENT
     monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/zoo/catalogue.json")
     assert zoo.list() == [NAME]
     assert zoo.download(NAME, progress=False).read_bytes() == CONTENT
@@ -201,12 +201,12 @@ def test_a_catalogue_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, 
         (text_of(schema=2), "schema must be 1"),
         (text_of(card_of(), card_of()), "there is more than one entry"),
         (text_of(base="http://example.org"), "not encrypted"),
-        (text_of(base="../.."), "is no address"),
+        (text_of(base="../.."), "is not an address"),
         (text_of(base=7), "base must be text"),
         (text_of(card_of()).replace('"entries": [', '"entries": [null, '), r"entries\[0\] must be"),
         (text_of(card_of()).replace(NAME, "../../etc"), r"entries\[0\]: name must be"),
-        (text_of(card_of()).replace("encoder.npz", "../../a"), "a path below"),
-        (text_of(card_of()).replace("encoder.npz", "/etc/passwd"), "a path below"),
+        (text_of(card_of()).replace("encoder.safetensors", "../../a"), "a path below"),
+        (text_of(card_of()).replace("encoder.safetensors", "/etc/passwd"), "a path below"),
         (text_of(card_of())[:-1] + ', "run": "os.system"}', "unknown fields 'run'"),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
         (folder / NAME).symlink_to(outside)
     else:
         (folder / NAME).mkdir()
-        linked, other = ("encoder.npz", "card.json")[:: 1 if link == "file" else -1]
+        linked, other = ("encoder.safetensors", "card.json")[:: 1 if link == "file" else -1]
         os.replace(outside / other, folder / NAME / other)
         (folder / NAME / linked).symlink_to(outside / linked)
     for use in (zoo.download, zoo.load):
@@ -246,7 +246,7 @@ def test_a_folder_and_its_card_must_have_one_name(folder):
 
 
 def test_a_file_beside_its_catalogue_is_checked_and_never_removed(folder):
-    path = folder / NAME / "encoder.npz"
+    path = folder / NAME / "encoder.safetensors"
     path.write_bytes(b"x" + CONTENT[1:])
     for use in (zoo.download, zoo.load):
         with pytest.raises(ValueError, match="is not the file that its card names"):

@@ -8,7 +8,7 @@ from cl_keras.files import sha256
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import schema
 from cl_keras.zoo.publish import golden
-from cl_keras.zoo.weights import building, npz, variables
+from cl_keras.zoo.weights import building, tensors, variables
 from tests.zoo.examples import card_of
 
 NAME = "simclr_small_resnet_photos"
@@ -28,11 +28,11 @@ def write_entry(folder, description=DESCRIPTION, **changes):
         variable.assign(variable * noise + 0.01 * noise)
     place = folder / changes.get("name", NAME)
     place.mkdir(parents=True)
-    npz.write(place / "encoder.npz", variables.values(encoder))
-    golden.write(place / "golden.npz", encoder, description)
+    tensors.write(place / "encoder.safetensors", variables.values(encoder))
+    golden.write(place / "golden.safetensors", encoder, description)
     card = card_of(
-        _file("encoder", place / "encoder.npz"),
-        golden=_file("golden", place / "golden.npz"),
+        _file("encoder", place / "encoder.safetensors"),
+        golden=_file("golden", place / "golden.safetensors"),
         encoder=description,
         **changes,
     )

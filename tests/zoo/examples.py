@@ -8,7 +8,7 @@ CONTENT = bytes(range(256)) * 4096
 """A megabyte."""
 
 
-def file_of(content, address="encoder.npz", **changes):
+def file_of(content, address="encoder.safetensors", **changes):
     """A `cards.File` of our own format."""
     sha256 = hashlib.sha256(content).hexdigest()
     fields = {"kind": "encoder", "format": cards.OWN_FORMAT, "address": address}

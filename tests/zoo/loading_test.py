@@ -1,11 +1,12 @@
 import dataclasses
 import hashlib
-import io
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from cl_keras import zoo
 from cl_keras.zoo import cards, imports
@@ -41,7 +42,7 @@ def rewrite(tmp_path, card, content=None, **changes):
     """Writes the entry anew, with another file or another card."""
     folder = tmp_path / "zoo" / NAME
     if content is not None:
-        (folder / "encoder.npz").write_bytes(content)
+        (folder / "encoder.safetensors").write_bytes(content)
         changes["files"] = (file_of(content),)
     (folder / "card.json").write_text(schema.as_json(dataclasses.replace(card, **changes)))
 
@@ -54,23 +55,23 @@ class Harmful:
         return os.system, (f"touch {self.canary}",)
 
 
-@pytest.mark.parametrize("kind", ["objects", "zip slip", "page", "other", "cut"])
+@pytest.mark.parametrize("kind", ["objects", "path", "page", "other", "cut"])
 def test_a_file_with_the_right_hash_is_still_not_trusted(entry, tmp_path, kind, monkeypatch):
     """A hash says that it is the card's file, not that the card is good."""
     canary = tmp_path / "canary"
-    right = dict(np.load(tmp_path / "zoo" / NAME / "encoder.npz"))
-    stream = io.BytesIO()
-    if kind == "objects":
-        right["stem_conv/kernel"] = np.array([Harmful(canary)], dtype=object)
-    elif kind == "zip slip":
+    right = load_file(tmp_path / "zoo" / NAME / "encoder.safetensors")
+    if kind == "path":
         right["../../evil"] = np.zeros(3, "float32")
     elif kind == "other":
         del right["stem_conv/kernel"]
-    np.savez(stream, **right)
-    content = stream.getvalue()
-    content = {"page": b"<html></html>", "cut": content[:-100]}.get(kind, content)
+    content = save(right)
+    content = {
+        "objects": pickle.dumps(Harmful(canary)),
+        "page": b"<html></html>",
+        "cut": content[:-100],
+    }.get(kind, content)
     rewrite(tmp_path, entry[0], content)
-    with pytest.raises(ValueError, match=f"{NAME}: encoder.npz"):
+    with pytest.raises(ValueError, match=f"{NAME}: encoder"):
         zoo.load(NAME)
     assert not canary.exists() and not list(tmp_path.rglob("evil*"))
 
@@ -82,7 +83,7 @@ def test_a_file_with_the_right_hash_is_still_not_trusted(entry, tmp_path, kind, 
         ({"name": "resnet81"}, "Did you mean 'resnet18'"),
         ({"features": 33}, "gives 32 features; the card says 33"),
         ({"width": 0.5, "features": 64}, "should be float32"),
-        ({"name": "resnet18", "features": 128}, "should be float32"),
+        ({"name": "resnet18", "features": 128}, "lacks stage0_block1"),
         ({"stem": "small"}, "cannot be built"),
         ({"name": "resnet18", "stem": "huge", "features": 128}, "stem must be one of"),
         ({"channels": 3}, "should be float32"),
@@ -120,22 +121,22 @@ CONFIG = {
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"method": "os.system"}, "must name one of .* as its method"),
-        ({"method": ["moco"]}, "must name one of .* as its method"),
-        ({"encoder": "vgg"}, "must name one of .* as its encoder"),
+        ({"method": "os.system"}, "method must be one of"),
+        ({"method": ["moco"]}, "method must be text"),
+        ({"encoder": "vgg"}, "encoder must be one of"),
         ({"method_options": {"queue_size": 10**12}}, "names a size of 1000000000000"),
-        ({"method_options": {"queue_size": [10**12]}}, "names a size of"),
+        ({"method_options": {"queue_size": [10**12]}}, "queue_size of moco must be a whole number"),
         ({"method": "instdisc", "images": 10**12, "method_options": {}}, "names a size of"),
-        ({"method_options": {"queue": 1}}, "has no option queue"),
-        ({"method_options": {"encoder": 1}}, "makes no model"),
-        ({"method_options": {"head": {"class_name": "Lambda"}}}, "head must be one of"),
-        ({"method_options": ["a"]}, "must have an object 'method_options'"),
-        ({"views": None}, "must have an object 'views'"),
+        ({"method_options": {"queue": 1}}, "has no option 'queue'"),
+        ({"method_options": {"encoder": 1}}, "has no option 'encoder'"),
+        ({"method_options": {"head": {"class_name": "Lambda"}}}, "head of moco must be text"),
+        ({"method_options": ["a"]}, "method_options must be an object"),
+        ({"views": None}, "views must be an object"),
         ({"views": {"strength": 1}}, "makes no model"),
         ({"temperature": "hot"}, "makes no model|temperature"),
         ({"temperature": -1}, "temperature"),
-        ({"batch_size": 0}, "makes no model"),
-        ({"optimizer": "magic"}, "makes no model"),
+        ({"batch_size": 0}, "batch_size must be at least 2"),
+        ({"optimizer": "magic"}, "optimizer must be one of"),
         ({}, "holds 'stem_conv|no place for|lacks"),
     ],
 )
@@ -153,25 +154,25 @@ def test_a_hostile_configuration_builds_nothing(entry, tmp_path, changes, messag
         zoo.load(NAME, kind="pretraining")
 
 
-def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path):
+@pytest.mark.parametrize("field", ["encoder", "images", "batch_size"])
+def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path, field):
     card, _ = entry
     pretraining = dataclasses.replace(card.files[0], kind="pretraining")
-    for field in ("method", "views", "images", "batch_size", "learning_rate", "seed"):
-        config = {key: value for key, value in CONFIG.items() if key != field}
-        training = dataclasses.replace(card.training, config=config)
-        rewrite(tmp_path, card, files=(card.files[0], pretraining), training=training)
-        with pytest.raises(ValueError, match="training.config (makes no model|must)"):
-            zoo.load(NAME, kind="pretraining")
+    config = {key: value for key, value in CONFIG.items() if key != field}
+    training = dataclasses.replace(card.training, config=config)
+    rewrite(tmp_path, card, files=(card.files[0], pretraining), training=training)
+    with pytest.raises(ValueError, match="training.config must have encoder, images and batch"):
+        zoo.load(NAME, kind="pretraining")
 
 
-def test_a_part_that_is_not_there_is_named(entry):
+def test_a_kind_that_is_not_there_is_named(entry):
     with pytest.raises(ValueError, match="has no file of kind 'pretraining'; it has 'encoder'"):
         zoo.load(NAME, kind="pretraining")
 
 
 def test_golden_features_tell_an_encoder_from_another(entry, tmp_path):
     card, encoder = entry
-    with open(tmp_path / "zoo" / NAME / "golden.npz", "rb") as stream:
+    with open(tmp_path / "zoo" / NAME / "golden.safetensors", "rb") as stream:
         assert golden.gap(zoo.load(NAME), stream, card) <= golden.TOLERANCE
         kernel = encoder.get_layer("stem_conv").kernel
         kernel.assign(kernel * 1.001)

@@ -1,6 +1,7 @@
 """What an entry of the zoo is: its card, name, addresses and page."""
 
 from cl_keras.zoo.cards.card import (
+    DATA,
     KINDS,
     OWN_FORMAT,
     SCHEMA,
@@ -16,6 +17,7 @@ from cl_keras.zoo.cards.card import (
 )
 
 __all__ = [
+    "DATA",
     "KINDS",
     "OWN_FORMAT",
     "SCHEMA",

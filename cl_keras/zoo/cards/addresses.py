@@ -1,16 +1,19 @@
 """Where a file of the zoo may come from."""
 
+import ipaddress
 import pathlib
 import re
+import socket
 import urllib.parse
 import urllib.request
 
 from cl_keras.zoo.cards import names
 
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-_PRINTABLE = re.compile(r"[!-~]{1,1000}", re.ASCII)
-_HUB = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?/(.+)", re.ASCII)
 FORMS = "https://…, hf://owner/repository/path, or file:///… in a catalogue on this machine"
+MAX_SHOWN = 200
+_PRINTABLE = re.compile(r"[!-~]{1,4000}", re.ASCII)
+_HUB = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?/(.+)", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
 
 
 def check(address, *, referrer=None):
@@ -19,42 +22,45 @@ def check(address, *, referrer=None):
     Args:
         address: with its scheme.
         referrer: the address of what named it, a catalogue or a redirecting server; None: this
-            machine. What came over the network can name no files, and what came from elsewhere
-            no servers of this machine.
+            machine. What came over the network cannot name files, and what came from elsewhere
+            cannot name servers of this machine or of its network.
 
     Raises:
         ValueError: for another scheme, http:// to another machine, a password inside, and what is
-            no address at all.
+            not an address at all. Passwords are not repeated in the message.
     """
     if not _PRINTABLE.fullmatch(address) or "\\" in address:
-        raise ValueError(f"{address[:200]!r} is no address. Expected {FORMS}.")
+        raise ValueError(f"{shown(address)!r} is not an address. Expected {FORMS}.")
     scheme = address.partition("://")[0]
+    by = referrer and shown(referrer)
     if scheme == "hf":
         parse_hub(address)
     elif scheme == "file":
         local_path(address)
-        _refuse_if(referrer, address, f"names a file of this machine, and {referrer} may not")
+        _refuse_if(referrer, address, f"names a file of this machine, and {by} may not")
     elif scheme in ("https", "http"):
         host = _host(address)
-        here = host in LOCAL_HOSTS
-        _refuse_if(scheme == "http" and not here, address, "is not encrypted; give https://")
-        from_remote = referrer is not None and _is_remote(referrer)
-        _refuse_if(here and from_remote, address, f"names this machine, and {referrer} may not")
+        _refuse_if(
+            scheme == "http" and not _is_here(host), address, "is not encrypted; give https://"
+        )
+        inside = _is_here(host) or not _is_public(host)
+        from_remote = referrer is not None and is_remote(referrer)
+        _refuse_if(inside and from_remote, address, f"names this machine, and {by} may not")
     else:
-        raise ValueError(f"{address[:200]!r} is no address of a known kind. Expected {FORMS}.")
+        raise ValueError(f"{shown(address)!r} is not an address of a known kind. Expected {FORMS}.")
 
 
 def parse_hub(address):
     """`hf://owner/repository[@revision]/path` as (repository, revision or None, path).
 
     Raises:
-        ValueError: if it is no such thing.
+        ValueError: if it is not one.
     """
     found = _HUB.fullmatch(address)
     if not found or ".." in "".join(found.group(1, 2)):
         raise ValueError(
             f"An address of the Hugging Face Hub is hf://owner/repository[@revision]/path; "
-            f"received {address[:200]!r}."
+            f"received {shown(address)!r}."
         )
     owner, repository, revision, path = found.groups()
     return f"{owner}/{repository}", revision, names.check_relative_path(path)
@@ -64,12 +70,12 @@ def local_path(address):
     """The path that a `file://` address names.
 
     Raises:
-        ValueError: if it names another machine, or no absolute path.
+        ValueError: if it names another machine, or a path that is not absolute.
     """
     parts = urllib.parse.urlsplit(address)
     path = pathlib.Path(urllib.request.url2pathname(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
-        raise ValueError(f"A file is named as file:///folder/name; received {address[:200]!r}.")
+        raise ValueError(f"A file is named as file:///folder/name; received {shown(address)!r}.")
     return path
 
 
@@ -78,23 +84,60 @@ def last_segment(address):
     return urllib.parse.urlsplit(address).path.rpartition("/")[2]
 
 
-def _is_remote(address):
-    return address.startswith("hf://") or _host(address) not in LOCAL_HOSTS
+def shown(address):
+    """An address as messages may show it: without user, password and query, and not too long."""
+    bare = re.sub(r"//.*@", "//…@", address, flags=re.DOTALL)
+    return re.sub(r"\?.*", "?…", bare, flags=re.DOTALL)[:MAX_SHOWN]
+
+
+def is_remote(address):
+    """Whether an address is of another machine."""
+    return not address.startswith("file:") and (
+        address.startswith("hf://") or not _is_here(_host(address))
+    )
 
 
 def _host(address):
     try:
         parts = urllib.parse.urlsplit(address)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{address[:200]!r} is no address: {error}.") from None
-    if not host or "@" in parts.netloc:
+    except ValueError:
+        raise ValueError(f"{shown(address)!r} is not a valid address.") from None
+    if not host or "@" in parts.netloc or not _HOST.fullmatch(host):
         raise ValueError(
-            f"The address {address[:200]!r} must name a host, and no user or password."
+            f"The address {shown(address)!r} must name a host, and no user or password."
         )
-    return host
+    return host.rstrip(".")
+
+
+def _is_here(host):
+    """Whether a host is this machine, in whatever spelling."""
+    ip = _ip(host)
+    if ip is not None:
+        return ip.is_loopback
+    return host in ("localhost", "localhost.localdomain", "ip6-localhost") or host.endswith(
+        ".localhost"
+    )
+
+
+def _is_public(host):
+    """Whether a host is a name, or a number that all of the internet knows."""
+    ip = _ip(host)
+    return ip is None or (ip.is_global and not ip.is_multicast)
+
+
+def _ip(host):
+    """The number that a host is written as, in any form that connecting accepts, or None."""
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f000001, 2130706433
+        except OSError:
+            return None
+    return getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
 
 
 def _refuse_if(condition, address, why):
     if condition:
-        raise ValueError(f"The address {address[:200]!r} {why}.")
+        raise ValueError(f"The address {shown(address)!r} {why}.")

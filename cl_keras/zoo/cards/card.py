@@ -9,7 +9,9 @@ from cl_keras.zoo.cards import addresses, names, schema
 SCHEMA = 1
 OWN_FORMAT = "cl_keras"
 """Format of the files that `publish` writes; every other is one of `zoo.imports.FORMATS`."""
-KINDS = ("encoder", "pretraining")
+KINDS = ("encoder", "encoder_data", "pretraining")
+DATA = "encoder_data"
+"""The second file of a TensorFlow checkpoint, whose first is its index."""
 MAX_FILE_BYTES = 2**40
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -50,8 +52,9 @@ class File:
 
     `address` is a path below the entry's folder, or `https://…`, `hf://owner/repository/path`,
     `file:///…` (in catalogues on this machine alone). `sha256` is null where its authors publish
-    none; then the first download counts, and a later change is refused. `sha256_prefix` is what
-    some authors put into the file's name. `size` in bytes is null where it is not known.
+    none; then the first download is trusted, and a later change is refused. `sha256_prefix` and
+    `md5_prefix` are what some authors publish instead. `size` in bytes is null where it is not
+    known.
     """
 
     kind: str
@@ -59,7 +62,8 @@ class File:
     address: str
     size: int | None
     sha256: str | None
-    sha256_prefix: str | None
+    sha256_prefix: str | None = None
+    md5_prefix: str | None = None
 
     def __post_init__(self):
         if not names.is_word(self.kind):
@@ -74,10 +78,12 @@ class File:
             raise ValueError(f"size must be from 1 byte to {MAX_FILE_BYTES}; received {self.size}.")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 must be 64 hexadecimal digits; received {self.sha256!r}.")
-        if self.sha256_prefix is not None and not _PREFIX.fullmatch(self.sha256_prefix):
-            raise ValueError(
-                f"sha256_prefix must be 8 to 63 hexadecimal digits; received {self.sha256_prefix!r}"
-            )
+        for prefix, digits in ((self.sha256_prefix, 63), (self.md5_prefix, 32)):
+            if prefix is not None and not (_PREFIX.fullmatch(prefix) and len(prefix) <= digits):
+                raise ValueError(
+                    f"the prefix of a hash must be 8 to {digits} hexadecimal digits; received "
+                    f"{prefix!r}."
+                )
         if self.format == OWN_FORMAT and (self.sha256 is None or self.size is None):
             raise ValueError(f"a file of the format {OWN_FORMAT!r} needs its sha256 and its size.")
 
@@ -179,6 +185,10 @@ class Card:
             raise ValueError("a file of the kind 'pretraining' needs training.config to be built.")
         if not self.origin:
             raise ValueError("origin must say who made the weights.")
+
+    def has(self, kind):
+        """Whether there is a file of a kind."""
+        return any(file.kind == kind for file in self.files)
 
     def file(self, kind):
         """The `File` of a kind.

@@ -1,12 +1,14 @@
-"""From JSON that nobody vouches for to frozen dataclasses, or a sentence about what is wrong."""
+"""Validates untrusted JSON into frozen dataclasses."""
 
 import dataclasses
 import functools
 import json
 import math
+import re
 import types
 import typing
 
+MAX_DEPTH = 32
 MAX_TEXT = 2000
 MAX_LIST = 10_000
 
@@ -19,11 +21,12 @@ def parse_json(text, what):
         what: the name of it, for errors.
 
     Raises:
-        ValueError: if it is no such thing.
+        ValueError: if it is not one.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
+        _check_depth(text)
         value = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{what} is not valid JSON: {error}.") from None
@@ -50,14 +53,17 @@ def read(kind, value, where):
         raise ValueError(f"{where} must be an object; received {_kind(value)}.")
     hints = _hints(kind)
     fields = [field.name for field in dataclasses.fields(kind)]
-    if missing := [name for name in fields if name not in value]:
+    optional = {f.name for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
+    if missing := [name for name in fields if name not in value and name not in optional]:
         raise ValueError(f"{where} lacks {', '.join(missing)}; its fields are {', '.join(fields)}.")
     if unknown := sorted(set(value) - set(fields)):
         raise ValueError(
             f"{where} has unknown fields {', '.join(repr(name[:60]) for name in unknown[:5])}; "
             f"its fields are {', '.join(fields)}."
         )
-    read_fields = {name: _read(hints[name], value[name], f"{where}.{name}") for name in fields}
+    read_fields = {
+        name: _read(hints[name], value[name], f"{where}.{name}") for name in fields if name in value
+    }
     try:
         return kind(**read_fields)
     except ValueError as error:
@@ -131,14 +137,23 @@ def _kind(value):
     return repr(value)[:60]
 
 
+def _check_depth(text):
+    """Before it is parsed: how deep the parser itself can go depends on the version of Python."""
+    depth, inside = 0, re.sub(r'"(?:[^"\\]|\\.)*+"?', "", text, flags=re.DOTALL)
+    for bracket in re.findall(r"[\[{}\]]", inside):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
 def _no_key_twice(pairs):
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} is there twice")
+    found = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:60]!r} is there twice")
+        found[key] = value
     return found
 
 
 def _no_constant(name):
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")

@@ -1,27 +1,32 @@
-"""Downloaded files, each checked by its hash whenever it is opened, shared by all processes.
+"""Downloaded files: fetched once, checked whenever they are opened, shared by all processes.
 
 <CL_KERAS_CACHE, else ~/.cache/cl_keras>/zoo/<name>/<of address and hash>/
     <file>          whole and checked, or not there
-    part            unfinished; the next call goes on from it
-    pin.json        the hash of a first download, where its authors publish none
+    partial         unfinished; the next call resumes it
+    pin.json        the hash of the first download, where its authors publish none
     lock            held by the process that downloads
+
+What is there is used without writing anything, so a cache may be read-only, or another user's.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import json
 import os
 import pathlib
 
 from absl import logging
 
-from cl_keras.files import replacing, sha256, write_atomically
+from cl_keras.files import open_plain, replacing, write_atomically
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import http, hub
 
-RESERVED = ("part", "part.validator", "pin.json", "lock", "converted.npz", "converted.json")
+try:
+    import fcntl
+except ImportError:  # Windows: there two downloads at once are not excluded, only found out
+    fcntl = None
+
+RESERVED = ("partial", "partial.validator", "pin.json", "lock")
 
 
 def root():
@@ -39,24 +44,23 @@ def is_offline():
 
 
 def folder_of(name, file, address):
-    """The folder of a file of an entry, made if it is not there.
+    """The folder of a file of an entry, which need not be there.
 
     Raises:
         ValueError: if a symbolic link stands in its place.
-        OSError: if it cannot be made.
     """
     content = f"{address}\n{file.sha256 or ''}".encode()
     folder = root() / names.check_name(name) / hashlib.sha256(content).hexdigest()[:16]
     for path in (folder.parent, folder):
         _refuse_link(path)
-        path.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def fetch(name, file, address, *, limits=None, progress=True):
-    """A file of an entry from the cache, or from its address.
+@contextlib.contextmanager
+def open_fetched(name, file, address, *, limits=None, progress=True):
+    """A file of an entry, open, from the cache or from its address.
 
-    Eight processes that ask at once download it once. What was killed midway is gone on with.
+    Eight processes that ask at once download it once. A killed download is resumed.
 
     Args:
         name: of the entry.
@@ -65,54 +69,91 @@ def fetch(name, file, address, *, limits=None, progress=True):
         limits: `http.Limits`.
         progress: show a progress bar.
 
-    Returns:
-        `pathlib.Path` of a file whose hash was checked just now.
+    Yields:
+        A binary stream, `name` its path, whose hash was checked through this very descriptor.
 
     Raises:
         ValueError: if what came is not that file; nothing of it is left.
-        OSError: if it cannot be had, or the network is forbidden.
+        OSError: if it cannot be downloaded, or the network is forbidden.
     """
     folder = folder_of(name, file, address)
-    with locked(folder):
-        path, pin = folder / _file_name(file, address), folder / "pin.json"
-        wanted = ExpectedFile.of(file, pin)
-        if path.exists() or path.is_symlink():
-            if not (problem := wanted.mismatch_at(path)):
-                return path
-            path.unlink()
-            logging.warning("Removed %s from the cache: %s.", path, problem)
-        if is_offline():
-            raise OSError(
-                f"{name} is not in the cache ({folder}), and CL_KERAS_OFFLINE forbids to download "
-                f"it from {address}. Unset it, or copy the cache of another machine."
-            )
-        part = folder / "part"
-        known = {"size": wanted.size, "anchored": wanted.sha256 is not None}
-        retrieve(address, part, **known, limits=limits, progress=progress)
-        _commit(part, path, wanted, address)
-        if file.sha256 is None and not pin.exists():
-            found = {"address": address, "sha256": sha256(path), "size": path.stat().st_size}
-            write_atomically(pin, json.dumps(found, indent=2) + "\n")
-    return path
+    path = folder / _file_name(file, address)
+    stream = _open_if_right(path, ExpectedFile.of(file, folder))
+    if stream is None:
+        with locked(folder):
+            expected = ExpectedFile.of(file, folder)  # another process may have pinned it
+            stream = _open_if_right(path, expected, remove=True)
+            if stream is None:
+                _download(name, address, folder, path, expected, limits, progress)
+                stream = open_plain(path, follow_links=False)
+                if problem := ExpectedFile.of(file, folder).mismatch(stream):
+                    stream.close()
+                    raise ValueError(f"{path} was changed while it was read: {problem}.")
+    with stream:
+        yield stream
 
 
-def retrieve(address, part, **how):
-    """Brings what an address has to an unfinished file; `how` as for `http.download`."""
-    _refuse_link(part)
-    if address.startswith("hf://"):
-        hub.download(address, part)
-    else:
-        http.download(address, part, **how)
+def _open_if_right(path, expected, *, remove=False):
+    """The open file if it is there and the expected one; else None.
+
+    A file whose hash nobody knows, because a process was killed before it could be pinned, does
+    not count.
+    """
+    try:
+        stream = open_plain(path, follow_links=False)
+        problem = expected.mismatch(stream) if expected.sha256 else "its hash is not known"
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise OSError(
+            f"{path} may not be read by this user. Ask its owner, or set CL_KERAS_CACHE to a "
+            "folder of your own."
+        ) from error
+    except OSError as error:
+        stream, problem = None, error.strerror or str(error)
+    if not problem:
+        return stream
+    if stream is not None:
+        stream.close()
+    if remove:
+        path.unlink()
+        logging.warning("Removed %s from the cache: %s.", path, problem)
+    return None
 
 
-def _commit(part, path, wanted, address):
-    problem = wanted.mismatch_at(part)
-    part.with_name("part.validator").unlink(missing_ok=True)
+def _download(name, address, folder, path, expected, limits, progress):
+    if is_offline():
+        raise OSError(
+            f"{name} is not in the cache ({folder}), and CL_KERAS_OFFLINE forbids to download it "
+            f"from {addresses.shown(address)}. Unset it, or copy the cache of another machine."
+        )
+    partial = folder / "partial"
+    known = {"size": expected.size, "anchored": expected.sha256 is not None}
+    retrieve(address, partial, **known, limits=limits, progress=progress)
+    with open_plain(partial, follow_links=False) as stream:
+        problem = expected.mismatch(stream)
+        found = expected.sha256 or sha256_of(stream)
+        size = os.fstat(stream.fileno()).st_size
+    partial.with_name("partial.validator").unlink(missing_ok=True)
     if problem:
-        part.unlink(missing_ok=True)
-        raise ValueError(f"What came from {address} is not the file of the card: {problem}.")
+        partial.unlink(missing_ok=True)
+        raise ValueError(
+            f"What came from {addresses.shown(address)} is not the file of the card: {problem}."
+        )
+    if expected.sha256 is None:  # pinned before it gets its name, so that no kill loses the pin
+        pin = _Pin(addresses.shown(address), found, size)
+        write_atomically(folder / "pin.json", schema.as_json(pin))
     with replacing(path) as temporary:
-        os.replace(part, temporary)
+        os.replace(partial, temporary)
+
+
+def retrieve(address, partial, **options):
+    """Brings what an address has to an unfinished file; options as for `http.download`."""
+    _refuse_link(partial)
+    if address.startswith("hf://"):
+        options["token"] = hub.token()
+        address = hub.web_address(address)
+    http.download(address, partial, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,36 +162,37 @@ class ExpectedFile:
 
     size: int | None
     sha256: str | None
-    prefix: str | None
+    sha256_prefix: str | None = None
+    md5_prefix: str | None = None
 
     @classmethod
-    def of(cls, file, pin=None):
-        """By its `cards.File`, and by what was pinned at the first download."""
+    def of(cls, file, folder=None):
+        """By its `cards.File`, and by the pin of the first download in its folder of the cache."""
         size, expected = file.size, file.sha256
-        if expected is None and pin is not None and pin.exists():
+        pin = folder and folder / "pin.json"
+        if expected is None and pin is not None and (pin.exists() or pin.is_symlink()):
             _refuse_link(pin)
-            pinned = schema.read(_Pin, schema.parse_json(pin.read_bytes(), str(pin)), str(pin))
+            with open_plain(pin, follow_links=False) as stream:
+                content = stream.read(schema.MAX_TEXT * 2)
+            pinned = schema.read(_Pin, schema.parse_json(content, str(pin)), str(pin))
             size, expected = pinned.size, pinned.sha256
-        return cls(size, expected, file.sha256_prefix)
-
-    def mismatch_at(self, path):
-        """What is wrong with a file, in words, or None."""
-        if path.is_symlink() or not path.is_file():
-            return "it is no plain file"
-        with open(path, "rb") as stream:
-            return self.mismatch(stream)
+        return cls(size, expected, file.sha256_prefix, file.md5_prefix)
 
     def mismatch(self, stream):
         """What is wrong with an open file, in words, or None; the stream is at its start again."""
         size = os.fstat(stream.fileno()).st_size
         if self.size is not None and size != self.size:
             return f"expected {self.size} bytes, received {size}"
-        received = hashlib.file_digest(stream, "sha256").hexdigest()
-        stream.seek(0)
+        received = sha256_of(stream)
         if self.sha256 is not None and received != self.sha256:
             return f"expected SHA-256 {self.sha256}, received {received}"
-        if self.prefix is not None and not received.startswith(self.prefix):
-            return f"expected a SHA-256 that begins {self.prefix}, received {received}"
+        if self.sha256_prefix is not None and not received.startswith(self.sha256_prefix):
+            return f"expected a SHA-256 that begins {self.sha256_prefix}, received {received}"
+        if self.md5_prefix is not None:
+            received = hashlib.file_digest(stream, _md5).hexdigest()
+            stream.seek(0)
+            if not received.startswith(self.md5_prefix):
+                return f"expected an MD5 that begins {self.md5_prefix}, received {received}"
         return None
 
 
@@ -161,33 +203,57 @@ class _Pin:
     size: int
 
 
+def sha256_of(stream):
+    """Hexadecimal SHA-256 of an open file, which is at its start again."""
+    stream.seek(0)
+    found = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(0)
+    return found
+
+
+def _md5():
+    return hashlib.md5(usedforsecurity=False)  # some authors publish no other
+
+
 @contextlib.contextmanager
-def open_verified(path, wanted):
+def open_verified(path, expected):
     """A file that was checked by its hash, open, so that no other can take its place meanwhile.
 
     Raises:
-        ValueError: if it is another file than `wanted`, or a symbolic link.
+        ValueError: if it is another file than `expected`, or a symbolic link.
+        OSError: if it cannot be read, or is not a plain file.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if os.path.islink(path):
-            raise ValueError(f"{path} is a symbolic link, which the zoo does not follow.") from None
-        raise error
-    with os.fdopen(descriptor, "rb") as stream:
-        if problem := wanted.mismatch(stream):
+    _refuse_link(path)
+    with open_plain(path, follow_links=False) as stream:
+        if problem := expected.mismatch(stream):
             raise ValueError(f"{path} is not the file that its card names: {problem}.")
         yield stream
 
 
 @contextlib.contextmanager
 def locked(folder):
-    """Waits until no other process works in `folder`; one that is killed lets go by itself."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    _refuse_link(folder / "lock")
-    descriptor = os.open(folder / "lock", flags, 0o600)
+    """Waits until no other process works in `folder`; one that is killed lets go by itself.
+
+    Raises:
+        OSError: if the folder cannot be made or written to.
+    """
+    lock = folder / "lock"
+    _refuse_link(lock)
+    flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(lock, flags | os.O_RDWR, 0o666)
+        except PermissionError:  # another user's; to be locked it need not be written
+            descriptor = os.open(lock, os.O_RDONLY)
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot be written to ({error.strerror}), and what is needed is not in it "
+            "whole. Set CL_KERAS_CACHE to a folder that you may write to, or ask its owner."
+        ) from error
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

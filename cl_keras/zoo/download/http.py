@@ -1,26 +1,32 @@
-"""One file over HTTP: within bounds of size and time, taken up again where it broke off."""
+"""One file over HTTP: within bounds of size and time, resumed where it broke off.
+
+urllib3 speaks the protocol. Here is what it leaves to its users: resuming, what a server may send,
+how slow it may be, and where it may lead to.
+"""
 
 import contextlib
 import dataclasses
-import http.client
 import os
 import re
 import socket
 import ssl
 import threading
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 
+import urllib3
 from tqdm.auto import tqdm
 
 from cl_keras.version import __version__
 from cl_keras.zoo.cards import addresses
 
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 10
 CHUNK = 1 << 17
 PROGRESS = 1 << 20
-"""An attempt that brought so many bytes does not count as one that failed."""
+"""An attempt that brought the file so many bytes further than any before did not fail."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +36,16 @@ class Limits:
     Args:
         timeout: seconds to wait for the server, to connect, for its answer, and for each piece.
         attempts: how many may fail in a row.
+        total_attempts: how many there may be, failed or not.
         pause: seconds before the second attempt; doubled before each that follows, up to a minute.
-        window: seconds over which the speed is taken.
-        min_bytes_per_second: bytes a second; below it the attempt has failed.
-        max_bytes: bytes of a file whose size is not known.
+        window: seconds over which the speed is measured.
+        min_bytes_per_second: below it the attempt has failed.
+        max_bytes: of a file whose size is not known.
     """
 
     timeout: float = 30.0
     attempts: int = 6
+    total_attempts: int = 200
     pause: float = 1.0
     window: float = 30.0
     min_bytes_per_second: int = 1024
@@ -48,43 +56,46 @@ class _Failed(Exception):
     """An attempt failed in a way that the next one may not."""
 
 
-def download(address, path, *, size=None, anchored=False, limits=None, progress=True):
-    """Downloads to `path`, and goes on with what is there already.
+def download(address, path, *, size=None, anchored=False, limits=None, progress=True, token=None):
+    """Downloads to `path`, and resumes what is there already.
 
     Args:
         address: https://, or http:// on this machine.
         path: of the unfinished file; the caller checks it and gives it its name.
         size: in bytes, or None where it is not known.
-        anchored: whether the caller knows the file's hash. If not, what is there is only gone on
-            with if the server vouches that its file is still the same.
+        anchored: whether the caller knows the file's hash. If not, what is there is only resumed if
+            the server vouches that its file is still the same.
         limits: `Limits`.
         progress: show a progress bar.
+        token: shown to this host alone, never to one that it redirects to.
 
     Raises:
-        ValueError: if the server sends what cannot be the file, or sends it elsewhere in the open.
-        OSError: if it could not be had, after all attempts; what came stays, for the next call.
+        ValueError: if the server sends what cannot be the file, or leads where none may come from.
+        OSError: if the download fails after all attempts; the partial file is kept for the next
+            call.
     """
     addresses.check(address)
     if not address.startswith(("https://", "http://")):
-        raise ValueError(f"{address!r} is not at an address of the web, https://….")
-    limits, failures = limits or Limits(), 0
-    title = os.path.basename(address)[:40]
+        raise ValueError(f"{address!r} is not an address of the web, https://….")
+    limits, failures, furthest = limits or Limits(), 0, _size(path)
+    title, shown = os.path.basename(address)[:40], addresses.shown(address)
     with tqdm(desc=title, total=size, unit="B", unit_scale=True, disable=not progress) as bar:
-        while True:
-            before = _size(path)
+        for attempt in range(1, limits.total_attempts + 1):
             try:
-                return _attempt(address, path, size, anchored, limits, bar)
+                return _attempt(address, path, size, anchored, limits, bar, token)
             except _Failed as error:
-                failures = 1 if _size(path) - before >= PROGRESS else failures + 1
-                if failures >= limits.attempts:
+                reached = _size(path)
+                failures = 1 if reached >= furthest + PROGRESS else failures + 1
+                furthest = max(furthest, reached)
+                if failures >= limits.attempts or attempt == limits.total_attempts:
                     raise OSError(
-                        f"{address} could not be downloaded: {error}; {limits.attempts} attempts "
-                        "failed. What came is kept, and the next call goes on from there."
+                        f"{shown} could not be downloaded: {error}; {attempt} attempts failed. "
+                        "The partial file is kept, and the next call resumes it."
                     ) from None
             time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
 
 
-def _attempt(address, path, size, anchored, limits, bar):
+def _attempt(address, path, size, anchored, limits, bar, token):
     note = path.with_name(path.name + ".validator")
     with _open(path) as file:
         validator = None if anchored else _read_note(note)
@@ -93,8 +104,8 @@ def _attempt(address, path, size, anchored, limits, bar):
             return
         if size is not None and have > size:
             have = 0
-        with _answer(address, have, validator, limits) as response:
-            start = _start_of(response, have)
+        with _answer(address, have, validator, limits, token) as response:
+            start = _start_of(response, have, address)
             file.seek(start)
             file.truncate()
             total = _total(response, address, start, size, anchored, limits)
@@ -105,72 +116,123 @@ def _attempt(address, path, size, anchored, limits, bar):
             _copy(response, file, start, total, address, limits, bar)
 
 
-def _answer(address, have, validator, limits):
-    """The server's answer, whose status is 200 or 206."""
+@contextlib.contextmanager
+def _answer(address, have, validator, limits, token):
+    """The server's answer, whose status is 200 or 206, after all redirects."""
     headers = {"User-Agent": f"cl_keras/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         if validator:
             headers["If-Range"] = validator
-    try:
-        response = _opener().open(
-            urllib.request.Request(address, headers=headers), timeout=limits.timeout
-        )
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and have:
-            return _answer(address, 0, None, limits)
-        if error.code in RETRIED:
-            raise _Failed(f"the server answered {error.code} {error.reason}") from None
-        raise OSError(f"{address}: the server answered {error.code} {error.reason}.") from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise OSError(f"{address}: its certificate is not trusted: {reason}.") from None
-        raise _Failed(str(reason) or type(reason).__name__) from None
+    host = urllib.parse.urlsplit(address).netloc
+    for _ in range(MAX_REDIRECTS):
+        secret = {"Authorization": f"Bearer {token}"} if token and _netloc(address) == host else {}
+        with _ask(address, headers | secret, limits) as response:
+            if response.status not in REDIRECTS:
+                if response.status == 416 and have:
+                    break
+                _check_status(response, address)
+                yield response
+                return
+            address = _redirected(address, response.headers.get("Location", ""))
+    else:
+        raise OSError(f"{addresses.shown(address)}: more than {MAX_REDIRECTS} redirects.")
+    with _answer(
+        address, 0, None, limits, token
+    ) as response:  # asked beyond the end: from the start
+        yield response
+
+
+@contextlib.contextmanager
+def _ask(address, headers, limits):
+    with _pools(address) as pools:
+        try:
+            response = pools.request(
+                "GET",
+                address,
+                headers=headers,
+                timeout=limits.timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                enforce_content_length=False,  # `_copy` does, and can be resumed
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = error.args[0] if error.args else error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise OSError(
+                    f"{addresses.shown(address)}: its certificate is not trusted: {reason}."
+                ) from None
+            raise _Failed(str(error) or type(error).__name__) from None
+        try:
+            yield response
+        finally:
+            response.close()
+
+
+def _check_status(response, address):
+    status = f"{addresses.shown(address)}: the server answered {response.status}"
+    if response.status in RETRIED:
+        raise _Failed(f"the server answered {response.status} {response.reason}")
     if response.status not in (200, 206):
-        response.close()
-        raise OSError(f"{address}: the server answered {response.status}, which is no file.")
-    return response
+        raise OSError(f"{status} {response.reason}.")
 
 
-def _start_of(response, have):
-    """Where in the file the answer begins; a server may ignore that part of it was asked for."""
+def _redirected(address, location):
+    """Where a server leads to, if a file may come from there; never from https to http."""
+    target = urllib.parse.urljoin(address, location)
+    addresses.check(target, referrer=address)
+    if not target.startswith("https://") and address.startswith("https://"):
+        raise ValueError(
+            f"{addresses.shown(address)} leads from https to {addresses.shown(target)!r}: refused."
+        )
+    if not target.startswith(("https://", "http://")):
+        raise ValueError(
+            f"{addresses.shown(address)} leads to {addresses.shown(target)!r}: refused."
+        )
+    return target
+
+
+def _start_of(response, have, address):
+    """Where in the file the answer begins; a server may ignore that a part was asked for."""
     if response.status == 200:
         return 0
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    sent = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", sent, re.ASCII)
     if not found or int(found[1]) != have:
         raise ValueError(
-            f"{response.url}: asked for the bytes from {have} on, the server sent "
-            f"{response.headers.get('Content-Range')!r}. Remove the unfinished file to begin again."
+            f"{addresses.shown(address)}: asked for the bytes from {have} on, the server sent "
+            f"{sent[:80]!r}. Remove the partial file to begin again."
         )
     return have
 
 
 def _total(response, address, start, size, anchored, limits):
     """Size of the whole file, or None; what cannot be the file is refused before it is read."""
-    kind = response.headers.get_content_type()
+    shown = addresses.shown(address)
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise ValueError(
-            f"{address} gives a web page, not a file. Open it in a browser to see what it says."
+            f"{shown} gives a web page, not a file. Open it in a browser to see what it says."
         )
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise ValueError(f"{address}: the server sends the file in an encoding not asked for.")
+        raise ValueError(f"{shown}: the server sends the file in an encoding not asked for.")
     length = response.headers.get("Content-Length")
     if length is None:
         if size is None and not anchored:
-            raise ValueError(f"{address}: neither size nor hash is known, nor how much will come.")
+            raise ValueError(f"{shown}: neither size nor hash is known, nor how much will come.")
         return size
     if not re.fullmatch(r"\d{1,15}", length, re.ASCII):
-        raise ValueError(f"{address}: the server names {length[:40]!r} as the file's length.")
+        raise ValueError(f"{shown}: the server names {length[:40]!r} as the file's length.")
     total = start + int(length)
     if size is not None and total != size:
         raise ValueError(
-            f"{address} has {total} bytes; {size} were expected, by its card or from the first "
+            f"{shown} has {total} bytes; {size} were expected, by its card or from the first "
             "download. It is another file, or damaged."
         )
     if total > (size or limits.max_bytes) or total == 0:
-        raise ValueError(f"{address} has {total} bytes; at most {limits.max_bytes} are taken.")
+        raise ValueError(f"{shown} has {total} bytes; at most {limits.max_bytes} are taken.")
     return total
 
 
@@ -180,20 +242,22 @@ def _copy(response, file, received, total, address, limits, bar):
     while True:
         try:
             chunk = response.read1(CHUNK)
-        except (OSError, http.client.HTTPException) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _Failed(str(error) or type(error).__name__) from None
         if not chunk:
             break
         received += len(chunk)
         if received > most:
             file.truncate(0)
-            raise ValueError(f"{address} sends more than the {most} bytes that it should have.")
+            raise ValueError(
+                f"{addresses.shown(address)} sends more than the {most} bytes that it should have."
+            )
         file.write(chunk)
         bar.update(len(chunk))
         elapsed = time.monotonic() - mark
         if elapsed >= limits.window:
             if (received - marked) / elapsed < limits.min_bytes_per_second:
-                raise _Failed(f"it came slower than {limits.min_bytes_per_second} bytes a second")
+                raise _Failed(f"it came slower than {limits.min_bytes_per_second} bytes per second")
             mark, marked = time.monotonic(), received
     if total is not None and received < total:
         raise _Failed(f"the connection broke off after {received} of {total} bytes")
@@ -201,8 +265,10 @@ def _copy(response, file, received, total, address, limits, bar):
 
 def _open(path):
     """An unfinished file, made if need be, and never through a symbolic link."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "r+b")
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)  # systems differ in what they have
+    return os.fdopen(os.open(path, flags, 0o666), "r+b")
 
 
 def _size(path):
@@ -219,20 +285,8 @@ def _validator(response):
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to where a file may come from, and never from https to http."""
-
-    def http_error_302(self, request, answer, *rest):
-        answer.close()  # else urllib reads all that comes with it, however much that is
-        return super().http_error_302(request, answer, *rest)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-    def redirect_request(self, request, answer, code, message, headers, address):
-        addresses.check(address, referrer=request.full_url)
-        if request.type == "https" and not address.startswith("https://"):
-            raise ValueError(f"{request.full_url} leads from https to {address[:200]!r}: refused.")
-        return super().redirect_request(request, answer, code, message, headers, address)
+def _netloc(address):
+    return urllib.parse.urlsplit(address).netloc
 
 
 class _Watched:
@@ -259,34 +313,32 @@ class _Watched:
         return response
 
 
-class _Connection(_Watched, http.client.HTTPConnection):
+class _Connection(_Watched, urllib3.connection.HTTPConnection):
     pass
 
 
-class _SecureConnection(_Watched, http.client.HTTPSConnection):
+class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):
     pass
 
 
-class _Handler(urllib.request.HTTPHandler):
-    def http_open(self, request):
-        return self.do_open(_Connection, request)
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
 
 
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def https_open(self, request):
-        return self.do_open(_SecureConnection, request, context=ssl.create_default_context())
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
 
 
-def _opener():
-    """Without the handlers of urllib that read files, FTP and `data:`."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        _Handler(),
-        _SecureHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Redirects(),
-    ):
-        opener.add_handler(handler)
-    return opener
+def _pools(address):
+    """Connections, through the proxy that the environment names for this address, if any."""
+    parts = urllib.parse.urlsplit(address)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    tls = ssl.create_default_context()
+    if proxy and not urllib.request.proxy_bypass(parts.hostname):
+        login = urllib3.util.parse_url(proxy).auth
+        headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+        pools = urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls)
+    else:
+        pools = urllib3.PoolManager(ssl_context=tls)
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pools

@@ -1,35 +1,28 @@
-"""The Hugging Face Hub, where `huggingface_hub` is installed (the extra `hf`)."""
+"""The Hugging Face Hub: where its files lie, and uploads by `huggingface_hub` (the extra `hf`)."""
 
 import os
-import pathlib
-import tempfile
+import urllib.parse
 
 from cl_keras.zoo.cards import addresses
 
 
-def download(address, path):
-    """Downloads one file of a repository to `path`.
+def web_address(address):
+    """Where a file of the Hub is downloaded from, within the bounds of any other download.
 
     Args:
         address: hf://owner/repository[@revision]/path.
-        path: of the file; the caller checks it.
 
     Raises:
-        ImportError: if `huggingface_hub` is not installed.
-        OSError: if it cannot be had.
+        ValueError: if it is not such an address.
     """
-    repository, revision, name = addresses.parse_hub(address)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="hub-") as folder:
-        try:
-            found = _hub().hf_hub_download(
-                repo_id=repository, filename=name, revision=revision, local_dir=folder
-            )
-        except (OSError, ValueError) as error:
-            raise OSError(f"{address} could not be downloaded: {error}") from error
-        found = pathlib.Path(found)
-        if found.is_symlink() or not found.is_file():
-            raise OSError(f"{address} could not be downloaded: it is no plain file.")
-        os.replace(found, path)
+    repository, revision, path = addresses.parse_hub(address)
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return f"{endpoint}/{repository}/resolve/{revision or 'main'}/{urllib.parse.quote(path)}"
+
+
+def token():
+    """What opens private repositories to this user, or None."""
+    return os.environ.get("HF_TOKEN") or None
 
 
 def upload(folder, address, name):
@@ -42,27 +35,23 @@ def upload(folder, address, name):
 
     Raises:
         ImportError: if `huggingface_hub` is not installed.
-        OSError: if it cannot be done.
-        ValueError: if the address is none of the Hub.
+        OSError: if it cannot be uploaded.
+        ValueError: if the address is not one of the Hub.
     """
     repository, revision, path = addresses.parse_hub(f"{address.rstrip('/')}/{name}")
     try:
-        _hub().HfApi().upload_folder(
+        import huggingface_hub
+    except ImportError:
+        raise ImportError(
+            "Uploading to hf:// needs the package huggingface_hub: pip install 'cl-keras[hf]'."
+        ) from None
+    try:
+        huggingface_hub.HfApi().upload_folder(
             folder_path=str(folder),
             repo_id=repository,
             path_in_repo=path,
             revision=revision,
             commit_message=f"Publish {name}",
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its errors differ from version to version, and few are OSErrors
         raise OSError(f"{name} could not be uploaded to {address}: {error}") from error
-
-
-def _hub():
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise ImportError(
-            "hf:// addresses need the package huggingface_hub: pip install 'cl-keras[hf]'."
-        ) from None
-    return huggingface_hub

@@ -1,39 +1,81 @@
 """Official checkpoints as encoders of ours.
 
 The weights are read without the library that wrote them and without running anything that stands
-in the file; every parameter of the encoder is filled, and every key of the file is used or known.
+in the file; every parameter of the encoder is filled, and every key of its state is used or known.
 """
 
+import contextlib
+import pathlib
+
+import keras
+
+from cl_keras.zoo.cards import names
 from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 
 _FORMATS = TORCH_FORMATS | {SimCLRFormat.name: SimCLRFormat()}
 
-FORMATS = {name: format_.description for name, format_ in _FORMATS.items()}
+FORMATS = {name: reader.description for name, reader in _FORMATS.items()}
 """Name of a format to a sentence about what has it."""
 
-__all__ = ["FORMATS", "encoder_from", "network"]
+MAX_IMAGE_SIZE = 4096
+
+__all__ = ["FORMATS", "encoder_of", "import_checkpoint", "network"]
 
 
-def encoder_from(path, format, *, image_size=224):
-    """The encoder in an official checkpoint.
+def import_checkpoint(
+    path: str | pathlib.Path, format: str, *, image_size: int = 224
+) -> keras.Model:
+    """The encoder in a checkpoint of another project.
 
     Args:
-        path: of the file. SimCLR's are two files; see `simclr.SimCLRFormat.read`.
-        format: a name in `FORMATS`.
-        image_size: side in pixels that it is meant for; any other is accepted.
+        path: of the file. SimCLR's checkpoints have two; see `simclr.SimCLRFormat.open`.
+        format: a name in `zoo.imports.FORMATS`, such as "torchvision".
+        image_size: side in pixels of the images that it is meant for; any other is accepted.
 
     Returns:
-        A trainable `keras.Model` from images `[B, H, W, 3]`, uint8 or float in 0..255, to features
-        `[B, D]`, named `resnet18`, `resnet34` or `resnet50` as the file is.
+        A trainable `keras.Model` from images `[b, h, w, 3]`, uint8 or float in 0..255, to features
+        `[b, d]`, named `resnet18`, `resnet34` or `resnet50` as the file is.
 
     Raises:
-        ValueError: for an unknown format, or a file that is not a whole checkpoint of it.
-        OSError: if the file cannot be read.
+        ValueError: for an unknown format, and for a file that is not a whole checkpoint of it.
+        OSError: if it cannot be read.
     """
-    name, width, arrays = _format(format).read(path)
-    encoder = network(format, name, width=width, image_size=image_size)
+    if not 8 <= image_size <= MAX_IMAGE_SIZE:
+        raise ValueError(f"image_size must be from 8 to {MAX_IMAGE_SIZE}; received {image_size}.")
+    reader, path = _format(format), pathlib.Path(path)
+    with _named(path.name), reader.open(path) as streams:
+        name, width, arrays = reader.read(*streams)
+    encoder = reader.network(name, width=width, image_size=image_size)
+    fill.fill(encoder, arrays)
+    return encoder
+
+
+def encoder_of(description, format, streams, what):
+    """The encoder of a card, from the open files of its checkpoint.
+
+    Args:
+        description: `cards.Encoder`.
+        format: a name in `FORMATS`.
+        streams: the open files, as the format's `read` takes them.
+        what: the name of it, for errors.
+
+    Raises:
+        ValueError: if they are not a whole checkpoint of the format, or of another encoder; no
+            network is made then.
+    """
+    reader = _format(format)
+    with _named(what):
+        name, width, arrays = reader.read(*streams)
+        features = fill.features_of(arrays)
+        if (name, width, features) != (description.name, description.width, description.features):
+            raise ValueError(
+                f"The card describes {description.name} of width {description.width:g} with "
+                f"{description.features} features; the checkpoint is of {name} of width {width:g} "
+                f"with {features}."
+            )
+    encoder = reader.network(name, width=width, image_size=description.image_size)
     fill.fill(encoder, arrays)
     return encoder
 
@@ -55,5 +97,17 @@ def network(format, encoder, *, width=1.0, image_size=224):
 
 def _format(name):
     if name not in _FORMATS:
-        raise ValueError(f"format must be one of {', '.join(_FORMATS)}; received {name!r}.")
+        raise ValueError(
+            f"There is no format {name!r}.{names.near(str(name), _FORMATS)} "
+            f"There are: {', '.join(_FORMATS)}."
+        )
     return _FORMATS[name]
+
+
+@contextlib.contextmanager
+def _named(what):
+    """Errors about a file say which."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error

@@ -90,7 +90,7 @@ def recognize(shapes):
     convolutions = sum(f"layer1.0.conv{i}.weight" in shapes for i in (1, 2, 3))
     for name, family in FAMILIES.items():
         if (family.blocks, family.convolutions) == (blocks, convolutions):
-            return name, check_width(shapes["conv1.weight"][:1])
+            return name, check_width(shapes.get("conv1.weight", ())[:1])
     known = ", ".join(
         f"{name} with {family.convolutions} convolutions in each of {family.blocks}"
         for name, family in FAMILIES.items()

@@ -26,6 +26,8 @@ def check_keys(expected, found, dropped, what):
             "than the encoder and what is left out on purpose."
         )
     for key, shape in expected.items():
+        if found[key] is None:
+            raise ValueError(f"{key!r} must be a tensor of plain numbers; it is not.")
         if tuple(found[key]) != tuple(shape):
             raise ValueError(
                 f"{key!r} must have the shape {list(shape)}; received {list(found[key])}."
@@ -65,6 +67,12 @@ def fill(encoder, arrays):
         raise ValueError(f"The variables of {encoder.name!r} differ in {_list(different)}.")
     for path, variable in variables.items():
         variable.assign(arrays[path])
+
+
+def features_of(arrays):
+    """The width of what an encoder with such variables gives: its last normalization's."""
+    last = max(name for name in arrays if name.startswith("stage") and name.endswith("/gamma"))
+    return arrays[last].shape[0]
 
 
 def _list(keys):

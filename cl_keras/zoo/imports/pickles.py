@@ -2,20 +2,23 @@
 
 It builds dicts, lists, tuples, strings, bytes, numbers, booleans and None, and what a caller's own
 builders make. A name in the file (`os.system`) is looked up in the caller's table and nowhere else;
-no module is imported, no attribute is read, no object of the file's choice is made.
+any other becomes an `Opaque`, and so does all that is made of it: no module is imported, no
+attribute is read, nothing is called. Libraries for this task (PyTorch's `weights_only`, fickling)
+need PyTorch, or decide what to allow and then unpickle; and none bounds time and memory.
 """
 
 import dataclasses
 import pickletools
 from collections.abc import Callable
 
-MAX_PICKLE_BYTES = 32 * 2**20
-MAX_STRING_BYTES = 2**20
-MAX_STEPS = 1_000_000
-"""Opcodes and items that a pickle may take; the state of a ResNet-50 takes some 20,000."""
+MAX_PICKLE_BYTES = 24 * 2**20
+MAX_STRING_BYTES = 8 * 2**20
+MAX_INTEGER_BYTES = 16
+MAX_NAME = 200
+MAX_STEPS = 400_000
+"""Opcodes, and elements that they touch; the state of a ResNet-50 takes some 20,000."""
 
 PROTOCOLS = range(2, 6)
-SCALARS = (str, bytes, int, float, bool, type(None))
 _MARK = object()
 
 
@@ -26,9 +29,9 @@ class Builder:
     build: Callable
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Opaque:
-    """Stands for a class, function or object that is not built. Calling it gives one again."""
+    """Stands for what is not built: a class, a function, an object. Calling it gives it again."""
 
     name: str
 
@@ -38,14 +41,14 @@ def read(stream, names, persistent):
 
     Args:
         stream: binary file, at the beginning of the pickle; afterwards just behind it.
-        names: {(module, name): what stands for it}. All other names are refused.
-        persistent: function from a persistent id, a tuple, to a value.
+        names: {(module, name): what stands for it}. All other names become `Opaque`.
+        persistent: function from a persistent id, a tuple of at most `MAX_NAME` items, to a value.
 
     Returns:
         The value, of the kinds that the module's text lists.
 
     Raises:
-        ValueError: for anything else than a pickle of such values, with the reason.
+        ValueError: for anything but a pickle, and for one that takes too many steps.
     """
     machine = _Machine(names, persistent)
     for opcode, argument in _opcodes(stream):
@@ -58,7 +61,7 @@ def _opcodes(stream):
         for opcode, argument, _ in pickletools.genops(_Limited(stream)):
             yield opcode.name, argument
     except (ValueError, IndexError, OverflowError) as error:
-        raise ValueError(f"This is no whole, valid pickle: {error}.") from None
+        raise ValueError(f"This is not a whole, valid pickle: {error}.") from None
 
 
 class _Limited:
@@ -75,7 +78,7 @@ class _Limited:
         return self._count(self._stream.read(size))
 
     def readline(self):
-        line = self._count(self._stream.readline(MAX_STRING_BYTES))
+        line = self._count(self._stream.readline(MAX_NAME))
         if b"\\" in line:
             raise ValueError("a name holds a backslash")
         return line
@@ -91,7 +94,7 @@ class _Machine:
     """The stack, the memo and one method for each kind of opcode."""
 
     def __init__(self, names, persistent):
-        self._names = names
+        self._names = dict(names)
         self._persistent = persistent
         self._stack = []
         self._memo = {}
@@ -100,7 +103,7 @@ class _Machine:
     def step(self, opcode, argument):
         self._spend(1)
         if opcode in _PUSHES_ARGUMENT:
-            self._stack.append(argument)
+            self._push_argument(argument)
         elif opcode in _PUSHES:
             self._stack.append(_PUSHES[opcode]())
         elif opcode in _ACTIONS:
@@ -110,19 +113,27 @@ class _Machine:
 
     def result(self):
         if len(self._stack) != 1 or self._stack[0] is _MARK:
-            raise ValueError("This is no valid pickle: it leaves no single value.")
+            raise ValueError("This is not a valid pickle: it leaves no single value.")
         return self._stack[0]
 
     def _spend(self, steps):
+        """Counts whatever takes time: also each element of what the memo gives again and again."""
         self._steps += steps
         if self._steps > MAX_STEPS:
             raise ValueError(f"The pickle takes more than {MAX_STEPS} steps.")
 
+    def _push_argument(self, argument):
+        if isinstance(argument, int) and argument.bit_length() > 8 * MAX_INTEGER_BYTES:
+            raise ValueError(f"A number has more than {MAX_INTEGER_BYTES} bytes.")
+        self._stack.append(argument)
+
     def _pop(self, kind=object):
         if not self._stack or self._stack[-1] is _MARK:
-            raise ValueError("This is no valid pickle: its stack runs empty.")
+            raise ValueError("This is not a valid pickle: its stack runs empty.")
         if not isinstance(self._stack[-1], kind):
-            raise ValueError(f"This is no valid pickle: {_kind(self._stack[-1])} is out of place.")
+            raise ValueError(
+                f"This is not a valid pickle: {_kind(self._stack[-1])} is out of place."
+            )
         return self._stack.pop()
 
     def _pop_to_mark(self):
@@ -132,7 +143,7 @@ class _Machine:
                 del self._stack[place:]
                 self._spend(len(items))
                 return items
-        raise ValueError("This is no valid pickle: a mark is missing.")
+        raise ValueError("This is not a valid pickle: a mark is missing.")
 
     def _protocol(self, version):
         if version not in PROTOCOLS:
@@ -144,12 +155,23 @@ class _Machine:
     def _mark(self, _):
         self._stack.append(_MARK)
 
+    def _discard(self, _):
+        if not self._stack:
+            raise ValueError("This is not a valid pickle: its stack runs empty.")
+        self._stack.pop()
+
+    def _discard_to_mark(self, _):
+        self._pop_to_mark()
+
+    def _duplicate(self, _):
+        self._stack.append(self._top())
+
     def _put(self, index):
         self._memo[len(self._memo) if index is None else index] = self._top()
 
     def _get(self, index):
         if index not in self._memo:
-            raise ValueError(f"This is no valid pickle: its memo has no {index}.")
+            raise ValueError(f"This is not a valid pickle: its memo has no {index}.")
         self._stack.append(self._memo[index])
 
     def _top(self, kind=object):
@@ -168,7 +190,11 @@ class _Machine:
         self._stack.append(self._pop_to_mark())
 
     def _marked_dict(self, _):
-        self._stack.append(dict(_pairs(self._pop_to_mark())))
+        self._stack.append(pairs(self._pop_to_mark()))
+
+    def _marked_set(self, _):
+        self._pop_to_mark()
+        self._stack.append(_SET)
 
     def _append(self, _):
         item = self._pop()
@@ -192,37 +218,45 @@ class _Machine:
     def _update(self, items):
         target = self._top((dict, Opaque))
         if isinstance(target, dict):
-            target.update(_pairs(items))
+            target.update(pairs(items))
+
+    def _add_items(self, _):
+        self._pop_to_mark()
+        self._top(Opaque)
 
     def _global(self, argument):
         self._push_name(*argument.split(" ", 1))
 
     def _stack_global(self, _):
         name, module = self._pop(str), self._pop(str)
+        if max(len(name), len(module)) > MAX_NAME:
+            raise ValueError(f"A name is longer than {MAX_NAME} characters.")
         self._push_name(module, name)
 
     def _push_name(self, module, name):
         if (module, name) not in self._names:
-            raise ValueError(
-                f"The file asks for {f'{module}.{name}'[:120]!r}, which no checkpoint needs; only "
-                "tensors and plain values are read, and no code is run."
-            )
+            self._spend(4)
+            self._names[module, name] = Opaque(f"{module}.{name}")
         self._stack.append(self._names[module, name])
 
     def _reduce(self, _):
-        arguments, function = self._pop(tuple), self._pop((Builder, Opaque))
-        if isinstance(function, Opaque):
-            self._stack.append(Opaque(function.name))
+        arguments, function = self._pop(tuple), self._pop()
+        if not isinstance(function, Builder):
+            self._stack.append(_opaque(function))
             return
-        self._spend(sum(len(item) for item in arguments if isinstance(item, list)))
+        self._spend(_length(arguments) + sum(map(_length, arguments)))
         try:
             self._stack.append(function.build(*arguments))
         except TypeError as error:
-            raise ValueError(f"This is no valid pickle: {error}.") from None
+            raise ValueError(f"This is not a valid pickle: {error}.") from None
 
     def _new_object(self, _):
-        self._pop(tuple)
-        self._stack.append(Opaque(self._pop(Opaque).name))
+        self._pop()
+        self._stack.append(_opaque(self._pop()))
+
+    def _new_object_by_name(self, _):
+        self._pop()
+        self._new_object(_)
 
     def _build(self, _):
         """The state of an object. That of a dict is PyTorch's `_metadata`, which is not needed."""
@@ -230,37 +264,49 @@ class _Machine:
         self._top((dict, Opaque))
 
     def _persistent_id(self, _):
-        self._stack.append(self._persistent(self._pop(tuple)))
+        identity = self._pop(tuple)
+        if len(identity) > MAX_NAME:
+            raise ValueError("The file refers to something outside itself that is not a storage.")
+        self._spend(len(identity))
+        self._stack.append(self._persistent(identity))
 
 
-def ordered_dict(items=()):
-    """What stands for `collections.OrderedDict`: a dict, which is ordered too."""
-    if not isinstance(items, list | tuple) or not all(
-        isinstance(item, list | tuple) and len(item) == 2 for item in items
-    ):
-        raise ValueError("An OrderedDict must be made of pairs.")
-    return dict(_pairs([part for item in items for part in item]))
+def pairs(items):
+    """A dict of keys and values in turn. What has a key that is neither text nor a number is left
+    out: only objects have such keys, and their hash may be made to take for ever.
 
-
-def _pairs(items):
+    Raises:
+        ValueError: if a value is missing.
+    """
     if len(items) % 2:
-        raise ValueError("This is no valid pickle: a key lacks its value.")
-    for key in items[::2]:
-        # The hash of a deeply nested tuple recurses without a limit.
-        parts = key if isinstance(key, tuple) else (key,)
-        if not all(isinstance(part, SCALARS) for part in parts):
-            raise ValueError(f"A key must be a plain value; received {_kind(key)}.")
-    return zip(items[::2], items[1::2], strict=True)
+        raise ValueError("This is not a valid pickle: a key lacks its value.")
+    keys_and_values = zip(items[::2], items[1::2], strict=True)
+    return {key: value for key, value in keys_and_values if _is_key(key)}
+
+
+def _is_key(value):
+    # Whole numbers below 2**61 - 1 are their own hash; larger ones can be made to collide.
+    return isinstance(value, str | bytes) or (type(value) is int and abs(value) < 2**60)
+
+
+def _length(value):
+    return len(value) if isinstance(value, list | tuple | dict) else 1
+
+
+def _opaque(function):
+    return function if isinstance(function, Opaque) else _OBJECT
 
 
 def _kind(value):
     return "a mark" if value is _MARK else type(value).__name__
 
 
+_OBJECT, _SET = Opaque("an object"), Opaque("a set")
+
 # Checkpoints are written in protocol 2, by Python 2 or 3; the opcodes of later ones do no harm.
 _PUSHES_ARGUMENT = frozenset(
-    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING "
-    "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )
 _PUSHES = {
     "NONE": lambda: None,
@@ -269,12 +315,16 @@ _PUSHES = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
+    "EMPTY_SET": lambda: _SET,
 }
 _ACTIONS = {
     "PROTO": _Machine._protocol,
     "FRAME": _Machine._nothing,
     "STOP": _Machine._nothing,
     "MARK": _Machine._mark,
+    "POP": _Machine._discard,
+    "POP_MARK": _Machine._discard_to_mark,
+    "DUP": _Machine._duplicate,
     "BINPUT": _Machine._put,
     "LONG_BINPUT": _Machine._put,
     "MEMOIZE": _Machine._put,
@@ -286,14 +336,17 @@ _ACTIONS = {
     "TUPLE": _Machine._marked_tuple,
     "LIST": _Machine._marked_list,
     "DICT": _Machine._marked_dict,
+    "FROZENSET": _Machine._marked_set,
     "APPEND": _Machine._append,
     "APPENDS": _Machine._appends,
     "SETITEM": _Machine._set_item,
     "SETITEMS": _Machine._set_items,
+    "ADDITEMS": _Machine._add_items,
     "GLOBAL": _Machine._global,
     "STACK_GLOBAL": _Machine._stack_global,
     "REDUCE": _Machine._reduce,
     "NEWOBJ": _Machine._new_object,
+    "NEWOBJ_EX": _Machine._new_object_by_name,
     "BUILD": _Machine._build,
     "BINPERSID": _Machine._persistent_id,
 }

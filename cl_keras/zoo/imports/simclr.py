@@ -5,18 +5,14 @@ pooling behind the stem pads as TensorFlow's "SAME" does, at the end first.
 """
 
 import contextlib
-import pathlib
 import re
-import shutil
-import tempfile
-import zipfile
 
 import keras
-import tensorflow as tf
 
 from cl_keras.encoders.preprocessing import Preprocessing
 from cl_keras.encoders.resnet import bottleneck_block, conv_norm
-from cl_keras.zoo.imports import architectures, fill
+from cl_keras.files import open_plain
+from cl_keras.zoo.imports import architectures, fill, tensor_bundle, zips
 
 ENCODER = "resnet50"
 DROPPED = (
@@ -51,32 +47,73 @@ class SimCLRFormat:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         return keras.Model(images, x, name=ENCODER)
 
-    def read(self, path):
-        """The weights of the encoder; as `TorchFormat.read`.
+    @contextlib.contextmanager
+    def open(self, path):
+        """The open files of a checkpoint, as `read` takes them.
 
         Args:
             path: of the `.index` file, of what it and the `.data` file begin with, of a folder
                 that holds one checkpoint, or of a zip archive that does.
         """
-        path = pathlib.Path(path)
-        with _prefix(path) as prefix, _tensorflow_errors(path):
-            reader = tf.train.load_checkpoint(prefix)
-            shapes = {
-                key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()
-            }
-            channels = self._channels(shapes)
-            keys = {
-                key: name
-                for i, layer in enumerate(architectures.FAMILIES[ENCODER].layers(channels))
-                for key, name in _keys(i, layer).items()
-            }
-            fill.check_keys(
-                {key: shape for key, (_, shape) in keys.items()}, shapes, _drops, self.name
-            )
-            arrays = {
-                name: fill.check_values(key, reader.get_tensor(key))
-                for key, (name, _) in keys.items()
-            }
+        if path.is_dir():
+            found = sorted(path.glob("model.ckpt-*.index"))
+            if len(found) != 1:
+                raise ValueError(
+                    f"The folder must hold one checkpoint, a file 'model.ckpt-<step>.index'; it "
+                    f"holds {len(found)}."
+                )
+            path = found[0]
+        prefix = str(path).removesuffix(".index")
+        if path.is_file() and prefix == str(path):
+            with open_plain(path) as archive:
+                yield [archive]
+        else:
+            with open_plain(f"{prefix}.index") as index, open_plain(prefix + _DATA) as data:
+                yield [index, data]
+
+    def read(self, stream, data=None):
+        """The weights of the encoder; as `TorchFormat.read`.
+
+        Args:
+            stream: the open index, or, without `data`, an open zip archive with both files.
+            data: the open file of numbers.
+        """
+        if data is not None:
+            return self._read(stream, data, data.seek(0, 2))
+        most = 4 * stream.seek(0, 2) + 2**20  # weights hardly become smaller by compression
+        with zips.opened(stream) as archive:
+            found = [name for name in archive.namelist() if _INDEX.fullmatch(name)]
+            if len(found) != 1:
+                raise ValueError(
+                    "The archive must hold one checkpoint, a file 'model.ckpt-<step>.index'; it "
+                    f"holds {len(found)}."
+                )
+            members = [found[0], found[0].removesuffix(".index") + _DATA]
+            if lacking := set(members) - set(archive.namelist()):
+                raise ValueError(f"The archive lacks {lacking.pop()!r}.")
+            sizes = [archive.getinfo(member).file_size for member in members]
+            if max(sizes) > most:
+                raise ValueError("The checkpoint is too large for its archive.")
+            with zips.damage(), archive.open(members[0]) as index, archive.open(members[1]) as data:
+                return self._read(index, data, sizes[1])
+
+    def _read(self, index, data, size):
+        entries = tensor_bundle.read_index(index)
+        shapes = {key: tensor_bundle.shape_of(entry) for key, entry in entries.items()}
+        channels = self._channels(shapes)
+        keys = {
+            key: name
+            for i, layer in enumerate(architectures.FAMILIES[ENCODER].layers(channels))
+            for key, name in _keys(i, layer).items()
+        }
+        fill.check_keys({key: shape for key, (_, shape) in keys.items()}, shapes, _drops, self.name)
+        wanted = {key: entries[key] for key in keys}
+        if sum(entry.size for entry in wanted.values()) > size:
+            raise ValueError(f"The encoder does not fit into the {size} bytes of its file.")
+        arrays = {
+            keys[key][0]: fill.check_values(key, array)
+            for key, array in tensor_bundle.read_arrays(data, wanted)
+        }
         return ENCODER, channels / 64, arrays
 
     def _channels(self, shapes):
@@ -102,55 +139,3 @@ def _keys(i, layer):
 
 def _drops(key):
     return any(re.match(pattern, key) for pattern in DROPPED)
-
-
-@contextlib.contextmanager
-def _tensorflow_errors(path):
-    try:
-        yield
-    except (ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
-        raise ValueError(f"{path.name}: {getattr(error, 'message', error)}") from error
-
-
-@contextlib.contextmanager
-def _prefix(path):
-    """What the names of a checkpoint's files begin with."""
-    if path.is_dir():
-        found = sorted(path.glob("model.ckpt-*.index"))
-        if len(found) != 1:
-            raise ValueError(
-                f"{path} must hold one checkpoint, a file 'model.ckpt-<step>.index'; it holds "
-                f"{len(found)}."
-            )
-        yield str(found[0].with_suffix(""))
-    elif zipfile.is_zipfile(path):
-        with tempfile.TemporaryDirectory() as folder:
-            yield _unpack(path, pathlib.Path(folder))
-    else:
-        prefix = str(path).removesuffix(".index")
-        pathlib.Path(f"{prefix}.index").stat()  # a missing file is an OSError that names it
-        yield prefix
-
-
-def _unpack(path, folder):
-    """The two files of the checkpoint in an archive, under names of our own."""
-    limit = 4 * path.stat().st_size + 2**20  # weights hardly become smaller by compression
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [name for name in archive.namelist() if _INDEX.fullmatch(name)]
-            if len(found) != 1:
-                raise ValueError(
-                    "It must hold one checkpoint, a file 'model.ckpt-<step>.index'; it holds "
-                    f"{len(found)}."
-                )
-            for ending in (".index", _DATA):
-                info = archive.getinfo(found[0].removesuffix(".index") + ending)
-                if info.file_size > limit:
-                    raise ValueError(f"{info.filename!r} is too large for its archive.")
-                with archive.open(info) as source, open(folder / f"model{ending}", "wb") as target:
-                    shutil.copyfileobj(source, target)
-    except KeyError as error:
-        raise ValueError(f"{path.name}: {error.args[0]}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    return str(folder / "model")

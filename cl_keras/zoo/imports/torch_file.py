@@ -6,19 +6,19 @@ several pickles with the numbers behind them. Numbers stay on the disk until the
 
 import contextlib
 import io
+import itertools
 import os
-import pathlib
 import stat
 import struct
 import zipfile
 
 import numpy as np
 
-from cl_keras.zoo.imports import pickles, torch_tensors
+from cl_keras.zoo.imports import pickles, torch_tensors, zips
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-MAX_MEMBERS = 20_000
+MAX_KEY = 120
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -26,71 +26,58 @@ class TorchFile:
     """An open checkpoint.
 
     Attributes:
-        value: what was saved: dicts, lists, plain values, and `torch_tensors.Tensor`s.
+        value: what was saved: dicts, lists, plain values, `torch_tensors.Tensor`s, and
+            `pickles.Opaque` for all else.
     """
 
     def __init__(self, value, read_storage):
         self.value = value
         self._read_storage = read_storage
 
-    def array(self, tensor):
-        """The numbers of a tensor of this file.
+    def arrays(self, tensors):
+        """The numbers of tensors of this file; each storage is read once, however many share it.
+
+        Args:
+            tensors: {key: `torch_tensors.Tensor`}.
+
+        Yields:
+            (Key, array.)
 
         Raises:
             ValueError: if the file does not hold them whole.
         """
-        storage = tensor.storage
-        data = self._read_storage(storage)
-        if len(data) != storage.nbytes:
-            raise ValueError(
-                f"The storage {storage.key!r} must have {storage.nbytes} bytes; the file has "
-                f"{len(data)}. It may be damaged."
-            )
-        return tensor.take(np.frombuffer(data, storage.type.stored))
+        by_storage = sorted(tensors.items(), key=lambda item: item[1].storage.key)
+        for storage, group in itertools.groupby(by_storage, key=lambda item: item[1].storage):
+            data = self._read_storage(storage)
+            if len(data) != storage.nbytes:
+                raise ValueError(
+                    f"The storage {storage.key!r} must have {storage.nbytes} bytes; the file has "
+                    f"{len(data)}. It may be damaged."
+                )
+            for key, tensor in group:
+                yield key, tensor.take(np.frombuffer(data, storage.type.stored))
 
 
 @contextlib.contextmanager
-def open_checkpoint(path):
-    """Hands out the `TorchFile` at `path`.
+def opened(stream):
+    """Hands out the `TorchFile` in an open file.
 
     Raises:
-        ValueError: for a file that is no such checkpoint, is damaged, or holds more than tensors
-            and plain values.
+        ValueError: if it is not such a checkpoint, or is damaged.
         OSError: if it cannot be read.
     """
-    path = pathlib.Path(path)
-    with path.open("rb") as file, _named(path):
-        start = file.read(2)
-        file.seek(0)
-        if start == _ZIP:
-            with _open_zip(file) as archive:
-                yield _from_zip(archive)
-        elif start[:1] == _PICKLE:
-            yield _from_pickles(file)
-        else:
-            raise ValueError(
-                "It is no checkpoint that torch.save has written: it begins with "
-                f"{start!r}, neither a zip archive nor a pickle."
-            )
-
-
-@contextlib.contextmanager
-def _named(path):
-    """Errors about a file say which."""
-    try:
-        yield
-    except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path.name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _open_zip(file):
-    try:
-        archive = zipfile.ZipFile(file)
-    except (OSError, EOFError, struct.error, IndexError) as error:
-        raise ValueError(f"The zip archive is damaged: {error}.") from error
-    with archive:
-        yield archive
+    start = stream.read(2)
+    stream.seek(0)
+    if start == _ZIP:
+        with zips.opened(stream) as archive:
+            yield _from_zip(archive)
+    elif start[:1] == _PICKLE:
+        yield _from_pickles(stream)
+    else:
+        raise ValueError(
+            "It is not a checkpoint that torch.save has written: it begins with "
+            f"{start!r}, neither a zip archive nor a pickle."
+        )
 
 
 def _from_zip(archive):
@@ -115,8 +102,6 @@ def _from_zip(archive):
 def _checked_members(archive):
     """{name: member} of an archive as torch.save writes them: one folder, stored, no links."""
     infos = archive.infolist()
-    if len(infos) > MAX_MEMBERS:
-        raise ValueError(f"The archive has {len(infos)} members, more than {MAX_MEMBERS}.")
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
         raise ValueError("The archive has two members of one name.")
@@ -143,17 +128,15 @@ def _read_member(archive, info, nbytes):
             f"The archive's member {info.filename[:120]!r} has {info.file_size} bytes, more than "
             f"the {nbytes} that it should have."
         )
-    try:
+    with zips.damage():
         return archive.read(info)
-    except (OSError, EOFError, struct.error) as error:
-        raise ValueError(f"The zip archive is damaged: {error or 'it ends too early'}.") from error
 
 
 def _from_pickles(file):
     """The form before PyTorch 1.6: magic, protocol, system, value, keys, then the numbers."""
     plain = _Unpickler()
     if plain.read(file) != MAGIC:
-        raise ValueError("It is a pickle, but none that torch.save has written.")
+        raise ValueError("It is a pickle, but not one that torch.save has written.")
     protocol, system = plain.read(file), plain.read(file)
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
         raise ValueError(f"It is not of the protocol {LEGACY_PROTOCOL}; only that is read.")
@@ -194,22 +177,22 @@ class _Unpickler:
         self.storages = {}
 
     def read(self, stream):
-        return pickles.read(
-            stream, torch_tensors.NAMES | torch_tensors.IGNORED_GLOBALS, self._persistent
-        )
+        return pickles.read(stream, torch_tensors.NAMES, self._persistent)
 
     def _persistent(self, identity):
-        """What a pickle refers to: a storage, or the class of a module with its source text."""
+        """What a pickle refers to: a storage, or something that is not needed."""
         kind, *rest = identity or [None]
-        if kind == "module" and rest and isinstance(rest[0], pickles.Opaque):
-            return rest[0]
-        if kind != "storage" or len(rest) not in (4, 5):
-            raise ValueError("It refers to something outside itself that is no storage.")
+        if kind != "storage":
+            return pickles.Opaque("a reference")
+        if len(rest) not in (4, 5):
+            raise ValueError("It refers to a storage without saying all of it.")
         type_, key, _, size, *view = rest
-        if not isinstance(type_, torch_tensors.StorageType) or not isinstance(key, str):
-            raise ValueError("A storage must have a known type and a key.")
-        if not key.isalnum() or not key.isascii() or not torch_tensors.is_size(size):
-            raise ValueError(f"The storage {key[:40]!r} must have a plain key and a size.")
+        if not isinstance(key, str) or len(key) > MAX_KEY or not (key.isalnum() and key.isascii()):
+            raise ValueError(f"A storage must have a plain key; received {str(key)[:40]!r}.")
+        if not torch_tensors.is_size(size):
+            raise ValueError(f"The storage {key!r} must have a size.")
+        if not isinstance(type_, torch_tensors.StorageType):
+            return pickles.Opaque("a storage of an unknown type")
         if view not in ([], [None]):
             raise ValueError("A storage is a view of another one; such files are not read.")
         storage = torch_tensors.Storage(key, type_, size)

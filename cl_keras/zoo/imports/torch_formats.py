@@ -5,11 +5,13 @@ beside that state (epoch, optimizer, arguments, a memory bank) belongs to traini
 Within the state every key is either of the encoder or matches a pattern in `dropped`.
 """
 
+import contextlib
 import dataclasses
-import pathlib
+import os
 import re
 
-from cl_keras.zoo.imports import architectures, fill, torch_file, torch_tensors
+from cl_keras.files import open_plain
+from cl_keras.zoo.imports import architectures, fill, torch_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,15 @@ class TorchFormat:
         description: what has it.
         layouts: the first that fits counts.
         dropped: patterns of the keys that are left out on purpose.
+        std: per channel, for pixels in 0..255, that the authors' code divides by; default: that of
+            ImageNet.
     """
 
     name: str
     description: str
     layouts: tuple[Layout, ...]
     dropped: tuple[str, ...] = ()
+    std: tuple[float, float, float] | None = None
 
     def network(self, encoder, *, width, image_size):
         """The encoder with fresh weights."""
@@ -50,10 +55,19 @@ class TorchFormat:
                 f"encoder must be one of {', '.join(architectures.FAMILIES)}; received {encoder!r}."
             )
         build = architectures.FAMILIES[encoder].build
-        return build(width=width, image_size=image_size, stem="imagenet", name=encoder)
+        built = build(width=width, image_size=image_size, stem="imagenet", name=encoder)
+        if self.std is not None:
+            built.get_layer("preprocessing").std = self.std
+        return built
 
-    def read(self, path):
-        """The weights of the encoder in a file.
+    @contextlib.contextmanager
+    def open(self, path):
+        """The open files of a checkpoint, as `read` takes them: one."""
+        with open_plain(path) as stream:
+            yield [stream]
+
+    def read(self, stream):
+        """The weights of the encoder in an open file.
 
         Returns:
             (Name of the encoder, its width as a multiple of 64 channels, {variable: array}.)
@@ -61,10 +75,10 @@ class TorchFormat:
         Raises:
             ValueError: for any file but a whole one of this format.
         """
-        with torch_file.open_checkpoint(path) as checkpoint:
+        with torch_file.opened(stream) as checkpoint:
             state, prefix = self._state(checkpoint.value)
-            shapes = {key: value.shape for key, value in state.items()}
-            bare = {key.removeprefix(prefix): shape for key, shape in shapes.items()}
+            shapes = {key: getattr(value, "shape", None) for key, value in state.items()}
+            bare = {key.removeprefix(prefix): shape for key, shape in shapes.items() if shape}
             encoder, channels = architectures.recognize(bare)
             layers = architectures.FAMILIES[encoder].layers(channels)
             keys = {key: name for layer in layers for key, name in _keys(prefix, layer)}
@@ -73,11 +87,12 @@ class TorchFormat:
             fill.check_keys(
                 expected, shapes, lambda key: key in counters or self._drops(key), self.name
             )
-            _check_size(pathlib.Path(path), [state[key] for key in expected])
+            tensors = {key: state[key] for key in expected}
+            _check_size(os.fstat(stream.fileno()).st_size, tensors.values())
             arrays = {}
-            for key, name in keys.items():
-                array = fill.check_values(key, checkpoint.array(state[key]))
-                arrays[name] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+            for key, array in checkpoint.arrays(tensors):
+                array = fill.check_values(key, array)
+                arrays[keys[key]] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         return encoder, channels / 64, arrays
 
     def _drops(self, key):
@@ -86,14 +101,9 @@ class TorchFormat:
     def _state(self, value):
         for layout in self.layouts:
             if (state := layout.state(value)) is not None:
-                if no_text := [key for key in state if not isinstance(key, str)]:
-                    raise ValueError(f"The keys of a state must be text; received {no_text[0]!r}.")
-                for key, tensor in state.items():
-                    if not isinstance(tensor, torch_tensors.Tensor):
-                        raise ValueError(
-                            f"{key[:160]!r} must be a tensor; received {type(tensor).__name__}."
-                        )
-                return state, layout.prefix
+                return {key: item for key, item in state.items() if isinstance(key, str)}, (
+                    layout.prefix
+                )
         places = " or ".join(_place(layout) for layout in self.layouts)
         raise ValueError(
             f"A checkpoint of the format {self.name!r} must have {places}; received "
@@ -120,10 +130,12 @@ def _shapes(prefix, layer):
     return [(kernel, (outputs, inputs, height, width)), *((key, (outputs,)) for key in rest)]
 
 
-def _check_size(path, tensors):
-    """Views of one storage could make a small file a large network."""
+def _check_size(size, tensors):
+    """Views of one storage could make a small file a large network, and storages that overlap in
+    the file a long work of it."""
+    storages = {tensor.storage for tensor in tensors}
     needed = sum(tensor.size * tensor.storage.type.stored.itemsize for tensor in tensors)
-    if needed > path.stat().st_size:
+    if max(needed, sum(storage.nbytes for storage in storages)) > size:
         raise ValueError(
             f"The encoder's tensors have {needed} bytes, more than the file; they share storages."
         )
@@ -144,20 +156,26 @@ def _outline(value):
 def _suggestion(value):
     fitting = [
         name
-        for name, format_ in TORCH_FORMATS.items()
-        if any(layout.state(value) is not None for layout in format_.layouts)
+        for name, other in TORCH_FORMATS.items()
+        if any(layout.state(value) is not None for layout in other.layouts)
     ]
     return f" It may be of the format {' or '.join(map(repr, fitting))}." if fitting else ""
 
 
+SWAV_STD = (0.228 * 255, 0.224 * 255, 0.225 * 255)
+"""For red all but SwAV's authors have .229: github.com/facebookresearch/swav, eval_linear.py."""
+
 _MOCO = {
-    "layouts": (Layout(("state_dict",), "module.encoder_q."),),
-    "dropped": (r"module\.encoder_q\.fc\.", r"module\.encoder_k\.", r"module\.queue(_ptr)?$"),
+    "layouts": (
+        Layout(("state_dict",), "module.encoder_q."),
+        Layout(("state_dict",), "encoder_q."),
+    ),
+    "dropped": (r"(module\.)?(encoder_q\.fc\.|encoder_k\.|queue(_ptr)?$)",),
 }
 
 TORCH_FORMATS = {
-    format_.name: format_
-    for format_ in [
+    known.name: known
+    for known in [
         TorchFormat(  # github.com/pytorch/vision, torchvision/models/resnet.py
             "torchvision",
             "ResNet-18, 34 or 50 with torchvision's names, with or without a classifier.",
@@ -186,6 +204,7 @@ TORCH_FORMATS = {
             "SwAV, DeepCluster-v2 and SeLa-v2 of the SwAV authors.",
             (Layout((), "module."), Layout(("state_dict",), "module.")),
             (r"module\.projection_head\.", r"module\.prototypes\."),
+            std=SWAV_STD,
         ),
         TorchFormat(  # github.com/facebookresearch/vissl, vissl/models/trunks/resnext.py
             "vissl",
@@ -203,6 +222,27 @@ TORCH_FORMATS = {
             "Barlow Twins: the encoder alone, or the full checkpoint.",
             (Layout((), ""), Layout(("model",), "module.backbone.")),
             (r"module\.projector\.", r"module\.bn\."),
+        ),
+        TorchFormat(  # github.com/facebookresearch/vicreg, main_vicreg.py and resnet.py
+            "vicreg",
+            "VICReg, ResNet-50 of any width: the encoder alone, or the full checkpoint.",
+            (Layout((), ""), Layout(("model",), "module.backbone.")),
+            (r"module\.projector\.",),
+        ),
+        TorchFormat(  # github.com/facebookresearch/simsiam, simsiam/builder.py
+            "simsiam",
+            "SimSiam, ResNet-50: the encoder.",
+            (
+                Layout(("state_dict",), "module.encoder."),
+                Layout(("state_dict",), "encoder."),
+            ),
+            (r"(module\.)?(encoder\.fc|predictor)\.",),
+        ),
+        TorchFormat(  # lightning.ai, LightningModule.state_dict
+            "lightning",
+            "A Lightning module whose ResNet is called `backbone`.",
+            (Layout(("state_dict",), "backbone."),),
+            (r"backbone\.fc\.", r"(?!backbone\.)"),  # other modules are the training's
         ),
         TorchFormat(  # github.com/facebookresearch/dino, main_dino.py
             "dino",

@@ -102,17 +102,26 @@ def is_size(number):
 
 def _rebuild(storage, offset, shape, strides, *_):
     """`torch._utils._rebuild_tensor[_v2]`; what follows is about gradients."""
+    if isinstance(storage, pickles.Opaque):
+        return storage
     return Tensor(storage, offset, shape, strides)
 
 
 def _rebuild_parameter(tensor, *_):
-    if not isinstance(tensor, Tensor):
-        raise ValueError("A parameter must be made of a tensor.")
     return tensor
 
 
+def _ordered_dict(items=()):
+    """`collections.OrderedDict` as a dict, which is ordered too."""
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(item, list | tuple) and len(item) == 2 for item in items
+    ):
+        raise ValueError("An OrderedDict must be made of pairs.")
+    return pickles.pairs([part for item in items for part in item])
+
+
 NAMES = {
-    ("collections", "OrderedDict"): pickles.Builder(pickles.ordered_dict),
+    ("collections", "OrderedDict"): pickles.Builder(_ordered_dict),
     ("torch._utils", "_rebuild_tensor"): pickles.Builder(_rebuild),
     ("torch._utils", "_rebuild_tensor_v2"): pickles.Builder(_rebuild),
     ("torch._utils", "_rebuild_parameter"): pickles.Builder(_rebuild_parameter),
@@ -122,20 +131,4 @@ NAMES = {
         for name, dtype in STORAGES.items()
     },
 }
-"""What the pickles of PyTorch may ask for, and what stands for it."""
-
-IGNORED_GLOBALS = {
-    names: pickles.Opaque(".".join(names))
-    for names in [
-        ("argparse", "Namespace"),  # the arguments of the run: DINO
-        ("lib.NCEAverage", "NCEAverage"),  # the memory bank as an object: InstDisc
-        ("lib.LinearAverage", "LinearAverage"),
-        ("lib.alias_multinomial", "AliasMethod"),
-        ("torch.nn.backends.thnn", "_get_thnn_function_backend"),  # in modules of PyTorch 0.4
-        ("numpy.core.multiarray", "scalar"),  # a best accuracy so far
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-    ]
-}
-"""What official checkpoints hold beside the weights. It is passed over, never built or called."""
+"""What is built of what the pickles of PyTorch ask for. All else stays unbuilt."""

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from cl_keras.zoo.weights import npz
+from cl_keras.zoo.weights import tensors
 
 RANDOM, SMOOTH = 2, 2
 TOLERANCE = 1e-5
@@ -27,13 +27,13 @@ def write(path, encoder, description):
     """Writes the golden file of an encoder.
 
     Args:
-        path: of the file, .npz.
+        path: of the file, .safetensors.
         encoder: the `keras.Model`.
         description: its `cards.Encoder`.
     """
     shown = images(description.image_size, description.channels)
     content = {"images": shown, "features": _features(encoder, shown)}
-    npz.write(path, content, compressed=True)
+    tensors.write(path, content)
 
 
 def gap(encoder, stream, card):
@@ -56,7 +56,7 @@ def gap(encoder, stream, card):
         "images": ((rows, size, size, channels), "uint8"),
         "features": ((rows, card.encoder.features), "float32"),
     }
-    found = npz.read(stream, expected, f"{card.name}: {card.golden.address}")
+    found = tensors.read(stream, expected, f"{card.name}: {card.golden.address}")
     difference = np.abs(_features(encoder, found["images"]) - found["features"]).max()
     return float(difference / np.abs(found["features"]).max())
 

@@ -22,7 +22,7 @@ from cl_keras.zoo.cards import names, page, schema
 from cl_keras.zoo.download import hub
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.publish.metrics import metrics_of_run
-from cl_keras.zoo.weights import building, npz, variables
+from cl_keras.zoo.weights import building, tensors, variables
 
 RECIPE = "recipe.flags"
 COPIED = ("metrics.csv", "evaluation.json")
@@ -45,10 +45,10 @@ def publish(
 ):
     """Makes an entry of the zoo from a finished and evaluated run.
 
-    The folder `out/name` gets `encoder.npz`, `golden.npz`, `recipe.flags`, `metrics.csv`,
-    `evaluation.json`, `card.json` and its page `README.md`; with `pretraining` also
-    `pretraining.npz`. It appears whole or not at all. A folder that holds a `recipe.flags` alone
-    is completed: its comment stays, its flags become those of the run.
+    The folder `out/name` gets `encoder.safetensors`, `golden.safetensors`, `recipe.flags`,
+    `metrics.csv`, `evaluation.json`, `card.json` and its page `README.md`; with `pretraining` also
+    `pretraining.safetensors`. It appears whole or not at all. A folder that holds a `recipe.flags`
+    alone is completed: its comment stays, its flags become those of the run.
 
     Args:
         run_folder: of `cl-keras pretrain` and `cl-keras evaluate`.
@@ -181,21 +181,20 @@ def _write_weights(folder, run, pretraining):
         stem=None,
         width=1.0,
     )
-    npz.write(folder / "encoder.npz", variables.values(trained))
+    tensors.write(folder / "encoder.safetensors", variables.values(trained))
     with _single_precision():
-        again = building.encoder(description)
-        with open(folder / "encoder.npz", "rb") as stream:
-            variables.fill(again, stream, "encoder.npz")
-        golden.write(folder / "golden.npz", again, description)
-    files = [_file("encoder", folder / "encoder.npz")]
+        with open(folder / "encoder.safetensors", "rb") as stream:
+            again = building.filled(lambda: building.encoder(description), stream, "the encoder")
+        golden.write(folder / "golden.safetensors", again, description)
+    files = [_file("encoder", folder / "encoder.safetensors")]
     if pretraining:
         model = _whole_model(run, description)
         for name, value in variables.values(model.encoder).items():
             if not np.array_equal(value, variables.values(trained)[name]):
                 raise ValueError(f"{run.folder}: the last checkpoint is not that of encoder.keras.")
-        npz.write(folder / "pretraining.npz", variables.values(model))
-        files.append(_file("pretraining", folder / "pretraining.npz"))
-    return description, tuple(files), _file("golden", folder / "golden.npz")
+        tensors.write(folder / "pretraining.safetensors", variables.values(model))
+        files.append(_file("pretraining", folder / "pretraining.safetensors"))
+    return description, tuple(files), _file("golden", folder / "golden.safetensors")
 
 
 def _whole_model(run, description):

@@ -1,10 +1,35 @@
-"""Networks from the words of a card, before their weights."""
+"""Networks from the words of a card, and their weights from its files."""
 
 import math
+
+import tensorflow as tf
 
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config
 from cl_keras.zoo.cards import names
+from cl_keras.zoo.weights import tensors, variables
+
+
+def filled(make, stream, what):
+    """A model with the weights of a file, which must have all of its variables and no others.
+
+    The model is first made in a graph of its own, where variables have shapes but no memory. So a
+    card cannot ask for a larger network than its file holds.
+
+    Args:
+        make: function that makes the model.
+        stream: the open file, a binary one.
+        what: the name of the file, for errors.
+
+    Raises:
+        ValueError: if the file is not of this model, or is damaged.
+    """
+    with tf.Graph().as_default():
+        expected = variables.forms(make())
+    arrays = tensors.read(stream, expected, what)
+    model = make()
+    variables.assign(model, arrays)
+    return model
 
 
 def encoder(description):

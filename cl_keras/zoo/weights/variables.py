@@ -1,9 +1,8 @@
-"""The variables of a model by their place in it, and their values from a file."""
+"""The variables of a model by their place in it."""
 
 import keras
 
 from cl_keras.training import PretextModel
-from cl_keras.zoo.weights import npz
 
 
 def named_variables(model):
@@ -31,20 +30,10 @@ def forms(model):
     return {name: (tuple(v.shape), v.dtype) for name, v in named_variables(model).items()}
 
 
-def fill(model, stream, what):
-    """Fills all variables of a model from an open .npz file, and leaves nothing of it unused.
-
-    Args:
-        model: as for `named_variables`.
-        stream: binary file.
-        what: the name of the file, for errors.
-
-    Raises:
-        ValueError: if the file is not of this model, or is damaged; the model is as it was.
-    """
-    variables = named_variables(model)
-    for name, array in npz.read(stream, forms(model), what).items():
-        variables[name].assign(array)
+def assign(model, arrays):
+    """Sets all `named_variables` of a model to arrays of the same names and shapes."""
+    for name, variable in named_variables(model).items():
+        variable.assign(arrays[name])
 
 
 def _collect(layer, place, found, seen):

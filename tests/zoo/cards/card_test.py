@@ -25,7 +25,7 @@ def changed(**changes):
     [
         card_of(),
         card_of(foreign_file("https://example.org/a.pth", sha256_prefix="0123abcd")),
-        card_of(golden=file_of(b"1", "golden.npz", kind="golden"), paper=None, notes=()),
+        card_of(golden=file_of(b"1", "golden.safetensors", kind="golden"), paper=None, notes=()),
         card_of(name="simclr_small_resnet_photos_4ep", tag="4ep", metrics=()),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_missing_field_is_named(field):
         ({"files__0__sha256": "G" * 64}, "64 hexadecimal digits"),
         ({"files__0__sha256": "0" * 64 + "\n"}, "printable"),
         ({"files__0__sha256_prefix": "012"}, "8 to 63 hexadecimal digits"),
-        ({"golden": "golden.npz"}, r"card\.golden must be an object"),
+        ({"golden": "golden.safetensors"}, r"card\.golden must be an object"),
         ({"metrics__0__value": "0.5"}, "must be a number"),
         ({"metrics__0__value": True}, "must be a number"),
         ({"metrics__0__protocol": ""}, "needs its name, and the protocol"),

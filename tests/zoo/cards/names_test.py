@@ -28,7 +28,7 @@ def test_a_name_is_text(name):
         names.check_name(name)
 
 
-@pytest.mark.parametrize("path", ["encoder.npz", "a/b-c.npz", "A_1/x.tar.gz"])
+@pytest.mark.parametrize("path", ["encoder.safetensors", "a/b-c.npz", "A_1/x.tar.gz"])
 def test_paths_below_the_folder_are_taken(path):
     assert names.check_relative_path(path) == path
 

@@ -18,9 +18,11 @@ FAST = http.Limits(timeout=1.0, attempts=2, pause=0.01)
 OTHER = b"x" + CONTENT[1:]
 
 
-def fetch(server, path="/encoder.npz", file=None, name=NAME):
+def fetch(server, path="/encoder.safetensors", file=None, name=NAME):
     file = file or file_of(CONTENT)
-    return cache.fetch(name, file, server.address + path, limits=FAST, progress=False)
+    options = {"limits": FAST, "progress": False}
+    with cache.open_fetched(name, file, server.address + path, **options) as stream:
+        return pathlib.Path(stream.name)
 
 
 def left(folder):
@@ -30,15 +32,15 @@ def left(folder):
 
 
 def test_a_file_is_downloaded_once_and_its_hash_checked_always(server, cache_folder):
-    server.answers["/encoder.npz"] = CONTENT
+    server.answers["/encoder.safetensors"] = CONTENT
     path = fetch(server)
     assert path.read_bytes() == CONTENT and path.is_relative_to(cache_folder / NAME)
     assert fetch(server) == path and len(server.requests) == 1
-    assert left(cache_folder) == ["encoder.npz"]
+    assert left(cache_folder) == ["encoder.safetensors"]
 
 
 def test_a_wrong_hash_is_named_and_nothing_is_left(server, cache_folder):
-    server.answers["/encoder.npz"] = OTHER
+    server.answers["/encoder.safetensors"] = OTHER
     with pytest.raises(ValueError, match="not the file of the card: expected SHA-256") as error:
         fetch(server)
     assert hashlib.sha256(OTHER).hexdigest() in str(error.value)
@@ -48,7 +50,7 @@ def test_a_wrong_hash_is_named_and_nothing_is_left(server, cache_folder):
 
 def test_a_resumed_download_of_another_file_is_found_by_its_hash(server, cache_folder):
     """Half of another file, and the right rest."""
-    server.answers["/encoder.npz"] = answers.then(
+    server.answers["/encoder.safetensors"] = answers.then(
         answers.dropping(OTHER, at=1000), answers.file(CONTENT)
     )
     with pytest.raises(ValueError, match="expected SHA-256"):
@@ -59,7 +61,7 @@ def test_a_resumed_download_of_another_file_is_found_by_its_hash(server, cache_f
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "longer"])
 def test_a_file_that_went_bad_in_the_cache_is_removed_and_had_anew(server, harm, caplog):
-    server.answers["/encoder.npz"] = CONTENT
+    server.answers["/encoder.safetensors"] = CONTENT
     path = fetch(server)
     bad = {"flip": OTHER, "truncate": CONTENT[:-1], "empty": b"", "longer": CONTENT + b"x"}[harm]
     path.write_bytes(bad)
@@ -76,7 +78,7 @@ def test_a_file_that_went_bad_in_the_cache_is_removed_and_had_anew(server, harm,
 
 
 def test_offline_it_asks_nobody(server, monkeypatch):
-    server.answers["/encoder.npz"] = CONTENT
+    server.answers["/encoder.safetensors"] = CONTENT
     monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
     with pytest.raises(OSError, match="CL_KERAS_OFFLINE forbids .* copy the cache"):
         fetch(server)
@@ -94,7 +96,7 @@ def test_where_no_hash_is_published_the_first_download_counts(server, cache_fold
     assert path.name == "a.pth" and left(cache_folder) == ["a.pth", "pin.json"]
     pin = json.loads((path.parent / "pin.json").read_text())
     assert pin["sha256"] == hashlib.sha256(CONTENT).hexdigest() and pin["size"] == len(CONTENT)
-    assert cache.ExpectedFile.of(file, path.parent / "pin.json").sha256 == pin["sha256"]
+    assert cache.ExpectedFile.of(file, path.parent).sha256 == pin["sha256"]
 
     path.unlink()
     server.answers["/a.pth"] = OTHER
@@ -125,9 +127,7 @@ def test_the_beginning_of_a_hash_is_checked_too(server, cache_folder):
     assert left(cache_folder / "a_b") == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/pin.json", "/part", "/lock", "/converted.npz", "/.hidden", "/%2e%2e", "/a b"]
-)
+@pytest.mark.parametrize("path", ["/pin.json", "/partial", "/lock", "/.hidden", "/%2e%2e", "/a b"])
 def test_the_address_cannot_choose_a_name_that_has_a_use(server, path, cache_folder):
     assert cache._file_name(file_of(CONTENT), f"https://example.org{path}") == "encoder"
 
@@ -140,7 +140,7 @@ def test_no_name_leads_out_of_the_cache(server, name, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before and not server.requests
 
 
-@pytest.mark.parametrize("what", ["entry", "folder", "file", "part", "lock", "pin.json"])
+@pytest.mark.parametrize("what", ["entry", "folder", "file", "partial", "lock", "pin.json"])
 def test_a_link_in_the_cache_is_not_followed(server, what, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -149,6 +149,7 @@ def test_a_link_in_the_cache_is_not_followed(server, what, tmp_path):
     server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
     folder = cache.folder_of(NAME, file, server.address + "/a.pth")
+    folder.mkdir(parents=True)
     if what in ("entry", "folder"):
         place = folder.parent if what == "entry" else folder
         folder.rmdir()
@@ -189,7 +190,7 @@ def _written(path, content):
 def start(server, count):
     """Processes that wait for a line before they fetch."""
     file = file_of(CONTENT)
-    arguments = [f"{server.address}/encoder.npz", str(file.size), file.sha256]
+    arguments = [f"{server.address}/encoder.safetensors", str(file.size), file.sha256]
     command = [sys.executable, "-m", "tests.zoo.light", *arguments]
     root = pathlib.Path(__file__).parents[3]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -211,23 +212,23 @@ def ended(process):
 
 
 def test_eight_processes_at_once_download_once(server, cache_folder):
-    server.answers["/encoder.npz"] = answers.slow(CONTENT, pieces=8, seconds=0.05)
+    server.answers["/encoder.safetensors"] = answers.slow(CONTENT, pieces=8, seconds=0.05)
     processes = start(server, 8)
     for process in processes:
         go(process)
     paths = {ended(process) for process in processes}
     assert len(paths) == 1 and paths.pop().read_bytes() == CONTENT
     assert len(server.requests) == 1
-    assert left(cache_folder) == ["encoder.npz"]
+    assert left(cache_folder) == ["encoder.safetensors"]
 
 
 def test_one_that_is_killed_midway_does_no_harm(server, cache_folder):
-    server.answers["/encoder.npz"] = answers.then(
+    server.answers["/encoder.safetensors"] = answers.then(
         answers.slow(CONTENT, pieces=4, seconds=0.5), answers.file(CONTENT)
     )
     killed, *others = start(server, 3)
     go(killed)
-    while not any(path.stat().st_size for path in cache_folder.rglob("part")):
+    while not any(path.stat().st_size for path in cache_folder.rglob("partial")):
         time.sleep(0.01)
     for process in others:
         go(process)
@@ -236,13 +237,115 @@ def test_one_that_is_killed_midway_does_no_harm(server, cache_folder):
     for process in others:
         assert ended(process).read_bytes() == CONTENT
     assert len(server.requests) == 2 and "Range" in server.requests[1][1]
-    assert left(cache_folder) == ["encoder.npz"]
+    assert left(cache_folder) == ["encoder.safetensors"]
 
 
-def test_a_file_on_the_hub_needs_its_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"pip install 'cl-keras\[hf\]'"):
-        cache.fetch(NAME, file_of(CONTENT), "hf://owner/repository/encoder.npz", progress=False)
+def test_a_pin_is_written_before_its_file_gets_a_name(server, cache_folder, monkeypatch):
+    """Killed between the two, the next process knows what it was."""
+    server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.os, "replace", kill)
+        patch.setattr(cache, "write_atomically", lambda path, text: path.write_text(text))
+        with pytest.raises(Killed):
+            fetch(server, "/a.pth", file)
+    assert left(cache_folder) == ["partial", "pin.json"]
+    server.answers["/a.pth"] = OTHER
+    (cache_folder / NAME).glob("*/partial").__next__().unlink()
+    with pytest.raises(ValueError, match="expected SHA-256"):
+        fetch(server, "/a.pth", file)
+
+
+def test_a_file_that_nobody_pinned_is_not_trusted(server, cache_folder):
+    server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+    path = fetch(server, "/a.pth", file)
+    (path.parent / "pin.json").unlink()
+    path.write_bytes(OTHER)
+    assert fetch(server, "/a.pth", file).read_bytes() == CONTENT
+    assert left(cache_folder) == ["a.pth", "pin.json"]
+
+
+def test_the_beginning_of_an_md5_is_checked(server, cache_folder):
+    server.answers["/a.pth"] = CONTENT
+    right = hashlib.md5(CONTENT).hexdigest()[:8]
+    path = fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", md5_prefix=right))
+    assert path.read_bytes() == CONTENT
+    with pytest.raises(ValueError, match="an MD5 that begins 00000000, received"):
+        fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", md5_prefix="0" * 8), "a_b")
+    assert left(cache_folder / "a_b") == []
+
+
+def test_files_have_the_mode_that_the_user_asked_for(server, cache_folder):
+    server.answers["/encoder.safetensors"] = CONTENT
+    before = os.umask(0o022)
+    try:
+        path = fetch(server)
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in path.parent.iterdir()} == {0o644}
+
+
+def test_a_cache_that_is_only_read_is_enough(server, cache_folder, monkeypatch):
+    """Nothing is opened for writing, made or locked where the file is there and right."""
+    server.answers["/encoder.safetensors"] = server.answers["/a.pth"] = CONTENT
+    file = foreign_file("https://example.org/a.pth")
+    paths = fetch(server), fetch(server, "/a.pth", file)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("mkdir", "replace", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(cache, "locked", refuse)
+    assert (fetch(server), fetch(server, "/a.pth", file)) == paths
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_sentence(server, cache_folder):
+    cache_folder.mkdir(parents=True)
+    (cache_folder / NAME).write_text("a file in the place of the folder")
+    with pytest.raises(OSError, match="cannot be written to .* Set CL_KERAS_CACHE"):
+        fetch(server)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_not_a_plain_file_is_never_read(kind, tmp_path):
+    path = pathlib.Path("/dev/zero") if kind == "device" else tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    expected = cache.ExpectedFile.of(file_of(CONTENT))
+    with pytest.raises(OSError, match="not a plain file|directory"):
+        with cache.open_verified(path, expected):
+            pass
+
+
+def test_a_file_on_the_hub_is_within_the_same_bounds(server, cache_folder, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    server.answers["/owner/repository/resolve/v1/a/encoder.safetensors"] = CONTENT
+    address = "hf://owner/repository@v1/a/encoder.safetensors"
+    with cache.open_fetched(NAME, file_of(CONTENT), address, progress=False) as stream:
+        assert stream.read() == CONTENT
+    assert server.requests[0][1]["Authorization"] == "Bearer secret"
+    missing = "hf://owner/repository/a/encoder.safetensors"
+    with pytest.raises(OSError, match="resolve/main/.* the server answered 404"):
+        with cache.open_fetched(NAME, file_of(OTHER), missing, limits=FAST, progress=False):
+            pass
+
+
+def test_it_works_without_locks(server, monkeypatch):
+    monkeypatch.setattr(cache, "fcntl", None)
+    server.answers["/encoder.safetensors"] = CONTENT
+    assert fetch(server).read_bytes() == CONTENT
 
 
 def test_the_cache_is_where_it_is_asked_for(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """What users of the import see."""
 
+import os
 import pathlib
 
 import keras
@@ -13,13 +14,14 @@ FIXTURE = pathlib.Path(__file__).parent / "fixtures/deepcluster_v2.pth"
 
 def test_every_format_says_what_has_it():
     assert set(imports.FORMATS) == set(
-        "torchvision moco moco_v3 pcl swav vissl instdisc barlow_twins dino simclr".split()
+        "torchvision moco moco_v3 pcl swav vissl instdisc barlow_twins vicreg simsiam lightning "
+        "dino simclr".split()
     )
     assert all(description.endswith(".") for description in imports.FORMATS.values())
 
 
 def test_the_encoder_trains_and_is_saved(tmp_path):
-    encoder = imports.encoder_from(FIXTURE, "swav")
+    encoder = imports.import_checkpoint(FIXTURE, "swav")
     images = np.random.default_rng(0).integers(0, 256, [4, 64, 64, 3], dtype=np.uint8)
     before = np.asarray(encoder(images, training=False))
     encoder.save(tmp_path / "encoder.keras")
@@ -42,12 +44,36 @@ def test_the_network_alone_takes_the_weights(format):
 
 
 def test_an_unknown_format_is_an_error_with_the_known_ones():
-    with pytest.raises(ValueError, match="format must be one of torchvision, .*; received 'moko'"):
-        imports.encoder_from(FIXTURE, "moko")
-    with pytest.raises(ValueError, match="format must be one of"):
+    with pytest.raises(ValueError, match="no format 'moko'. Did you mean .*moco.* There are"):
+        imports.import_checkpoint(FIXTURE, "moko")
+    with pytest.raises(ValueError, match="no format 'moko'"):
         imports.network("moko", "resnet50")
 
 
 def test_an_unknown_encoder_is_an_error_with_the_known_ones():
     with pytest.raises(ValueError, match="encoder must be one of resnet18, .*; received 'vit'"):
         imports.network("moco", "vit")
+
+
+@pytest.mark.parametrize("image_size", [7, 100_000])
+def test_an_image_size_out_of_bounds_is_refused(image_size):
+    with pytest.raises(ValueError, match=f"image_size must be from 8 to 4096; rec.* {image_size}"):
+        imports.import_checkpoint(FIXTURE, "swav", image_size=image_size)
+
+
+@pytest.mark.parametrize("format", ["swav", "simclr"])
+def test_what_is_not_a_plain_file_is_never_read(format, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(OSError):
+            imports.import_checkpoint(path, format)
+
+
+def test_swavs_red_is_divided_by_its_own_deviation():
+    """The same weights: with 0.229 the pixels differ by half a percent."""
+    encoder = imports.import_checkpoint(FIXTURE, "swav")
+    layer = encoder.get_layer("preprocessing")
+    images = np.random.default_rng(0).integers(0, 256, [1, 8, 8, 3]).astype("float32")
+    expected = (images / 255 - [0.485, 0.456, 0.406]) / [0.228, 0.224, 0.225]
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-5, atol=1e-6)
+    assert keras.Model.from_config(encoder.get_config()).get_layer("preprocessing").std == layer.std

@@ -40,7 +40,7 @@ def test_every_format_has_entries_of_all_its_methods():
     for card in CARDS.values():
         found.setdefault(card.file("encoder").format, set()).add(card.method)
     assert found == METHODS
-    assert METHODS.keys() == imports.FORMATS.keys()
+    assert METHODS.keys() == imports.FORMATS.keys() - {"lightning", "vicreg", "simsiam"}
 
 
 @pytest.mark.parametrize("name", CARDS)

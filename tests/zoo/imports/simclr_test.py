@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [224, 97, 64])
 def test_features_are_those_of_the_network(size, checkpoint):
-    encoder = imports.encoder_from(checkpoint, "simclr")
+    encoder = imports.import_checkpoint(checkpoint, "simclr")
     images = np.random.default_rng(size).integers(0, 256, [2, size, size, 3], dtype=np.uint8)
     expected = simclr_network.features(VALUES, images)
     assert relative(encoder(images, training=False), expected) < 1e-5
@@ -43,7 +43,7 @@ def test_features_are_those_of_the_network(size, checkpoint):
 
 def test_a_network_of_full_size_is_read(tmp_path):
     values = simclr_network.variables(width=64, seed=1)
-    encoder = imports.encoder_from(save(tmp_path, values), "simclr", image_size=96)
+    encoder = imports.import_checkpoint(save(tmp_path, values), "simclr", image_size=96)
     assert encoder.name == "resnet50"
     assert encoder.output_shape == (None, 2048)
     assert encoder.get_layer("preprocessing").image_size == 96
@@ -55,7 +55,7 @@ def test_a_network_of_full_size_is_read(tmp_path):
 
 def test_torchvisions_network_would_give_other_features(checkpoint):
     """Padding and scale of the pixels matter: the same weights in the other network."""
-    encoder = imports.encoder_from(checkpoint, "simclr")
+    encoder = imports.import_checkpoint(checkpoint, "simclr")
     other = imports.network("torchvision", "resnet50", width=2 / 64)
     other.set_weights(encoder.get_weights())
     images = np.random.default_rng(0).integers(0, 256, [2, 64, 64, 3], dtype=np.uint8)
@@ -72,7 +72,9 @@ def test_every_way_to_name_a_checkpoint_leads_to_it(checkpoint, tmp_path):
         tmp_path / "ResNet50_1x.zip",
     ]
     for place in places:
-        name, width, arrays = simclr.SimCLRFormat().read(place)
+        reader = simclr.SimCLRFormat()
+        with reader.open(place) as streams:
+            name, width, arrays = reader.read(*streams)
         assert (name, width) == ("resnet50", 2 / 64)
         np.testing.assert_array_equal(
             arrays["stem_conv/kernel"], VALUES["base_model/conv2d/kernel"]
@@ -102,7 +104,7 @@ KERNEL = "base_model/conv2d_9/kernel"
 def test_another_checkpoint_is_refused(change, complaint, tmp_path):
     values = {k: v for k, v in (VALUES | change).items() if v is not None}
     with pytest.raises(ValueError, match=complaint):
-        imports.encoder_from(save(tmp_path, values), "simclr")
+        imports.import_checkpoint(save(tmp_path, values), "simclr")
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
@@ -112,33 +114,33 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     for damaged in (whole[:1000], b"", bytes(len(whole))):
         data.write_bytes(damaged)
         with pytest.raises(ValueError, match=f"^{index.name}: "):
-            imports.encoder_from(index, "simclr")
+            imports.import_checkpoint(index, "simclr")
     data.write_bytes(whole)
     for damaged in (index.read_bytes()[:100], b"", b"<html>"):
         index.write_bytes(damaged)
         with pytest.raises(ValueError, match=f"^{index.name}: "):
-            imports.encoder_from(index, "simclr")
+            imports.import_checkpoint(index, "simclr")
 
 
 def test_a_checkpoint_without_its_data_is_refused(tmp_path):
     index = save(tmp_path, VALUES)
     os.unlink(tmp_path / (NAME + DATA))
-    with pytest.raises(ValueError, match=f"^{index.name}: "):
-        imports.encoder_from(index, "simclr")
+    with pytest.raises(FileNotFoundError, match=DATA):
+        imports.import_checkpoint(index, "simclr")
 
 
 def test_a_missing_file_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
-        imports.encoder_from(tmp_path / "none.index", "simclr")
+        imports.import_checkpoint(tmp_path / "none.index", "simclr")
 
 
 def test_a_folder_with_none_or_two_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold one checkpoint.*holds 0"):
-        imports.encoder_from(tmp_path, "simclr")
+        imports.import_checkpoint(tmp_path, "simclr")
     save(tmp_path, VALUES)
     simclr_network.save(VALUES, tmp_path / "model.ckpt-1")
     with pytest.raises(ValueError, match="must hold one checkpoint.*holds 2"):
-        imports.encoder_from(tmp_path, "simclr")
+        imports.import_checkpoint(tmp_path, "simclr")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_a_folder_with_none_or_two_is_refused(tmp_path):
     [
         ({"a/other.index": b"x"}, "must hold one checkpoint"),
         ({"model.ckpt-1.index": b"x", "b/model.ckpt-1.index": b"x"}, "holds 2"),
-        ({"model.ckpt-1.index": b"x"}, "no item named"),
+        ({"model.ckpt-1.index": b"x"}, "lacks .*data"),
         ({"model.ckpt-1.index": b"x", f"model.ckpt-1{DATA}": b"y"}, ""),
         ({"model.ckpt-1.index": b"x", f"model.ckpt-1{DATA}": bytes(50 * 2**20)}, "too large"),
         ({"model.ckpt-1.index": bytes(50 * 2**20), f"model.ckpt-1{DATA}": b""}, "too large"),
@@ -160,7 +162,7 @@ def test_a_hostile_archive_is_refused(members, complaint, tmp_path):
         for name, data in members.items():
             archive.writestr(name, data)
     with pytest.raises(ValueError, match=f"^file.zip: .*{complaint}"):
-        imports.encoder_from(folder / "file.zip", "simclr")
+        imports.import_checkpoint(folder / "file.zip", "simclr")
     assert [path.name for path in tmp_path.rglob("*")] == ["inside", "file.zip"]
 
 
@@ -170,7 +172,7 @@ def test_a_damaged_archive_is_refused(tmp_path):
     data[len(data) // 2] ^= 255
     (tmp_path / "file.zip").write_bytes(bytes(data))
     with pytest.raises(ValueError, match="^file.zip: "):
-        imports.encoder_from(tmp_path / "file.zip", "simclr")
+        imports.import_checkpoint(tmp_path / "file.zip", "simclr")
 
 
 def test_only_its_own_encoder_is_made():

@@ -7,14 +7,17 @@ be of full size, or of a few kilobytes with the same keys.
 import argparse
 import collections
 import contextlib
+import pathlib
 import sys
 import types
 
+import numpy as np
 import torch
 from torch import nn
 
 BLOCKS = {"resnet18": [2, 2, 2, 2], "resnet34": [3, 4, 6, 3], "resnet50": [3, 4, 6, 3]}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SWAV_STD = (0.228, 0.224, 0.225)
 
 
 class Block(nn.Module):
@@ -68,7 +71,7 @@ class ResNet(nn.Module):
                 blocks.append(Block(channels, features, stride, bottleneck))
                 channels = 4 * features if bottleneck else features
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.features = channels
+        self.features, self.std = channels, STD
         if fc is not None:
             self.fc = fc(channels)
 
@@ -87,8 +90,8 @@ def mlp(hidden, outputs):
     )
 
 
-def normalised_mlp(hidden, outputs, last=True):
-    """MoCo v3's: linear layers without bias, normalised; the last without γ and β, or not."""
+def normalized_mlp(hidden, outputs, last=True):
+    """MoCo v3's: linear layers without bias, normalized; the last without γ and β, or not."""
 
     def make(inputs):
         layers = [nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
@@ -114,7 +117,7 @@ def parallel(module):
     return Parts(module=module)
 
 
-def randomise(module, seed):
+def randomize(module, seed):
     """Random weights and random statistics, of sizes at which features stay near 1."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -140,7 +143,7 @@ def randomise(module, seed):
 def features(encoder, images):
     """What an encoder gives for uint8 images `[B, H, W, 3]`, as NumPy."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
-    x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(encoder.std)[:, None, None]
     with torch.no_grad():
         return encoder.eval()(x).numpy()
 
@@ -153,18 +156,18 @@ def training(model, /, **state):
     return {"epoch": 200, "optimizer": optimizer.state_dict(), **state}
 
 
-def moco(name, width, fc, arch="resnet50"):
+def moco(name, width, fc, arch="resnet50", wrap=lambda model: Parts(module=model)):
     encoder, momentum = ResNet(name, width, fc), ResNet(name, width, fc)
     buffers = {"queue": torch.randn(8, 16), "queue_ptr": torch.zeros(1, dtype=torch.long)}
-    model = randomise(parallel(Parts(buffers, encoder_q=encoder, encoder_k=momentum)), 1)
+    model = randomize(wrap(Parts(buffers, encoder_q=encoder, encoder_k=momentum)), 1)
     return encoder, training(model, arch=arch, state_dict=model.state_dict())
 
 
 def moco_v3(name, width):
-    head = normalised_mlp(16, 8)
+    head = normalized_mlp(16, 8)
     encoder, momentum = ResNet(name, width, head), ResNet(name, width, head)
-    predictor = normalised_mlp(16, 8, last=False)(8)
-    model = randomise(
+    predictor = normalized_mlp(16, 8, last=False)(8)
+    model = randomize(
         parallel(Parts(base_encoder=encoder, momentum_encoder=momentum, predictor=predictor)), 2
     )
     scaler = {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": 0}
@@ -173,15 +176,16 @@ def moco_v3(name, width):
 
 def swav(name, width, prototypes):
     encoder = ResNet(name, width, pad_first=True)
+    encoder.std = SWAV_STD
     encoder.projection_head = nn.Sequential(
         nn.Linear(encoder.features, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 8)
     )
     encoder.prototypes = prototypes
-    return encoder, randomise(parallel(encoder), 3).state_dict()
+    return encoder, randomize(parallel(encoder), 3).state_dict()
 
 
 def vissl(name, width):
-    encoder = randomise(ResNet(name, width), 4)
+    encoder = randomize(ResNet(name, width), 4)
     heads = Parts(**{"0": mlp(16, 8)(encoder.features)})
     trunk = Parts(_feature_blocks=encoder)
     model = {"trunk": trunk.state_dict(), "heads": heads.state_dict()}
@@ -191,7 +195,7 @@ def vissl(name, width):
 
 def instdisc(name, width):
     encoder = ResNet(name, width, linear(8))
-    model = randomise(parallel(encoder), 5)
+    model = randomize(parallel(encoder), 5)
     return encoder, training(
         model,
         arch=name,
@@ -205,8 +209,41 @@ def barlow_twins(name, width, full):
     encoder = ResNet(name, width)
     projector = nn.Sequential(nn.Linear(encoder.features, 16, bias=False), nn.BatchNorm1d(16))
     normalization = nn.BatchNorm1d(16, affine=False)
-    model = randomise(parallel(Parts(backbone=encoder, projector=projector, bn=normalization)), 6)
+    model = randomize(parallel(Parts(backbone=encoder, projector=projector, bn=normalization)), 6)
     return encoder, training(model, model=model.state_dict()) if full else encoder.state_dict()
+
+
+def vicreg(name, width, full):
+    encoder = ResNet(name, width, pad_first=True)
+    projector = nn.Sequential(nn.Linear(encoder.features, 16), nn.BatchNorm1d(16), nn.ReLU())
+    model = randomize(parallel(Parts(backbone=encoder, projector=projector)), 10)
+    return encoder, training(model, model=model.state_dict()) if full else encoder.state_dict()
+
+
+def simsiam(name, width):
+    encoder = ResNet(name, width, normalized_mlp(16, 8))
+    model = randomize(parallel(Parts(encoder=encoder, predictor=mlp(4, 8)(8))), 11)
+    return encoder, training(model, arch=name, state_dict=model.state_dict())
+
+
+def lightning(name, width):
+    """What a user's own training saves, with what its options and callbacks are made of."""
+    encoder = ResNet(name, width, linear(8))
+    model = randomize(Parts(backbone=encoder, projection_head=mlp(4, 8)(8)), 12)
+    options = {
+        "data": pathlib.PosixPath("/data/photos"),
+        "device": torch.device("cuda", 0),
+        "counts": collections.Counter(["cat", "dog", "cat"]),
+        "steps": collections.defaultdict(list, {"lr": [0.1, 0.2]}),
+        "mean": np.array([0.5, 0.25]),
+        "best": np.float64(0.75),
+        "dtype": torch.float16,
+        "size": torch.Size([3, 4]),
+        "classes": {"cat", "dog"},
+        "collate": mlp,
+    }
+    states = {"state_dict": model.state_dict(), "hyper_parameters": options}
+    return encoder, training(model, callbacks={}, global_step=7, **states)
 
 
 def dino(name, width, full):
@@ -214,7 +251,7 @@ def dino(name, width, full):
     head = mlp(16, 8)
     teacher = parallel(Parts(backbone=encoder, head=head(encoder.features)))
     pupil = parallel(Parts(backbone=student, head=head(student.features)))
-    randomise(teacher, 7), randomise(pupil, 8)
+    randomize(teacher, 7), randomize(pupil, 8)
     arguments = argparse.Namespace(arch="resnet50", lr=0.03, local_crops_scale=(0.05, 0.14))
     states = {"teacher": teacher.state_dict(), "student": pupil.state_dict(), "args": arguments}
     loss = {"center": torch.zeros(1, 8)}
@@ -222,13 +259,14 @@ def dino(name, width, full):
 
 
 def torchvision(name, width, fc):
-    encoder = randomise(ResNet(name, width, fc), 9)
+    encoder = randomize(ResNet(name, width, fc), 9)
     return encoder, encoder.state_dict()
 
 
 CHECKPOINTS = {
     "moco_v1": ("moco", lambda *size: moco(*size, linear(8)), "old"),
     "moco_v2": ("moco", lambda *size: moco(*size, mlp(16, 8)), "old"),
+    "moco_bare": ("moco", lambda *size: moco(*size, linear(8), wrap=lambda m: m), "zip"),
     "moco_v3": ("moco_v3", moco_v3, "zip"),
     "pcl_v2": ("pcl", lambda *size: moco(*size, mlp(16, 8)), "old"),
     "swav": ("swav", lambda *size: swav(*size, nn.Linear(8, 12, bias=False)), "old"),
@@ -241,6 +279,10 @@ CHECKPOINTS = {
     "instdisc": ("instdisc", instdisc, "old"),
     "barlow_twins": ("barlow_twins", lambda *size: barlow_twins(*size, full=False), "zip"),
     "barlow_twins_full": ("barlow_twins", lambda *size: barlow_twins(*size, full=True), "zip"),
+    "vicreg": ("vicreg", lambda *size: vicreg(*size, full=False), "zip"),
+    "vicreg_full": ("vicreg", lambda *size: vicreg(*size, full=True), "zip"),
+    "simsiam": ("simsiam", simsiam, "zip"),
+    "lightning": ("lightning", lightning, "zip"),
     "dino": ("dino", lambda *size: dino(*size, full=False), "zip"),
     "dino_full": ("dino", lambda *size: dino(*size, full=True), "zip"),
     "torchvision": ("torchvision", lambda *size: torchvision(*size, fc=linear(10)), "zip"),

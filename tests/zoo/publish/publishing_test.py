@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags as absl_flags
+from safetensors.numpy import load_file
 
 from cl_keras import zoo
 from cl_keras.cli import flags as cli_flags
@@ -20,6 +21,7 @@ from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
 from cl_keras.zoo import cards, catalogue
 from cl_keras.zoo.cards import page
+from cl_keras.zoo.download import hub as hub_module
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
 from tests.zoo.entries import write_photos
@@ -67,7 +69,13 @@ def published(entry, monkeypatch):
 
 def test_what_is_published_comes_back_bit_for_bit(run, published):
     assert {path.name for path in published.iterdir()} == {
-        *("encoder.npz", "pretraining.npz", "golden.npz", "recipe.flags", "card.json"),
+        *(
+            "encoder.safetensors",
+            "pretraining.safetensors",
+            "golden.safetensors",
+            "recipe.flags",
+            "card.json",
+        ),
         *("README.md", "metrics.csv", "evaluation.json"),
     }
     assert [path.name for path in published.parent.iterdir() if path.name[0] == "."] == []
@@ -76,7 +84,7 @@ def test_what_is_published_comes_back_bit_for_bit(run, published):
         np.testing.assert_array_equal(received, expected)
     shown = golden.images(16, 1)
     np.testing.assert_array_equal(encoder(shown), trained(shown))
-    with open(published / "golden.npz", "rb") as stream:
+    with open(published / "golden.safetensors", "rb") as stream:
         assert golden.gap(encoder, stream, zoo.card(NAME)) <= golden.TOLERANCE
 
 
@@ -103,7 +111,7 @@ def test_the_card_says_what_was_done(run, published):
     assert card.training.config == Run(run).config and card.training.seeds == (3,)
     assert (card.training.epochs, card.training.hardware) == (2, "two cores")
     assert card.paper.url.endswith("1911.05722") and card.notes == ("Made by a test.",)
-    assert card.file("encoder").size == (published / "encoder.npz").stat().st_size
+    assert card.file("encoder").size == (published / "encoder.safetensors").stat().st_size
     measured = json.loads((run / "evaluation.json").read_text())["encoders"]["learned encoder"]
     found = {metric.name: metric for metric in card.metrics}
     assert {name: metric.value for name, metric in found.items()} == {
@@ -160,7 +168,7 @@ def test_a_recipe_that_waits_for_its_weights_gets_them(run, tmp_path):
     assert publish(run, out=tmp_path) == folder
     text = (folder / "recipe.flags").read_text()
     assert text.startswith("# MoCo v2, by hand.\n# Two minutes.\n--") and "--epochs=2\n" in text
-    assert (folder / "card.json").exists() and not (folder / "pretraining.npz").exists()
+    assert (folder / "card.json").exists() and not (folder / "pretraining.safetensors").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -257,44 +265,54 @@ class Hub:
                 hub.calls.append((repo_id, path_in_repo, more))
                 shutil.copytree(folder_path, hub.folder / repo_id / path_in_repo)
 
-        def hf_hub_download(*, repo_id, filename, revision, local_dir):
-            hub.calls.append((repo_id, filename, revision))
-            target = pathlib.Path(local_dir) / filename
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(hub.folder / repo_id / filename, target)
-            except FileNotFoundError as error:
-                raise OSError(f"404: {error}") from None
-            return str(target)
-
-        return types.SimpleNamespace(HfApi=HfApi, hf_hub_download=hf_hub_download)
+        return types.SimpleNamespace(HfApi=HfApi)
 
 
-def test_an_entry_goes_to_the_hub_and_comes_from_there(run, tmp_path, monkeypatch, cache_folder):
+def test_an_entry_goes_to_the_hub_and_comes_from_there(
+    run, tmp_path, monkeypatch, cache_folder, server
+):
     hub = Hub(tmp_path / "hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub.module())
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
     folder = publish(run, out=tmp_path / "zoo", upload="hf://owner/zoo/models")
     assert hub.calls[0][:2] == ("owner/zoo", f"models/{NAME}")
     make_catalogue.main(
         [f"--zoo={tmp_path / 'zoo'}", f"--out={tmp_path / 'hub/owner/zoo/models/catalogue.json'}"]
     )
+    there = tmp_path / "hub/owner/zoo"
+    for path in filter(pathlib.Path.is_file, there.rglob("*")):
+        name = f"/owner/zoo/resolve/main/{path.relative_to(there)}"
+        server.answers[name] = path.read_bytes()
     monkeypatch.setenv("CL_KERAS_ZOO", "hf://owner/zoo/models/catalogue.json")
     encoder = zoo.load(NAME)
-    assert hub.calls[-1] == ("owner/zoo", f"models/{NAME}/encoder.npz", None)
+    weights = f"/owner/zoo/resolve/main/models/{NAME}/encoder.safetensors"
+    assert server.requests[-1][0] == weights
     np.testing.assert_array_equal(
-        encoder.variables[0], np.load(folder / "encoder.npz")["stem_conv/kernel"]
+        encoder.variables[0], load_file(folder / "encoder.safetensors")["stem_conv/kernel"]
     )
-    path = tmp_path / "hub/owner/zoo/models" / NAME / "encoder.npz"
-    path.write_bytes(path.read_bytes()[:-1])
     shutil.rmtree(cache_folder / NAME)
-    with pytest.raises(ValueError, match="is not the file of the card"):
+    server.answers[weights] = server.answers[weights][:-1]
+    with pytest.raises(ValueError, match="were expected, by its card"):
         zoo.load(NAME)
-    path.unlink()
-    with pytest.raises(OSError, match="could not be downloaded: 404"):
+    del server.answers[weights]
+    with pytest.raises(OSError, match="the server answered 404"):
         zoo.load(NAME)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="cl-keras"):
         publish(run, f"{NAME}_b", out=tmp_path / "other", upload="hf://owner/zoo")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, KeyError])
+def test_an_upload_that_fails_is_an_error_of_the_system(kind, tmp_path, monkeypatch):
+    """Whatever the library of the Hub raises."""
+
+    class HfApi:
+        def upload_folder(self, **_):
+            raise kind("403 forbidden")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(HfApi=HfApi))
+    with pytest.raises(OSError, match="could not be uploaded to hf://owner/zoo: .*403 forbidden"):
+        hub_module.upload(tmp_path, "hf://owner/zoo", "a_b")
 
 
 def test_flags_are_written_as_they_are_read():

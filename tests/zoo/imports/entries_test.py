@@ -1,7 +1,6 @@
-"""Entries whose file is an official checkpoint: converted once, and kept."""
+"""Entries whose file is an official checkpoint: fetched once, converted at every call."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import pickle
@@ -12,10 +11,11 @@ import pytest
 from cl_keras import zoo
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import schema
-from cl_keras.zoo.imports import converted
+from cl_keras.zoo.download import cache
 from cl_keras.zoo.publish import golden
 from tests.zoo import server as answers
 from tests.zoo.examples import card_of, foreign_file
+from tests.zoo.imports import simclr_network
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "moco_v2.pth"
 NAME = "moco_v2_resnet18_imagenet"
@@ -49,53 +49,76 @@ def in_cache(cache_folder, name):
     return path
 
 
-def test_a_checkpoint_is_converted_once(entry, server, cache_folder, monkeypatch):
+def test_a_checkpoint_is_fetched_once_and_leaves_nothing_else(entry, server, cache_folder):
     expected = features(zoo.import_checkpoint(FIXTURE, "moco", image_size=32))
     first = zoo.load(NAME, progress=False)
     np.testing.assert_array_equal(features(first), expected)
     assert np.abs(expected).max() > 0.01
-    in_cache(cache_folder, "a.pth").unlink()
-    monkeypatch.setattr(converted, "import_checkpoint", None)
     again = zoo.load(NAME, progress=False)
     np.testing.assert_array_equal(features(again), expected)
     assert again.trainable and len(server.requests) == 1
+    found = {path.name for path in cache_folder.rglob("*") if path.is_file()}
+    assert found == {"a.pth", "pin.json", "lock"}
 
 
-@pytest.mark.parametrize("harm", ["flip", "remove", "other version", "link"])
-def test_what_was_kept_is_made_anew_where_it_cannot_be_trusted(entry, cache_folder, harm, tmp_path):
+def test_a_file_that_changed_in_the_cache_is_never_read(entry, cache_folder):
+    """Nothing that was made of it is kept, so nothing but its pin has to be right."""
     expected = features(zoo.load(NAME, progress=False))
-    kept, note = in_cache(cache_folder, "converted.npz"), in_cache(cache_folder, "converted.json")
-    whole = kept.read_bytes()
-    if harm == "flip":
-        kept.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    elif harm == "remove":
-        kept.unlink()
-    elif harm == "other version":
-        note.write_text(json.dumps(json.loads(note.read_text()) | {"version": "0.0"}))
-    else:
-        kept.rename(tmp_path / "outside.npz")
-        kept.symlink_to(tmp_path / "outside.npz")
-    before = (tmp_path / "outside.npz").read_bytes() if harm == "link" else None
+    path = in_cache(cache_folder, "a.pth")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     np.testing.assert_array_equal(features(zoo.load(NAME, progress=False)), expected)
-    assert not kept.is_symlink() and kept.read_bytes() == whole
-    assert harm != "link" or (tmp_path / "outside.npz").read_bytes() == before
+    assert path.read_bytes() == whole
+
+
+def test_a_file_that_is_swapped_behind_the_check_is_not_read(entry, cache_folder, monkeypatch):
+    """What is read is what was checked: one descriptor for both."""
+    expected = features(zoo.load(NAME, progress=False))
+    path = in_cache(cache_folder, "a.pth")
+    check = cache.ExpectedFile.mismatch
+
+    def swap(self, stream):
+        problem = check(self, stream)
+        other = path.with_name("other")
+        other.write_bytes(FIXTURE.with_name("moco_v1.pth").read_bytes())
+        os.replace(other, path)
+        return problem
+
+    monkeypatch.setattr(cache.ExpectedFile, "mismatch", swap)
+    np.testing.assert_array_equal(features(zoo.load(NAME, progress=False)), expected)
 
 
 def test_a_later_change_of_the_official_file_is_refused(entry, server, cache_folder):
     zoo.load(NAME, progress=False)
-    for name in ("a.pth", "converted.npz"):
-        in_cache(cache_folder, name).unlink()
+    in_cache(cache_folder, "a.pth").unlink()
     server.answers["/a.pth"] = FIXTURE.with_name("swav.pth").read_bytes()
     with pytest.raises(ValueError, match="another file, or damaged"):
         zoo.load(NAME, progress=False)
 
 
+def test_a_checkpoint_of_two_files_is_read(server, tmp_path, monkeypatch):
+    values = simclr_network.variables(width=2)
+    simclr_network.save(values, tmp_path / "model.ckpt-1")
+    name, endings = "simclr_v2_resnet50_imagenet", (".index", ".data-00000-of-00001")
+    files = []
+    for kind, ending in zip(("encoder", cards.DATA), endings, strict=True):
+        server.answers[f"/model{ending}"] = (tmp_path / f"model.ckpt-1{ending}").read_bytes()
+        files.append(foreign_file(f"{server.address}/model{ending}", kind=kind, format="simclr"))
+    description = cards.Encoder("resnet50", 32, 3, 64, "imagenet", 2 / 64)
+    more = {"method": "simclr_v2", "data": "imagenet", "name": name, "files": tuple(files)}
+    (tmp_path / "zoo" / name).mkdir(parents=True)
+    card = card_of(encoder=description, **more)
+    (tmp_path / "zoo" / name / "card.json").write_text(schema.as_json(card))
+    monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "zoo"))
+    expected = features(zoo.import_checkpoint(tmp_path / "model.ckpt-1", "simclr", image_size=32))
+    np.testing.assert_array_equal(features(zoo.load(name, progress=False)), expected)
+
+
 @pytest.mark.parametrize("changes", [{"features": 64}, {"features": 16, "width": 1 / 32}])
 def test_a_checkpoint_of_another_encoder_is_refused(entry, cache_folder, changes):
     entry(dataclasses.replace(DESCRIPTION, **changes))
-    with pytest.raises(ValueError, match="describes .* features"):
+    with pytest.raises(ValueError, match="describes .* features; the checkpoint is of resnet18"):
         zoo.load(NAME, progress=False)
-    assert not list(cache_folder.rglob("converted.*"))
 
 
 class Harmful:
@@ -119,7 +142,7 @@ def test_a_checkpoint_that_is_none_is_refused(entry, server, tmp_path, cache_fol
     }[kind]
     with pytest.raises(ValueError):
         zoo.load(NAME, progress=False)
-    assert not canary.exists() and not list(cache_folder.rglob("converted.*"))
+    assert not canary.exists()
 
 
 def test_an_unknown_format_is_answered_with_near_ones(entry):

@@ -1,0 +1,153 @@
+"""TensorFlow's checkpoints without TensorFlow's reader, which aborts the process on a crafted one.
+
+A checkpoint is an index, a sorted table as LevelDB writes it, and the numbers in another file. Of
+the first the format is github.com/google/leveldb, doc/table_format.md; its values are the messages
+of tensorflow/core/protobuf/tensor_bundle.proto.
+"""
+
+import struct
+
+import google_crc32c
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import tensor_bundle_pb2
+
+MAX_INDEX_BYTES = 4 * 2**20
+MAX_TENSORS = 20_000
+MAX_NAME_BYTES = 1000
+MAX_DIMENSIONS = 8
+_FOOTER, _TRAILER = 48, 5
+_MAGIC = 0xDB4775248B80FB57
+_DTYPES = {types_pb2.DT_FLOAT: "<f4", types_pb2.DT_DOUBLE: "<f8", types_pb2.DT_HALF: "<f2"}
+
+
+def read_index(stream):
+    """{name: entry} of a checkpoint, from its open index file.
+
+    Entries are `tensor_bundle_pb2.BundleEntryProto`.
+
+    Raises:
+        ValueError: if it is not a whole index of one file of numbers.
+    """
+    data = stream.read(MAX_INDEX_BYTES + 1)
+    if not _FOOTER <= len(data) <= MAX_INDEX_BYTES:
+        raise ValueError(f"The index has {len(data)} bytes; at most {MAX_INDEX_BYTES} are read.")
+    footer = memoryview(data)[-_FOOTER:]
+    if struct.unpack_from("<Q", footer, _FOOTER - 8)[0] != _MAGIC:
+        raise ValueError("It is not the index of a TensorFlow checkpoint.")
+    try:
+        _, place = _handle(footer, 0)  # that of the filters, which checkpoints lack
+        (offset, size), _ = _handle(footer, place)
+        entries, left = {}, len(data)
+        for _, value in _block(data, offset, size):
+            (offset, size), _ = _handle(value, 0)
+            left -= size + _TRAILER
+            if left < 0:
+                raise ValueError("The index names more blocks than it has.")
+            for name, message in _block(data, offset, size):
+                entries[name] = bytes(message)
+                if len(entries) > MAX_TENSORS:
+                    raise ValueError(f"The index has more than {MAX_TENSORS} tensors.")
+    except (IndexError, struct.error) as error:
+        raise ValueError(f"The index is damaged: {error}.") from None
+    header = _message(tensor_bundle_pb2.BundleHeaderProto, entries.pop(b"", b""))
+    if header.num_shards != 1 or header.endianness != header.LITTLE:
+        raise ValueError(
+            f"The numbers must be in one file, little-endian; it has {header.num_shards} files."
+        )
+    return {
+        name.decode("utf-8", "replace"): _message(tensor_bundle_pb2.BundleEntryProto, message)
+        for name, message in entries.items()
+    }
+
+
+def shape_of(entry):
+    """The shape of a tensor."""
+    return tuple(dim.size for dim in entry.shape.dim)
+
+
+def read_arrays(stream, entries):
+    """The numbers of tensors, in the order in which they stand in the file.
+
+    Args:
+        stream: the open file of numbers; it need only be read forward.
+        entries: {name: entry}.
+
+    Yields:
+        (Name, array.)
+
+    Raises:
+        ValueError: if a tensor is not whole, of other numbers, or damaged.
+    """
+    end = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].offset):
+        shape, dtype = shape_of(entry), _DTYPES.get(entry.dtype)
+        if dtype is None or entry.slices or len(shape) > MAX_DIMENSIONS:
+            raise ValueError(f"{name!r} must be a whole tensor of floating-point numbers.")
+        size = np.dtype(dtype).itemsize
+        for length in shape:
+            size *= length
+        if entry.size != size or entry.offset < end or entry.shard_id != 0:
+            raise ValueError(f"{name!r} of the shape {list(shape)} must have {size} bytes.")
+        stream.seek(entry.offset)
+        data, end = stream.read(size), entry.offset + size
+        if len(data) != size:
+            raise ValueError(f"The file of numbers ends within {name!r}.")
+        if _masked(google_crc32c.value(data)) != entry.crc32c:
+            raise ValueError(f"The numbers of {name!r} are damaged: their checksum differs.")
+        yield name, np.frombuffer(data, dtype).reshape(shape)
+
+
+def _block(data, offset, size):
+    """(Key, value) of each entry of a block of the table."""
+    content = memoryview(data)[offset : offset + size]
+    trailer = data[offset + size : offset + size + _TRAILER]
+    if len(trailer) < _TRAILER or trailer[0] != 0:
+        raise ValueError("The index is cut, or compressed, which checkpoints are not.")
+    if (
+        _masked(google_crc32c.value(data[offset : offset + size + 1]))
+        != struct.unpack("<I", trailer[1:])[0]
+    ):
+        raise ValueError("The index is damaged: its checksum differs.")
+    [restarts] = struct.unpack_from("<I", content, size - 4)
+    place, last, key = 0, size - 4 - 4 * restarts, b""
+    while place < last:
+        shared, place = _varint(content, place)
+        own, place = _varint(content, place)
+        length, place = _varint(content, place)
+        if shared > len(key) or shared + own > MAX_NAME_BYTES or place + own + length > last:
+            raise ValueError("The index is damaged: an entry leads beyond its block.")
+        key = key[:shared] + bytes(content[place : place + own])
+        yield key, content[place + own : place + own + length]
+        place += own + length
+
+
+def _handle(data, place):
+    """((Offset, size) of a block, place behind them)."""
+    offset, place = _varint(data, place)
+    size, place = _varint(data, place)
+    return (offset, size), place
+
+
+def _varint(data, place):
+    number = 0
+    for shift in range(0, 35, 7):
+        byte = data[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+    raise ValueError("The index is damaged: a number is too long.")
+
+
+def _message(kind, data):
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"The index is damaged: {error}.") from None
+
+
+def _masked(crc):
+    """As LevelDB stores checksums."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,0 +1,54 @@
+"""Zip archives from anywhere: what their directory may cost, and damage in one kind of error."""
+
+import contextlib
+import struct
+import zipfile
+import zlib
+
+MAX_DIRECTORY_BYTES = 4 * 2**20
+MAX_MEMBERS = 20_000
+_BROKEN = (OSError, EOFError, struct.error, IndexError, RuntimeError, zlib.error)
+
+
+@contextlib.contextmanager
+def opened(stream):
+    """A `zipfile.ZipFile` of an open file, whose directory is of bearable size.
+
+    Raises:
+        ValueError: if it is damaged, or has too many members.
+    """
+    bounded = _Bounded(stream)
+    try:
+        archive = zipfile.ZipFile(bounded)
+    except (*_BROKEN, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"The zip archive is damaged: {error}.") from error
+    bounded.most = None
+    if len(archive.infolist()) > MAX_MEMBERS:
+        raise ValueError(f"The archive has more than {MAX_MEMBERS} members.")
+    with archive:
+        yield archive
+
+
+@contextlib.contextmanager
+def damage():
+    """Turns what goes wrong in reading a member into a ValueError."""
+    try:
+        yield
+    except (*_BROKEN, zipfile.BadZipFile, NotImplementedError) as error:
+        reason = error or "it ends too early"
+        raise ValueError(f"The zip archive is damaged: {reason}.") from error
+
+
+class _Bounded:
+    """A stream that refuses to read the directory, at once and whole, if it is too large."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self.most = MAX_DIRECTORY_BYTES
+        for name in ("seek", "tell", "close", "seekable"):
+            setattr(self, name, getattr(stream, name))
+
+    def read(self, size=-1):
+        if self.most is not None and size > self.most:
+            raise ValueError(f"The archive's directory has {size} bytes, more than {self.most}.")
+        return self._stream.read(size)

@@ -1,0 +1,104 @@
+"""The project's own weight files, in the format of safetensors: named tensors and nothing else."""
+
+import math
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+MAX_HEADER_BYTES = 1024
+"""Bytes that one tensor may take in the header, its name included."""
+
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
+
+def write(path, arrays):
+    """Writes arrays of finite numbers.
+
+    Args:
+        path: of the file, which ends in .safetensors.
+        arrays: {name: array}.
+
+    Raises:
+        ValueError: for an array that `read` would refuse.
+    """
+    for name, array in arrays.items():
+        _check_numbers(np.asarray(array), name, "The model")
+    content = {name: np.array(array, order="C") for name, array in arrays.items()}
+    safetensors.numpy.save_file(content, path)
+
+
+def read(stream, expected, what):
+    """Reads exactly the arrays that are expected.
+
+    Args:
+        stream: binary file, open.
+        expected: {name: (shape, dtype)}.
+        what: the name of the file, for errors.
+
+    Returns:
+        {name: array}, in the order of `expected`; the arrays cannot be written to.
+
+    Raises:
+        ValueError: if the file has anything else, or is damaged.
+    """
+    most = sum(_bytes_of(*form) for form in expected.values())
+    most += MAX_HEADER_BYTES * (len(expected) + 1)
+    if (size := stream.seek(0, 2)) > most:
+        raise ValueError(f"{what} has {size} bytes, more than the {most} of all that it may hold.")
+    stream.seek(0)
+    try:
+        found = dict(safetensors.deserialize(stream.read()))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{what} is not a whole .safetensors file: {str(error)[:200]}.") from None
+    if surplus := [name for name in found if name not in expected]:
+        raise ValueError(
+            f"{what} holds {surplus[0][:200]!r}, which the model has no place for. It was made by "
+            "another encoder, method or version."
+        )
+    if missing := [name for name in expected if name not in found]:
+        raise ValueError(
+            f"{what} lacks {', '.join(missing[:5])}{' and others' * (len(missing) > 5)}; "
+            f"{len(found)} of {len(expected)} arrays are there."
+        )
+    return {name: _array(found[name], *form, f"{what}: {name}") for name, form in expected.items()}
+
+
+def _array(tensor, shape, dtype, what):
+    received = _DTYPES.get(tensor["dtype"], tensor["dtype"])
+    if (received, list(tensor["shape"])) != (np.dtype(dtype).name, list(shape)):
+        raise ValueError(
+            f"{what} should be {_form(shape, dtype)}; received {received} {list(tensor['shape'])}."
+        )
+    array = np.frombuffer(tensor["data"], dtype).reshape(shape)
+    array.flags.writeable = False
+    _check_numbers(array, what, "The file")
+    return array
+
+
+def _check_numbers(array, name, whose):
+    if array.dtype.name not in _DTYPES.values():
+        raise ValueError(f"{whose} has {name} of {array.dtype}; only plain numbers are kept.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{whose} has numbers that are not finite in {name}.")
+
+
+def _bytes_of(shape, dtype):
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def _form(shape, dtype):
+    return f"{np.dtype(dtype)} {list(shape)}"
