@@ -22,7 +22,7 @@ def markdown(card):
         if card.metrics
         else "Not measured.",
         "## Files",
-        _table(["kind", "format", "bytes", "SHA-256", "address"], _files(card)),
+        _table(["kind", "format", "bytes", "hash", "address"], _files(card)),
         *(["## Notes", *map(_text, card.notes)] if card.notes else []),
         "This page is made from `card.json`.",
     ]
@@ -127,11 +127,21 @@ def _files(card):
             file.kind,
             "own" if file.format == cards.OWN_FORMAT else file.format,
             "not known" if file.size is None else f"{file.size:,}",
-            file.sha256 or (f"{file.sha256_prefix}…" if file.sha256_prefix else "not published"),
+            _hash(file),
             _text(file.address),
         )
         for file in (*card.files, *([card.golden] if card.golden else []))
     ]
+
+
+def _hash(file):
+    """What a download is checked by."""
+    if file.sha256:
+        return f"SHA-256 {file.sha256}"
+    for name, prefix in (("SHA-256", file.sha256_prefix), ("MD5", file.md5_prefix)):
+        if prefix:
+            return f"{name} begins {prefix}; the rest is trusted on first use"
+    return "none published: trusted on first use"
 
 
 def _table(head, rows):
