@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import data, distribute
+from cl_keras.callbacks import Health
 from cl_keras.evaluation import KNNMonitor
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config, Execution
@@ -78,7 +79,7 @@ def _fit(run, model, batches, config, execution, source, test_source):
         epochs=config.epochs,
         initial_epoch=position.epoch,
         initial_batch=position.batch,
-        callbacks=[*monitors, *callbacks],
+        callbacks=[Health(source, run.folder), *monitors, *callbacks],
         verbose="auto" if distribute.is_chief() else 0,
     )
 
