@@ -112,9 +112,11 @@ def measure_views(model: PretextModel, images: np.ndarray, step: int) -> dict[st
 def _two_views(model, images, step):
     """Two views of each image as float tensors of one shape `[n, h, w, c]`, or None."""
     seed = model.seed + SEED_APART
+    images = tf.constant(images)
+    steps = [tf.constant(step, "int64"), tf.constant(step + 1, "int64")]  # of one trace
     views = [
         view
-        for s in (step, step + 1)
+        for s in steps
         for view in tf.nest.flatten(model.views(images, seed=seed, step=s, first_row=0))
         if len(view.shape) == 4 and view.shape[0] == len(images)
     ]
