@@ -9,7 +9,7 @@ import tensorflow as tf
 from cl_keras.evaluation.checks import positive, vectors
 from cl_keras.evaluation.features import class_names_of, image_batches
 from cl_keras.evaluation.knn import neighbors
-from cl_keras.views import TwoViews
+from cl_keras.views import RandomViews, View
 
 PERTURBATION = {
     "crop_area": (0.4, 1.0),
@@ -20,10 +20,10 @@ PERTURBATION = {
     "saturation": 0.0,
     "hue": 0.0,
     "color_probability": 1.0,
-    "grey_probability": 0.0,
+    "grayscale_probability": 0.0,
     "blur_probability": 0.0,
 }
-"""What `perturb` does to an image, as arguments of `TwoViews`."""
+"""What `perturb` does to an image, as arguments of `views.View`."""
 
 _STEP = 2**31 - 1  # no training run gets so far: its views are never those of the test
 
@@ -68,7 +68,7 @@ def perturb(
 
 @functools.cache
 def _views(image_size):
-    return TwoViews(image_size, **PERTURBATION)
+    return RandomViews([View(image_size, **PERTURBATION)] * 2)
 
 
 class Perturbed:

@@ -11,7 +11,8 @@ from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
-from cl_keras.views import multi_crop
+from cl_keras.views import RandomViews
+from cl_keras.views import swav as swav_views
 
 HEADS = {"mlp": heads.swav, "linear": heads.linear}
 
@@ -39,7 +40,7 @@ class DeepCluster(ContrastiveModel):
 
     Args:
         encoder: a `keras.Model` from images of every size in `views` to vectors.
-        views: what makes at least two views of a batch of images, such as `views.multi_crop(96)`.
+        views: what makes at least two views of a batch of images, such as `views.swav(96)`.
         num_images: N, images in the data set.
         head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
         num_clusters: K of each clustering.
@@ -90,7 +91,7 @@ class DeepCluster(ContrastiveModel):
         if getattr(views, "num_views", 0) < STORED_VIEWS:
             raise ValueError(
                 f"DeepCluster needs at least {STORED_VIEWS} views of an image, such as "
-                f"views.multi_crop makes; received {views!r}."
+                f"views.swav makes; received {views!r}."
             )
         self.head = self.build_head(head, HEADS)
         self.memory = ClusterMemory(
@@ -147,8 +148,8 @@ class DeepCluster(ContrastiveModel):
         return [Recluster(batches)]
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
-        return multi_crop(image_size, channels, **changes)
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
+        return swav_views(image_size, channels, **changes)
 
     def check_data(self, dataset):
         checks.check_index(self, dataset, self.memory.num_images)

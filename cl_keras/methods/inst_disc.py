@@ -5,7 +5,8 @@ import keras
 from cl_keras import heads
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
-from cl_keras.views.one_view import inst_disc as inst_disc_views
+from cl_keras.views import RandomViews
+from cl_keras.views import inst_disc as inst_disc_views
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -99,5 +100,5 @@ class InstDisc(BankModel):
         return [self.head(self.encoder(views[0], training=training), training=training)]
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return inst_disc_views(image_size, channels, **changes)

@@ -9,6 +9,8 @@ from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import MOCO_V1_VIEWS, Recipe, ShareOfImages, small_recipe
+from cl_keras.views import RandomViews
+from cl_keras.views import moco_v2 as moco_v2_views
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
 TEMPERATURES = {"v1": 0.07, "v2": 0.2}
@@ -26,7 +28,7 @@ class MoCo(ContrastiveModel):
 
     The order is the authors' own: the momentum encoder moves, keys are made, scores against the
     queue, and only then the keys enter it. Version 2 ("Improved Baselines", Chen et al. 2020) has a
-    head of two layers, τ 0.2, and SimCLR's views.
+    head of two layers, τ 0.2, a milder jitter and blur.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
@@ -113,6 +115,10 @@ class MoCo(ContrastiveModel):
         replicas = self.distribute_strategy.num_replicas_in_sync
         groups = self.momentum_encoder.parts
         checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
+
+    @classmethod
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
+        return moco_v2_views(image_size, channels, **changes)
 
     def get_config(self):
         return {

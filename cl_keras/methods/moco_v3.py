@@ -8,6 +8,8 @@ from cl_keras.negatives import MomentumEncoder
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import mean_over
 from cl_keras.training.recipe import AllSteps, Recipe, small_recipe
+from cl_keras.views import RandomViews
+from cl_keras.views import moco_v3 as moco_v3_views
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -97,6 +99,10 @@ class MoCoV3(ContrastiveModel):
     def _query(self, view, training):
         features = self.head(self.encoder(view, training=training), training=training)
         return self.predictor(features, training=training)
+
+    @classmethod
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
+        return moco_v3_views(image_size, channels, **changes)
 
     def get_config(self):
         return {

@@ -21,6 +21,8 @@ from cl_keras.training.recipe import (
     ShareOfImages,
     small_recipe,
 )
+from cl_keras.views import RandomViews
+from cl_keras.views import moco_v2 as moco_v2_views
 
 HEADS = {"v1": heads.linear, "v2": heads.mlp}
 
@@ -207,6 +209,10 @@ class PCL(ContrastiveModel):
         replicas = self.distribute_strategy.num_replicas_in_sync
         groups = self.momentum_encoder.parts
         checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
+
+    @classmethod
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
+        return moco_v2_views(image_size, channels, **changes)
 
     def get_config(self):
         return {

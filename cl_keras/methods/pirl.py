@@ -7,7 +7,8 @@ from cl_keras import heads
 from cl_keras.heads.patches import patch_head
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
-from cl_keras.views.jigsaw import pirl as pirl_views
+from cl_keras.views import PIRLViews
+from cl_keras.views import pirl as pirl_views
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -128,7 +129,7 @@ class PIRL(BankModel):
         return self.patch_head(each, training=training)
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> PIRLViews:
         return pirl_views(image_size, channels, **changes)
 
     def get_config(self):

@@ -11,7 +11,8 @@ from cl_keras.negatives import KeyQueue
 from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import Objective, hits_of
 from cl_keras.training.recipe import Epochs, QueueBatches, Recipe, ShareOfImages, small_recipe
-from cl_keras.views import multi_crop
+from cl_keras.views import RandomViews
+from cl_keras.views import swav as swav_views
 
 CODED_VIEWS = 2
 """The views that have codes: the first ones, which are the large ones of multi-crop."""
@@ -42,7 +43,7 @@ class SwAV(ContrastiveModel):
 
     Args:
         encoder: a `keras.Model` from images of every size in `views` to vectors.
-        views: what makes at least two views of a batch of images, such as `views.multi_crop(96)`;
+        views: what makes at least two views of a batch of images, such as `views.swav(96)`;
             the first two, the large ones, have codes.
         head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
         num_prototypes: K; about ten times the number of classes that one would tell apart.
@@ -102,7 +103,7 @@ class SwAV(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         if getattr(views, "num_views", 0) < CODED_VIEWS:
             raise ValueError(
-                f"SwAV needs at least {CODED_VIEWS} views of an image, such as views.multi_crop "
+                f"SwAV needs at least {CODED_VIEWS} views of an image, such as views.swav "
                 f"makes; received {views!r}."
             )
         self.head = self.build_head(head, HEADS)
@@ -149,8 +150,8 @@ class SwAV(ContrastiveModel):
         return self.queues[view].keys.value[begin : tf.where(takes_part, end, begin)]
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
-        return multi_crop(image_size, channels, **changes)
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
+        return swav_views(image_size, channels, **changes)
 
     def check_data(self, dataset):
         batch = _batch_size(dataset)

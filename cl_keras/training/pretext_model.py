@@ -22,7 +22,7 @@ from cl_keras.training.step_loop import (
     step_loop,
 )
 from cl_keras.views import simclr as simclr_views
-from cl_keras.views.multi_crop import by_size
+from cl_keras.views.random_views import by_size
 
 
 class PretextModel(keras.Model):

@@ -1,21 +1,52 @@
 """How one image becomes several."""
 
 from cl_keras.views.grid import view_grid
-from cl_keras.views.jigsaw import Jigsaw, PIRLViews, jigsaw, pirl
-from cl_keras.views.multi_crop import MultiCrop, multi_crop
-from cl_keras.views.one_view import OneView, inst_disc
-from cl_keras.views.two_views import TwoViews, simclr
+from cl_keras.views.jigsaw import Jigsaw, PIRLViews, distant_permutations, jigsaw, pirl
+from cl_keras.views.patches import (
+    Labeled,
+    PatchGrid,
+    RelativePosition,
+    Rotations,
+    patch_grid,
+    relative_position,
+    rotations,
+)
+from cl_keras.views.published import (
+    byol,
+    dino,
+    inst_disc,
+    moco_v1,
+    moco_v2,
+    moco_v3,
+    simclr,
+    swav,
+)
+from cl_keras.views.random_views import RandomViews
+from cl_keras.views.view import View, changed
 
 __all__ = [
     "Jigsaw",
-    "OneView",
+    "Labeled",
     "PIRLViews",
+    "PatchGrid",
+    "RandomViews",
+    "RelativePosition",
+    "Rotations",
+    "View",
+    "byol",
+    "changed",
+    "dino",
+    "distant_permutations",
     "inst_disc",
     "jigsaw",
+    "moco_v1",
+    "moco_v2",
+    "moco_v3",
+    "patch_grid",
     "pirl",
-    "MultiCrop",
-    "TwoViews",
-    "multi_crop",
+    "relative_position",
+    "rotations",
     "simclr",
+    "swav",
     "view_grid",
 ]

@@ -6,27 +6,56 @@ and however many rows the batch has, so one replica and many draw the same.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 TRIES = 10
 """Rectangles tried before a crop falls back to the middle, as torchvision does."""
 
+CROP_COLUMNS = 2 * TRIES + 3
+"""Draws of a crop: areas, ratios, place and flip."""
+
+LOOK_COLUMNS = 8
+"""Draws of what follows: jitter (5), grayscale and solarization, blur (2)."""
+
+
+_HALF, _MASK, _MANTISSA = (np.uint64(n) for n in (32, 2**32 - 1, 2**23 - 1))
+_M0, _M1, _W0, _W1 = (np.uint64(n) for n in (0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85))
+
 
 class Columns:
-    """Hands out the columns of a block of uniform numbers `[B, n]`, from the left."""
+    """Hands out the columns of a block of uniform numbers `[b, n]`, from the left."""
 
     def __init__(self, block):
         self._block, self._next = block, 0
 
     def take(self, low=0.0, high=1.0):
-        """One column, `[B]`, uniform in [low, high)."""
+        """One column, `[b]`, uniform in [low, high)."""
         return self.take_many(1, low, high)[:, 0]
 
     def take_many(self, count, low=0.0, high=1.0):
-        """`count` columns, `[B, count]`, uniform in [low, high)."""
+        """`count` columns, `[b, count]`, uniform in [low, high)."""
         columns = self._block[:, self._next : self._next + count]
         self._next += count
         return low + (high - low) * columns
+
+
+def decide(drawn, probability):
+    """A decision, and what is left of its draw: a uniform number that is independent of it.
+
+    Args:
+        drawn: `[b]`, uniform in [0, 1).
+        probability: of True.
+
+    Returns:
+        bool `[b]`, and float32 `[b]` in [0, 1).
+    """
+    decided = drawn < probability
+    if probability in (0, 1):
+        return decided, drawn
+    return decided, tf.where(
+        decided, drawn / probability, (drawn - probability) / (1.0 - probability)
+    )
 
 
 def uniform(seed, step, first_row, rows, columns):
@@ -42,14 +71,53 @@ def uniform(seed, step, first_row, rows, columns):
     Returns:
         float32 `[rows, columns]` in [0, 1).
     """
-    key = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
-    shape = [first_row + rows, columns]
-    block = tf.random.stateless_uniform(shape, key, alg="philox")
-    return block[first_row:]
+    seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seeds)
+    numbers = tf.cast(first_row, tf.int64) + tf.range(tf.cast(rows, tf.int64))
+    return _philox(key[0], counter, numbers, columns)
+
+
+@tf.function(jit_compile=True, reduce_retracing=False, autograph=False)
+def _philox(key, counter, rows, columns):
+    """What `tf.random.stateless_uniform([..., columns], alg="philox")` holds in some of its rows.
+
+    NOTE: that function itself gives other numbers where XLA compiles it, and would have to draw all
+    rows before. Philox 4×32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+
+    Args:
+        key: uint64.
+        counter: uint64 `[2]`.
+        rows: int64 `[b]`, numbers of the rows.
+        columns: int.
+
+    Returns:
+        float32 `[b, columns]` in [0, 1).
+    """
+    first, lane = rows * columns // 4, tf.cast(rows * columns % 4, tf.int32)
+    groups = first[:, None] + tf.range((columns + 3) // 4 + 1, dtype=tf.int64)  # of four each
+    # A carry into the upper half of the counter is one in 2^40, and left out.
+    low = counter[0] + tf.cast(groups, tf.uint64)
+    high = tf.broadcast_to(counter[1], tf.shape(low))
+    lanes = [low & _MASK, _upper(low), high & _MASK, _upper(high)]
+    keys = [key & _MASK, _upper(key)]
+    for _ in range(10):
+        product0, product1 = lanes[0] * _M0, lanes[2] * _M1
+        lanes = [
+            _upper(product1) ^ lanes[1] ^ keys[0],
+            product1 & _MASK,
+            _upper(product0) ^ lanes[3] ^ keys[1],
+            product0 & _MASK,
+        ]
+        keys = [(keys[0] + _W0) & _MASK, (keys[1] + _W1) & _MASK]
+    words = tf.reshape(tf.stack(lanes, axis=-1), [-1, 4 * groups.shape[1]])
+    words = tf.gather(words, lane[:, None] + tf.range(columns), batch_dims=1)
+    return tf.cast(words & _MANTISSA, tf.float32) * 2.0**-23
 
 
 def crop_boxes(columns, height, width, area, ratio):
     """Boxes of the "inception" crop: random area and aspect, at a random place.
+
+    `crops.boxes` is the same in NumPy, for images of different sizes.
 
     Args:
         columns: `Columns`, of which `2 * TRIES + 2` are taken.
@@ -59,7 +127,7 @@ def crop_boxes(columns, height, width, area, ratio):
         ratio: (least, most) width over height, drawn evenly on a log scale.
 
     Returns:
-        y, x, box height, box width: `[B]` each, in pixels, fractions allowed.
+        y, x, box height, box width: `[b]` each, in pixels, fractions allowed.
     """
     total = float(height * width)
     areas = columns.take_many(TRIES, area[0] * total, area[1] * total)
@@ -75,6 +143,10 @@ def crop_boxes(columns, height, width, area, ratio):
     none_fits = ~tf.reduce_any(fits, axis=1)
     box_height = tf.where(none_fits, min(float(height), width / nearest), box_height)
     box_width = tf.where(none_fits, min(float(width), height * nearest), box_width)
-    across = tf.where(none_fits, 0.5, columns.take())
-    along = tf.where(none_fits, 0.5, columns.take())
-    return across * (height - box_height), along * (width - box_width), box_height, box_width
+    down = tf.where(none_fits, 0.5, columns.take())
+    right = tf.where(none_fits, 0.5, columns.take())
+    return down * (height - box_height), right * (width - box_width), box_height, box_width
+
+
+def _upper(words):
+    return tf.bitwise.right_shift(words, _HALF)

@@ -1,29 +1,46 @@
 """A picture of what the encoder is shown."""
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
-from cl_keras.views.jigsaw import tiles
+from cl_keras.views.patches import tiles
 
 
-def view_grid(images, views, *, draws=1, seed=0):
+def view_grid(images, views, *, draws: int = 1, seed: int = 0) -> np.ndarray:
     """Each image and its views, side by side.
 
     Args:
         images: uint8 `[n, H, W, C]`.
-        views: a `TwoViews`, or another that gives views `[n, s, s, C]`; smaller ones are enlarged,
-            and patches `[n, g², p, p, C]` laid side by side.
-        draws: how often to draw; each gives a column for each view.
-        seed: of the draws.
+        views: what makes views of images. It may give a tensor, or tuples and dicts of tensors:
+            views `[n, h, w, C]` are resized, patches `[n, p, h, w, C]` laid side by side first, and
+            what else is there, such as labels and permutations, is left out.
+        draws: how often to draw; each gives a column for each view; default: 1.
+        seed: of the draws; default: 0.
 
     Returns:
-        uint8 `[n, 1 + draws · views, S, S, C]` with `S = views.image_size`; the first column
-        is the image itself. `report.image_grid` makes a picture of it.
+        uint8 `[n, 1 + draws · views, S, S, C]` with S the largest side of a view or of an image of
+        patches; the first column is the image itself. `report.image_grid` makes a picture of it.
+
+    Raises:
+        ValueError: if the views hold no images.
     """
-    size = [views.image_size] * 2
-    columns = [images]
-    for step in range(draws):
-        columns += views(images, seed=seed, step=step)
-    columns = [tiles(column) if len(column.shape) == 5 else column for column in columns]
-    columns = [tf.image.resize(column, size, antialias=True) for column in columns]
-    stacked = tf.stack([tf.cast(column, tf.float32) for column in columns], axis=1)
-    return tf.cast(tf.round(stacked), tf.uint8).numpy()
+    images = tf.convert_to_tensor(images)
+    drawn = [_pictures(views(images, seed=seed, step=step), images) for step in range(draws)]
+    columns = [picture for pictures in drawn for picture in pictures]
+    if not columns:
+        raise ValueError(f"The views {views!r} give no images of {images.shape[-1]} channels.")
+    side = max(max(column.shape[1:3]) for column in columns)
+    resized = [tf.image.resize(c, [side, side], antialias=True) for c in [images, *columns]]
+    return tf.cast(tf.round(tf.stack(resized, axis=1)), tf.uint8).numpy()
+
+
+def _pictures(views: Any, images: tf.Tensor) -> list[tf.Tensor]:
+    """Tensors of a structure that are pictures of the images; patches are laid side by side."""
+    pictures = []
+    for tensor in tf.nest.flatten(views):
+        shape = tf.convert_to_tensor(tensor).shape
+        if shape.rank in (4, 5) and shape[0] == images.shape[0] and shape[-1] == images.shape[-1]:
+            pictures.append(tiles(tensor) if shape.rank == 5 else tensor)
+    return pictures

@@ -1,42 +1,48 @@
-"""An image as a heap of its own pieces."""
+"""An image as a heap of its own patches."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from cl_keras.views.draws import uniform
-from cl_keras.views.one_view import OneView
+from cl_keras.views.patches import PatchViews, views_from, windows
+from cl_keras.views.published import fitted
+from cl_keras.views.random_views import RandomViews
+from cl_keras.views.view import View
 
-_PIECES, _CUT, _LOOK = (n << 32 for n in (1, 2, 3))  # added to seeds: no two draws are alike
+_JIGSAW = 1 << 32  # added to the seed, so that image and jigsaw are drawn independently
+_CANDIDATES = 20_000  # permutations to choose from
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class Jigsaw:
-    """Patches of an image, in random order (Noroozi & Favaro 2016, as Misra & van der Maaten 2020).
+class Jigsaw(PatchViews):
+    """Patches of an image, in random order (Noroozi & Favaro 2016; Misra & van der Maaten 2020).
 
     A random crop is resized to `grid · cell_size` pixels and divided into `grid × grid` cells. From
-    each cell a patch of `patch_size` is taken at a random place, so that the patches do not touch.
-    Each patch is flipped and coloured on its own; then the patches are put in random order.
+    each cell a patch is taken at a random place, so that the patches do not touch. Each patch is
+    flipped and gets a look on its own; then the patches are put in random order.
 
         one image, nine cells      nine patches, shuffled
              0 1 2
              3 4 5              6 0 3 8 1 5 2 7 4
              6 7 8
 
-    A pure function of the images, the seed, the step and the row of the global batch.
+    A pure function of the images, the seed, the step and the row of the global batch. It gives
+    float32 `[b, grid², p, p, C]`; with `num_permutations` a `Labeled` of them and the row of
+    `permutations` that their order is.
 
     Args:
         cell_size: side of a cell in pixels.
-        patch_size: side of a patch; the difference is the jitter.
-        grid: cells along a side.
-        crop_area: (least, most) share of the image that the crop covers.
-        crop_ratio: (least, most) width over height of the crop.
-        flip: probability that a patch is flipped left to right.
-        brightness: factor of a patch, drawn from 1 ± this, at least 0.
-        contrast: likewise, about the patch's mean grey.
-        saturation: likewise.
-        hue: turns of the colour circle, drawn from ± this; at most 0.5.
-        color_probability: probability that the four above apply.
-        grey_probability: probability that a patch of a colour image ends grey.
+        look: `View` of a patch: its side, flip, jitter, grayscale and blur.
+        grid: cells along a side; default: 3.
+        crop: `View` of the crop, whose size is replaced by that of the grid; default: None, .6 to 1
+            of the image.
+        num_permutations: P, the number of orders among which one is drawn, as far from each other
+            as can be, for the task to tell which; default: None, any order, without a label.
 
     Raises:
         ValueError: for a value out of its range.
@@ -44,126 +50,63 @@ class Jigsaw:
 
     def __init__(
         self,
-        cell_size,
-        patch_size,
+        cell_size: int,
+        look: View,
         *,
-        grid=3,
-        crop_area=(0.6, 1.0),
-        crop_ratio=(3 / 4, 4 / 3),
-        flip=0.5,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.2,
-        color_probability=1.0,
-        grey_probability=0.2,
+        grid: int = 3,
+        crop: View | None = None,
+        num_permutations: int | None = None,
     ):
         if not isinstance(grid, int) or grid < 2:
             raise ValueError(f"A jigsaw has a grid of at least 2 cells a side; received {grid!r}.")
-        if not 1 <= patch_size <= cell_size:
+        if look.image_size > cell_size:
             raise ValueError(
-                "A patch must fit into its cell; received "
-                f"patch_size={patch_size!r}, cell_size={cell_size!r}."
+                "A patch must fit into its cell; received patches of "
+                f"{look.image_size} pixels and cell_size={cell_size!r}."
             )
-        self.cell_size, self.patch_size, self.grid = cell_size, patch_size, grid
-        self._crop = OneView(
-            grid * cell_size,
-            crop_area=crop_area,
-            crop_ratio=crop_ratio,
-            flip=0.0,
-            color_probability=0.0,
-            grey_probability=0.0,
-            blur_probability=0.0,
-        )
-        self._look = OneView(
-            patch_size,
-            crop_area=(1.0, 1.0),
-            crop_ratio=(1.0, 1.0),
-            flip=flip,
-            brightness=brightness,
-            contrast=contrast,
-            saturation=saturation,
-            hue=hue,
-            color_probability=color_probability,
-            grey_probability=grey_probability,
-            blur_probability=0.0,
+        side = grid * cell_size
+        if crop is None:
+            crop = View(side, crop_area=(0.6, 1.0), flip=0.0)
+        super().__init__(dataclasses.replace(crop, image_size=side), look)
+        self.cell_size, self.grid, self.num_permutations = cell_size, grid, num_permutations
+        self.permutations = (
+            None if num_permutations is None else distant_permutations(num_permutations, grid**2)
         )
 
     @property
-    def num_patches(self):
+    def num_patches(self) -> int:
         return self.grid**2
 
     @property
-    def image_size(self):
-        return self.patch_size
+    def columns(self) -> int:
+        return 4 * self.num_patches
 
-    def __call__(self, images, *, seed, step, first_row=0):
-        """The patches of each image.
+    def from_crop(self, crops, block):
+        order, down, right, flip = tf.split(block, 4, axis=1)
+        if self.permutations is None:
+            label, cells = None, tf.argsort(order, axis=1)
+        else:
+            label = tf.cast(order[:, 0] * len(self.permutations), tf.int32)
+            cells = tf.gather(tf.constant(self.permutations, tf.int32), label)
+        room = self.cell_size - self.look.image_size + 1
+        down = (cells // self.grid) * self.cell_size + tf.cast(down * room, tf.int32)
+        right = (cells % self.grid) * self.cell_size + tf.cast(right * room, tf.int32)
+        patches = windows(crops, down, right, self.look.image_size)
+        flipped = (flip < self.look.flip)[..., None, None, None]
+        return tf.where(flipped, patches[:, :, :, ::-1], patches), label
 
-        Args:
-            images: `[B, H, W, C]`, uint8 or float in 0..255, `C` 1 or 3.
-            seed: int or int tensor.
-            step: int or int tensor; another step gives other patches.
-            first_row: row of the global batch that `images` begin with.
-
-        Returns:
-            float32 `[B, num_patches, patch_size, patch_size, C]` in 0..255.
-        """
-        seed = tf.cast(seed, tf.int64)
-        (whole,) = self._crop(images, seed=seed, step=step, first_row=first_row)
-        count, rows = self.num_patches, tf.shape(whole)[0]
-        block = uniform(seed + _CUT, step, first_row, rows, 3 * count)
-        pieces = self._cut(whole, block)
-        coloured = self._look(
-            tf.reshape(pieces, [-1, *pieces.shape[2:]]),
-            seed=seed + _LOOK,
-            step=step,
-            first_row=first_row * count,
-        )
-        return tf.reshape(coloured[0], [-1, *pieces.shape[1:]])
-
-    @tf.function(jit_compile=True, reduce_retracing=False, autograph=False)
-    def _cut(self, images, block):
-        """The cells in random order, and a patch of each.
-
-        Args:
-            images: `[B, S, S, C]`, S = grid · cell_size.
-            block: uniform `[B, 3 · num_patches]`.
-
-        Returns:
-            `[B, num_patches, patch_size, patch_size, C]`.
-        """
-        grid, cell, channels = self.grid, self.cell_size, images.shape[-1]
-        order, *offsets = tf.split(block, 3, axis=1)
-        cells = tf.reshape(images, [-1, grid, cell, grid, cell, channels])
-        cells = tf.reshape(
-            tf.transpose(cells, [0, 1, 3, 2, 4, 5]), [-1, self.num_patches, cell, cell, channels]
-        )
-        cells = tf.gather(cells, tf.argsort(order, axis=1), batch_dims=1)
-        down, right = (
-            tf.cast(offset * (cell - self.patch_size + 1), tf.int32)[..., None]
-            + tf.range(self.patch_size)
-            for offset in offsets
-        )
-        strips = tf.gather(cells, down, axis=2, batch_dims=2)
-        return tf.gather(strips, right, axis=3, batch_dims=2)
-
-    def get_config(self):
-        look = self._look.get_config()
-        own = ("flip", "brightness", "contrast", "saturation", "hue")
-        own += ("color_probability", "grey_probability")
+    def get_config(self) -> dict[str, Any]:
         return {
             "cell_size": self.cell_size,
-            "patch_size": self.patch_size,
+            "look": dataclasses.asdict(self.look),
             "grid": self.grid,
-            "crop_area": self._crop.crop_area,
-            "crop_ratio": self._crop.crop_ratio,
-            **{name: look[name] for name in own},
+            "crop": dataclasses.asdict(self.crop),
+            "num_permutations": self.num_permutations,
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        return cls(**(config | views_from(config, "crop", "look")))
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -171,37 +114,48 @@ class PIRLViews:
     """A view of each image, and its jigsaw: the two sides of PIRL.
 
     Args:
-        image_view: a `OneView`.
+        image_view: a `RandomViews` of one view.
         jigsaw: a `Jigsaw`.
     """
 
     num_views = 1
 
-    def __init__(self, image_view, jigsaw):
+    def __init__(self, image_view: RandomViews, jigsaw: Jigsaw):
         self.image_view, self.jigsaw = image_view, jigsaw
 
     @property
-    def image_size(self):
+    def image_size(self) -> int:
         return self.image_view.image_size
 
-    def __call__(self, images, *, seed, step, first_row=0):
+    def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, tf.Tensor]:
         """A view and the patches of each image, drawn independently.
 
         Args:
-            images: `[B, H, W, C]`, uint8 or float in 0..255, `C` 1 or 3.
+            images: `[b, H, W, C]`, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor.
-            first_row: row of the global batch that `images` begin with.
+            first_row: row of the global batch that `images` begin with; default: 0.
 
         Returns:
-            view: float32 `[B, image_size, image_size, C]` in 0..255.
-            patches: float32 `[B, num_patches, patch_size, patch_size, C]` in 0..255.
+            view: float32 `[b, image_size, image_size, C]` in 0..255.
+            patches: float32 `[b, num_patches, p, p, C]` in 0..255.
         """
         draw = {"step": step, "first_row": first_row}
-        view = self.image_view(images, seed=seed, **draw)[0]
-        return view, self.jigsaw(images, seed=tf.cast(seed, tf.int64) + _PIECES, **draw)
+        (view,) = self.image_view(images, seed=seed, **draw)
+        return view, self.jigsaw(images, seed=tf.cast(seed, tf.int64) + _JIGSAW, **draw)
 
-    def get_config(self):
+    def cropper(self, seed: int):
+        """What draws the two crops where photographs are decoded; `finish` makes views of them."""
+        return RandomViews([*self.image_view.views, self.jigsaw.crop]).cropper(seed)
+
+    def finish(self, crops, *, seed, step, first_row=0) -> tuple[tf.Tensor, tf.Tensor]:
+        """As a call, from the crop of the view and that of the jigsaw, cut already."""
+        whole, cells = crops
+        draw = {"step": step, "first_row": first_row}
+        (view,) = self.image_view.finish([whole], seed=seed, **draw)
+        return view, self.jigsaw.finish([cells], seed=tf.cast(seed, tf.int64) + _JIGSAW, **draw)
+
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {"image_view": serialize(self.image_view), "jigsaw": serialize(self.jigsaw)}
 
@@ -210,67 +164,104 @@ class PIRLViews:
         return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
 
 
-def jigsaw(image_size, channels=3, **changes):
-    """The jigsaw that goes with images of a size.
+def distant_permutations(count: int, length: int = 9, *, seed: int = 0) -> np.ndarray:
+    """Permutations that differ from each other in as many places as can be.
 
-    | images | cells | patches | source |
-    |---|---|---|---|
-    | above 64 px | 3 × 3 of `85/224` of the side | `64/224` of the side | facebookresearch/vissl |
-    | to 64 px | 3 × 3 of a third of the side | a tenth of the cell less, at least 1 px | scaled |
+    One after the other is chosen: the one whose smallest Hamming distance to those chosen is the
+    largest, and of these the one with the largest sum of distances. Noroozi & Favaro 2016
+    (algorithm 1) choose by the sum among all `length!`; here from 20,000 drawn at random, or all
+    where there are fewer, in less than a second for a hundred.
+
+    Args:
+        count: P, number of permutations.
+        length: of a permutation; default: 9.
+        seed: of the candidates; default: 0.
+
+    Returns:
+        int32 `[count, length]`, no two alike.
+
+    Raises:
+        ValueError: if there are not so many.
+    """
+    total = math.factorial(length)
+    if not 1 <= count <= min(total, _CANDIDATES):
+        raise ValueError(
+            f"num_permutations must be from 1 to {min(total, _CANDIDATES)} for {length} patches; "
+            f"received {count!r}."
+        )
+    if total <= _CANDIDATES:
+        candidates = np.array(list(itertools.permutations(range(length))), np.int8)
+    else:
+        generator = np.random.Generator(np.random.Philox(key=[seed, length]))
+        identity = np.tile(np.arange(length, dtype=np.int8), [_CANDIDATES, 1])
+        candidates = np.unique(generator.permuted(identity, axis=1), axis=0)
+    chosen = [len(candidates) // 2]
+    least, total_distance = np.full(len(candidates), length), np.zeros(len(candidates), np.int64)
+    while len(chosen) < count:
+        distance = (candidates != candidates[chosen[-1]]).sum(axis=1)
+        least = np.minimum(least, distance)
+        total_distance += distance
+        rank = np.where(least > 0, least * (length * count + 1) + total_distance, -1)
+        chosen.append(int(rank.argmax()))
+    return candidates[chosen].astype(np.int32)
+
+
+def jigsaw(
+    image_size: int, channels: int = 3, *, num_permutations: int | None = None, **changes
+) -> Jigsaw:
+    """PIRL's jigsaw (facebookresearch/vissl) for images of a size.
+
+    | images | cells | patches |
+    |---|---|---|
+    | above 64 px | 3 × 3 of 85/224 of the side | 64/224 of the side |
+    | up to 64 px | 3 × 3 of a third of the side | a tenth of the cell less, at least 1 px |
 
     So 224 px give cells of 85 and patches of 64; 28 px give 9 and 8. Small patches keep nearly all
-    of their cell, since there is little in it.
+    of their cell, since there is little in it. Each patch is flipped in every second case, has a
+    jitter of .4 .4 .4 .2, always, and is gray with probability .2.
 
     Args:
         image_size: side of the images in pixels.
-        channels: 1 or 3; it makes no difference here, grey images have no hue to change.
-        **changes: arguments of `Jigsaw` to replace.
+        channels: number of channels; default: 3.
+        num_permutations: see `Jigsaw`.
+        **changes: arguments of `View` to replace in the look of a patch.
     """
     if image_size > 64:
         cell, patch = round(image_size * 85 / 224), round(image_size * 64 / 224)
     else:
         cell = image_size // 3
         patch = cell - max(1, round(cell / 10))
-    return Jigsaw(**({"cell_size": cell, "patch_size": patch} | changes))
+    (look,) = fitted([_pirl(patch, (1.0, 1.0))], channels, patch, changes)
+    return Jigsaw(cell, look, num_permutations=num_permutations)
 
 
-def pirl(image_size, channels=3, **changes):
-    """The views of PIRL for a size and kind of image.
+def pirl(image_size: int, channels: int = 3, **changes) -> PIRLViews:
+    """PIRL's image and jigsaw (Misra & van der Maaten 2020; facebookresearch/vissl).
 
-    The view of the image has crops of .08–1 (grey images .3–1, as `simclr`), jitter .4 .4 .4 .2 and
-    grey .2; facebookresearch/vissl `pirl_jigsaw_4node_resnet50.yaml`, without its random
-    photometric filter.
+    The image has crops of .08–1, a jitter of .4 .4 .4 .2, always, grayscale .2 and no blur; see
+    `jigsaw` for the patches.
+
+    NOTE: the authors' random photometric filters (`ImgPilRandomPhotometric`) are left out.
 
     Args:
-        image_size: side of the image view in pixels; `jigsaw` says how large the patches are.
-        channels: 1 or 3.
-        **changes: arguments of `Jigsaw` to replace.
+        image_size: side of the image view in pixels.
+        channels: number of channels; default: 3.
+        **changes: arguments of `View` to replace, in the image view and, but for its size and crop,
+            in the look of a patch.
     """
-    view = OneView(
+    view = fitted([_pirl(image_size, (0.08, 1.0))], channels, image_size, changes)
+    of_patches = {k: v for k, v in changes.items() if not k.startswith("crop_")}
+    return PIRLViews(RandomViews(view), jigsaw(image_size, channels, **of_patches))
+
+
+def _pirl(image_size, crop_area):
+    return View(
         image_size,
-        crop_area=(0.08, 1.0) if channels == 3 else (0.3, 1.0),
+        crop_area=crop_area,
         brightness=0.4,
         contrast=0.4,
         saturation=0.4,
         hue=0.2,
         color_probability=1.0,
-        grey_probability=0.2,
         blur_probability=0.0,
     )
-    return PIRLViews(view, jigsaw(image_size, channels, **changes))
-
-
-def tiles(patches):
-    """Patches side by side, as a picture of what the encoder is shown.
-
-    Args:
-        patches: `[n, g², p, p, C]`.
-
-    Returns:
-        `[n, g·p, g·p, C]`.
-    """
-    count, size, channels = patches.shape[1], *patches.shape[3:]
-    grid = round(count**0.5)
-    rows = tf.reshape(patches, [-1, grid, grid, size, size, channels])
-    side_by_side = tf.transpose(rows, [0, 1, 3, 2, 4, 5])
-    return tf.reshape(side_by_side, [-1, grid * size, grid * size, channels])

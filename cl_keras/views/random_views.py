@@ -1,180 +1,172 @@
-"""What the classes of random views share: from an image and its draws to a view."""
+"""From images and draws to views."""
 
+import dataclasses
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
 import tensorflow as tf
 
-from cl_keras.views import kernels
-from cl_keras.views.draws import TRIES, Columns, crop_boxes, uniform
+from cl_keras.views.crops import Cropper
+from cl_keras.views.draws import CROP_COLUMNS, LOOK_COLUMNS, uniform
+from cl_keras.views.stages import cut, look
+from cl_keras.views.view import View
 
-COLUMNS_PER_VIEW = 2 * TRIES + 2 + 9
 
-
+@keras.saving.register_keras_serializable("cl_keras")
 class RandomViews:
-    """Random crop, flip, colour jitter, grey and blur, several times for each image.
+    """Random views of each image, each drawn as its `View` says.
 
-    A pure function of the images, the seed, the step and the row of the global batch: no state,
-    the same on one replica and on many. It runs on the device, a batch at a time, as one compiled
-    function. Chen et al. 2020, appendix A.
+    A pure function of the images, the seed, the step and the row of the global batch: no state, the
+    same on one replica and on many. It runs on the device, in compiled functions.
 
-    On images of one channel, saturation, hue and grey make no sense and are left out; brightness
-    and contrast remain.
+    On images of other than three channels, saturation, hue and grayscale make no sense and are left
+    out, with a warning where a view asks for them; brightness, contrast, blur and solarization
+    apply to each channel. Contrast is then about the mean of each channel.
 
-    A subclass says in `crops` which views there are, and sets `image_size`, the side of the first.
+    NOTE: the order of brightness, contrast, saturation and hue is fixed; the papers draw it.
 
     Args:
-        crop_ratio: (least, most) width over height of a crop.
-        flip: probability of a left-right flip.
-        brightness: factor drawn from 1 ± this, at least 0.
-        contrast: likewise, about the image's mean grey.
-        saturation: likewise.
-        hue: turns of the colour circle, drawn from ± this; at most 0.5.
-        color_probability: probability that the four above apply.
-        grey_probability: probability that a colour image ends grey.
-        blur_probability: probability of a Gaussian blur with a kernel of a tenth of the side.
-        blur_sigma: (least, most) standard deviation of the blur in pixels.
+        views: a `View` for each view.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for no views.
     """
 
-    def __init__(
-        self,
-        *,
-        crop_ratio=(3 / 4, 4 / 3),
-        flip=0.5,
-        brightness=0.8,
-        contrast=0.8,
-        saturation=0.8,
-        hue=0.2,
-        color_probability=0.8,
-        grey_probability=0.2,
-        blur_probability=0.5,
-        blur_sigma=(0.1, 2.0),
-    ):
-        self.crop_ratio = tuple(crop_ratio)
-        self.flip = flip
-        self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
-        self.hue = hue
-        self.color_probability = color_probability
-        self.grey_probability = grey_probability
-        self.blur_probability, self.blur_sigma = blur_probability, tuple(blur_sigma)
-        self._check_strengths()
+    def __init__(self, views: Iterable[View]):
+        self.views = tuple(views)
+        if not self.views or not all(isinstance(view, View) for view in self.views):
+            raise ValueError(
+                "views must be one cl_keras.views.View for each view, at least one; "
+                f"received {views!r}."
+            )
 
     @property
-    def crops(self):
-        """Side in pixels and (least, most) share of the image, of each view in turn."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which crops it takes.")
+    def num_views(self) -> int:
+        return len(self.views)
 
-    def __call__(self, images, *, seed, step, first_row=0):
+    @property
+    def image_size(self) -> int:
+        """Side of the first view in pixels."""
+        return self.views[0].image_size
+
+    def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, ...]:
         """Views of each image.
 
         Args:
-            images: `[B, H, W, C]`, uint8 or float in 0..255, `C` 1 or 3.
+            images: `[b, H, W, C]`, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor; another step gives other views.
-            first_row: row of the global batch that `images` begin with.
+            first_row: row of the global batch that `images` begin with; default: 0.
 
         Returns:
-            A float32 tensor `[B, size, size, C]` in 0..255 for each of `crops`.
+            A float32 tensor `[b, size, size, C]` in 0..255 for each view.
+
+        Raises:
+            ValueError: for images that are not a batch of one known size.
         """
-        images = tf.convert_to_tensor(images)
-        self._check_images(images)
-        rows = tf.shape(images)[0]
-        # Drawn outside of the compiled function, whose shape would otherwise hang on the replica.
-        block = uniform(seed, step, first_row, rows, self.num_views * COLUMNS_PER_VIEW)
-        parts = tf.split(block, self.num_views, axis=1)
-        crops = zip(parts, self.crops, strict=True)
-        return tuple(self._view(images, part, size, area) for part, (size, area) in crops)
-
-    # One function a view: all views of a size share its compilation.
-    @tf.function(jit_compile=True, reduce_retracing=False, autograph=False)
-    def _view(self, images, block, size, area):
-        images = tf.cast(images, tf.float32)
-        height, width, channels = images.shape[1:]
-        columns = Columns(block)
-        y, x, box_height, box_width = crop_boxes(columns, height, width, area, self.crop_ratio)
-        flipped = columns.take() < self.flip
-        across = kernels.resize_matrix(y, box_height, size, height)
-        along = kernels.resize_matrix(x, box_width, size, width)
-        along = tf.where(flipped[:, None, None], along[:, ::-1], along)
-        matrix, tint = self._colour(columns, channels)
-        if self.blur_probability > 0:
-            blurred = columns.take() < self.blur_probability
-            sigma = tf.where(blurred, columns.take(*self.blur_sigma), 0.0)
-            blur = kernels.blur_matrix(sigma, size)
-            across, along = blur @ across, blur @ along
-        view = kernels.apply_rows_and_columns(images, across, along)
-        return kernels.apply_colour(view, matrix, tint * self._mean_grey(view))
-
-    def _colour(self, columns, channels):
-        """Matrix `[B, C, C]` and offset `[B, C]` per unit of mean grey; seven columns."""
-        applies = columns.take() < self.color_probability
-
-        def factor(strength):
-            drawn = columns.take(max(0.0, 1.0 - strength), 1.0 + strength)
-            return tf.where(applies, drawn, 1.0)
-
-        brightness, contrast, saturation = map(
-            factor, (self.brightness, self.contrast, self.saturation)
+        images = checked_images(images)
+        self._warn_of_what_is_dropped(images.shape[-1])
+        blocks = self._blocks(seed, step, first_row, tf.shape(images)[0])
+        crops = (
+            cut(images, block[:, :CROP_COLUMNS], view)
+            for block, view in zip(blocks, self.views, strict=True)
         )
-        hue = tf.where(applies, columns.take(-self.hue, self.hue), 0.0)
-        grey = columns.take() < self.grey_probability
-        if channels == 1:
-            offset = (1.0 - contrast) * brightness
-            return (brightness * contrast)[:, None, None], offset[:, None]
-        return kernels.colour_matrix(brightness, contrast, saturation, hue, grey)
+        return self._look(crops, blocks)
 
-    def _mean_grey(self, images):
-        weights = kernels.GREY if images.shape[-1] == 3 else [1.0]
-        return tf.reduce_sum(tf.reduce_mean(images, axis=[1, 2]) * weights, axis=1, keepdims=True)
+    def cropper(self, seed: int) -> Cropper:
+        """What draws the crops where photographs are decoded; `finish` makes views of them."""
+        return Cropper(self.views, seed)
 
-    def _check_strengths(self):
-        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+    def finish(
+        self, crops: Sequence[tf.Tensor], *, seed, step, first_row=0
+    ) -> tuple[tf.Tensor, ...]:
+        """Views from crops that are cut already: jitter, grayscale, blur and solarization.
+
+        Args:
+            crops: `[b, size, size, C]` for each view, uint8 or float in 0..255.
+            seed: int or int tensor.
+            step: int or int tensor.
+            first_row: row of the global batch that the crops begin with; default: 0.
+
+        Returns:
+            As when called with images.
+
+        Raises:
+            ValueError: for other crops than the views have.
+        """
+        crops = [checked_images(crop) for crop in crops]
+        sizes = [crop.shape[1] for crop in crops]
+        if sizes != [view.image_size for view in self.views]:
             raise ValueError(
-                f"crop_ratio must be (least, most) above 0; received {self.crop_ratio}."
+                f"The views need crops of {[view.image_size for view in self.views]} pixels; "
+                f"received {sizes}."
             )
-        for name in ("flip", "color_probability", "grey_probability", "blur_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1]; received {getattr(self, name)!r}.")
-        for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0; received {getattr(self, name)!r}.")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must lie in [0, 0.5] turns; received {self.hue!r}.")
-        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise ValueError(
-                f"blur_sigma must be (least, most) above 0; received {self.blur_sigma}."
-            )
+        self._warn_of_what_is_dropped(crops[0].shape[-1])
+        return self._look(crops, self._blocks(seed, step, first_row, tf.shape(crops[0])[0]))
 
-    @staticmethod
-    def _check_images(images):
-        if images.shape.rank != 4 or images.shape[-1] not in (1, 3) or None in images.shape[1:]:
-            raise ValueError(
-                "images must be a batch [B, H, W, C] of one known size, with 1 channel or 3; "
-                f"received shape {tuple(images.shape)}."
-            )
+    def _look(self, crops, blocks):
+        return tuple(
+            look(crop, block[:, CROP_COLUMNS:], view)
+            for crop, block, view in zip(crops, blocks, self.views, strict=True)
+        )
 
-    def get_config(self):
-        return {
-            "crop_ratio": self.crop_ratio,
-            "flip": self.flip,
-            "brightness": self.brightness,
-            "contrast": self.contrast,
-            "saturation": self.saturation,
-            "hue": self.hue,
-            "color_probability": self.color_probability,
-            "grey_probability": self.grey_probability,
-            "blur_probability": self.blur_probability,
-            "blur_sigma": self.blur_sigma,
+    def _blocks(self, seed, step, first_row, rows):
+        # Drawn outside of the compiled functions, whose shapes would else depend on the replica.
+        width = CROP_COLUMNS + LOOK_COLUMNS
+        return tf.split(
+            uniform(seed, step, first_row, rows, self.num_views * width), self.num_views, axis=1
+        )
+
+    def _warn_of_what_is_dropped(self, channels):
+        if channels == 3:
+            return
+        asked = {
+            "saturation": any(view.color_probability and view.saturation for view in self.views),
+            "hue": any(view.color_probability and view.hue for view in self.views),
+            "grayscale": any(view.grayscale_probability for view in self.views),
         }
+        if dropped := [name for name, is_asked in asked.items() if is_asked]:
+            warnings.warn(
+                f"Images of {channels} channel(s) have no {', '.join(dropped)} to change: left "
+                "out. Views made for their number of channels, such as "
+                f"views.simclr(size, channels={channels}), do not ask for it.",
+                stacklevel=3,
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        return {"views": [dataclasses.asdict(view) for view in self.views]}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        return cls(View(**view) for view in config["views"])
 
 
-def check_crop(size, area):
-    """Refuses a side that is no number of pixels, and an area that is no pair of shares."""
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"image_size must be a number of pixels; received {size!r}.")
-    if not 0 < area[0] <= area[1] <= 1:
-        raise ValueError(f"crop_area must be (least, most) shares in (0, 1]; received {area}.")
+def checked_images(images) -> tf.Tensor:
+    """Images as a tensor `[b, H, W, C]` of known height, width and channels."""
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank != 4 or None in images.shape[1:]:
+        raise ValueError(
+            "images must be a batch [b, H, W, C] of one known size and number of channels; "
+            f"received shape {tuple(images.shape)}."
+        )
+    return images
+
+
+def by_size(views: Iterable[tf.Tensor]) -> list[list[tf.Tensor]]:
+    """Neighboring views of one shape, together: what an encoder can take in one pass.
+
+    Args:
+        views: tensors `[b, H, W, C]`.
+
+    Returns:
+        Lists of views, in their order.
+    """
+    groups: list[list[tf.Tensor]] = []
+    for view in views:
+        if groups and groups[-1][0].shape[1:] == view.shape[1:]:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return groups

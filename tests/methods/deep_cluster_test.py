@@ -7,12 +7,10 @@ from cl_keras.clustering import spherical_k_means
 from cl_keras.losses import softmax_over_candidates
 from cl_keras.methods.deep_cluster import DeepCluster
 from cl_keras.training.objective import mean_over
-from cl_keras.views.multi_crop import MultiCrop
+from cl_keras.views import swav
 from tests.tiny import tiny_encoder
 
-CROPS = MultiCrop(
-    [(12, 2, (0.4, 1.0)), (6, 1, (0.1, 0.4))], blur_probability=0.0, brightness=0.4, contrast=0.4
-)
+CROPS = swav(12, 1, small_views=1, crop_area=[(0.4, 1.0), (0.4, 1.0), (0.1, 0.4)])
 """Shared, so that its compiled function is compiled once."""
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from cl_keras import data
 from cl_keras.methods.pirl import PIRL
-from cl_keras.views.jigsaw import PIRLViews, pirl
+from cl_keras.views import PIRLViews, pirl
 from tests.complex_step import gradients
 from tests.tiny import IMAGE_SIZE, tiny_encoder
 

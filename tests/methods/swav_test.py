@@ -5,13 +5,10 @@ import tensorflow as tf
 
 from cl_keras import data
 from cl_keras.methods.swav import SwAV
-from cl_keras.views import simclr
-from cl_keras.views.multi_crop import MultiCrop
+from cl_keras.views import simclr, swav
 from tests.tiny import tiny_encoder
 
-CROPS = MultiCrop(
-    [(12, 2, (0.4, 1.0)), (6, 1, (0.1, 0.4))], blur_probability=0.0, brightness=0.4, contrast=0.4
-)
+CROPS = swav(12, 1, small_views=1, crop_area=[(0.4, 1.0), (0.4, 1.0), (0.1, 0.4)])
 """Shared, so that its compiled function is compiled once."""
 
 

@@ -4,16 +4,17 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.views.jigsaw import Jigsaw, PIRLViews, jigsaw, pirl, tiles
-from cl_keras.views.one_view import OneView, inst_disc
+from cl_keras.views import Jigsaw, PIRLViews, RandomViews, View, distant_permutations, jigsaw, pirl
+from cl_keras.views.patches import PLAIN
 
-STILL = {
-    "crop_area": (1.0, 1.0),
-    "crop_ratio": (1.0, 1.0),
-    "flip": 0.0,
-    "color_probability": 0.0,
-    "grey_probability": 0.0,
-}
+WHOLE = {"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
+
+
+def still(cell_size, patch_size, *, grid=3, crop_ratio=(1.0, 1.0), **look):
+    """A jigsaw of the whole image that changes nothing but what is asked for."""
+    crop = View(1, crop_area=(1.0, 1.0), crop_ratio=crop_ratio, flip=0.0)
+    view = View(patch_size, **(PLAIN | {"flip": 0.0} | look))
+    return Jigsaw(cell_size, view, grid=grid, crop=crop)
 
 
 def places(count, size=12):
@@ -24,7 +25,7 @@ def places(count, size=12):
 
 def test_without_jitter_the_patches_are_the_cells_in_another_order():
     pixels = places(40)
-    patches = Jigsaw(4, 4, **STILL)(pixels, seed=0, step=0).numpy()
+    patches = still(4, 4)(pixels, seed=0, step=0).numpy()
     assert patches.shape == (40, 9, 4, 4, 1)
     cells = [pixels[0, y : y + 4, x : x + 4] for y in (0, 4, 8) for x in (0, 4, 8)]
     orders = []
@@ -38,7 +39,7 @@ def test_without_jitter_the_patches_are_the_cells_in_another_order():
 
 
 def test_a_patch_is_a_window_of_its_cell_drawn_evenly():
-    patches = Jigsaw(4, 2, **STILL)(places(200), seed=1, step=0).numpy()
+    patches = still(4, 2)(places(200), seed=1, step=0).numpy()
     corner = np.round(patches[:, :, 0, 0, 0]).astype(int)
     rows, columns = corner // 12, corner % 12
     window = np.array([[0, 1], [12, 13]])[..., None]
@@ -58,9 +59,7 @@ def test_a_patch_is_a_window_of_its_cell_drawn_evenly():
 def test_the_crop_is_resized_to_the_grid(random):
     """One enlarged and untouched cell order: the patches tile a resized image."""
     pixels = tf.image.resize(random.integers(0, 256, [3, 4, 4, 3]).astype("float32"), [20, 30])
-    patches = Jigsaw(5, 5, grid=2, **(STILL | {"crop_ratio": (1.5, 1.5)}))(
-        pixels, seed=0, step=0
-    ).numpy()
+    patches = still(5, 5, grid=2, crop_ratio=(1.5, 1.5))(pixels, seed=0, step=0).numpy()
     whole = tf.image.resize(pixels, [10, 10], antialias=True).numpy()
     for image, expected in zip(patches, whole, strict=True):
         cells = [expected[y : y + 5, x : x + 5] for y in (0, 5) for x in (0, 5)]
@@ -70,11 +69,11 @@ def test_the_crop_is_resized_to_the_grid(random):
 
 def test_each_patch_has_a_colour_and_a_side_of_its_own(random):
     flat = np.full([2, 12, 12, 3], 100, np.uint8)
-    coloured = Jigsaw(4, 4, **(STILL | {"color_probability": 1.0}))(flat, seed=0, step=0).numpy()
+    coloured = still(4, 4, color_probability=1.0)(flat, seed=0, step=0).numpy()
     levels = coloured.mean(axis=(2, 3))
     assert np.ptp(levels, axis=1).min() > 10
     assert coloured.std(axis=(2, 3)).max() < 0.01  # of one colour inside
-    flipped = Jigsaw(4, 4, **(STILL | {"flip": 0.5}))(places(30), seed=0, step=0).numpy()
+    flipped = still(4, 4, flip=0.5)(places(30), seed=0, step=0).numpy()
     share = np.mean(flipped[:, :, 0, 0, 0] > flipped[:, :, 0, 1, 0])
     assert 0.4 < share < 0.6
 
@@ -127,26 +126,17 @@ def test_two_replicas_draw_what_one_draws(mirrored, random):
 )
 def test_sizes_follow_the_paper(size, cell, patch):
     made = jigsaw(size)
-    assert (made.grid, made.cell_size, made.patch_size) == (3, cell, patch)
-    assert made.get_config()["crop_area"] == (0.6, 1.0)
+    assert (made.grid, made.cell_size, made.look.image_size) == (3, cell, patch)
+    assert (made.crop.crop_area, made.crop.image_size) == ((0.6, 1.0), 3 * cell)
     assert pirl(size).image_size == size
-
-
-def test_one_view_is_one_view(random):
-    pixels = random.integers(0, 256, [4, 12, 12, 3]).astype("uint8")
-    views = inst_disc(10)
-    assert views.num_views == 1 and views.get_config()["crop_area"] == (0.2, 1.0)
-    (view,) = views(pixels, seed=0, step=0)
-    assert view.shape == (4, 10, 10, 3)
-    assert inst_disc(10, 1).get_config()["crop_area"] == (0.3, 1.0)
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda: jigsaw(28, hue=0.1, flip=0.0),
-        lambda: PIRLViews(OneView(20), Jigsaw(8, 5, grid=2)),
-        lambda: inst_disc(30),
+        lambda: jigsaw(28, num_permutations=5),
+        lambda: PIRLViews(RandomViews([View(20)]), Jigsaw(8, View(5), grid=2)),
     ],
 )
 def test_views_survive_their_config(make):
@@ -159,18 +149,40 @@ def test_views_survive_their_config(make):
     "wrong, message",
     [
         ({"grid": 1}, "at least 2 cells a side; received 1"),
-        ({"patch_size": 9}, "patch_size=9, cell_size=8"),
-        ({"patch_size": 0}, "patch_size=0"),
-        ({"hue": 0.7}, "hue must lie"),
-        ({"crop_area": (0.5, 1.5)}, "crop_area"),
+        ({"look": View(9)}, "patches of 9 pixels and cell_size=8"),
+        ({"num_permutations": 0}, "from 1 to 20000 for 9 patches; received 0"),
+        ({"num_permutations": 25, "grid": 2}, "from 1 to 24 for 4 patches; received 25"),
     ],
 )
 def test_values_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Jigsaw(**({"cell_size": 8, "patch_size": 6} | wrong))
+        Jigsaw(**({"cell_size": 8, "look": View(6)} | wrong))
 
 
-def test_tiles_put_the_cells_back_together():
-    pixels = places(2)
-    cells = pixels.reshape(2, 3, 4, 3, 4, 1).swapaxes(2, 3).reshape(2, 9, 4, 4, 1)
-    np.testing.assert_array_equal(tiles(cells), pixels)
+def test_the_label_is_the_order_of_the_patches():
+    """Decoded from the pixels, which say where they come from: all orders, evenly."""
+    crop = View(1, **WHOLE)
+    made = Jigsaw(4, View(3, **PLAIN | {"flip": 0.0}), crop=crop, num_permutations=7)
+    patches, label = made(places(350), seed=0, step=0)
+    corner = np.round(patches.numpy()[:, :, 0, 0, 0]).astype(int)
+    cells = corner // 12 // 4 * 3 + corner % 12 // 4
+    np.testing.assert_array_equal(cells, made.permutations[label.numpy()])
+    counts = np.bincount(label, minlength=7)
+    assert ((counts - 50) ** 2 / 50).sum() < 22.5  # 6 degrees of freedom: p = 0.001
+
+
+def test_permutations_are_far_from_each_other():
+    chosen = distant_permutations(100)
+    np.testing.assert_array_equal(np.sort(chosen, axis=1), np.tile(np.arange(9), [100, 1]))
+    distance = (chosen[:, None] != chosen[None]).sum(axis=-1)
+    others = distance[~np.eye(100, dtype=bool)]
+    # Random ones differ in 8 of 9 places on average, and some pairs in no more than 3.
+    assert others.min() >= 6 and others.mean() > 8.0
+    np.testing.assert_array_equal(distant_permutations(100), chosen)
+
+
+def test_few_permutations_differ_everywhere():
+    """Four rotations of four patches: a Latin square, which is the most that there can be."""
+    chosen = distant_permutations(4, 4)
+    assert all((chosen[i] != chosen[j]).all() for i in range(4) for j in range(i))
+    assert len(np.unique(distant_permutations(24, 4), axis=0)) == 24

@@ -1,0 +1,82 @@
+"""The operations on the colors of a view, each on planes `[b, h, w]`, one for each channel.
+
+They are those of Pillow and torchvision, values clipped to 0..255 after each, without rounding.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in gray (ITU-R BT.601), as in Pillow, torchvision and TensorFlow."""
+
+SOLARIZE_FROM = 127.5
+
+Planes = list[tf.Tensor]
+
+
+def brightness(planes: Planes, factor: tf.Tensor) -> Planes:
+    """Each value times `factor`, `[b]`."""
+    return [_clip(plane * _each(factor)) for plane in planes]
+
+
+def contrast(planes: Planes, factor: tf.Tensor) -> Planes:
+    """Values moved away from the mean gray of the view, or towards it, by `factor`, `[b]`.
+
+    Planes of other than three channels each have a mean of their own.
+    """
+    means = [tf.reduce_mean(plane, axis=[1, 2]) for plane in planes]
+    if len(planes) == 3:
+        means = [gray(means)] * 3
+    return [
+        _clip(plane * _each(factor) + _each((1.0 - factor) * mean))
+        for plane, mean in zip(planes, means, strict=True)
+    ]
+
+
+def saturation(planes: Planes, factor: tf.Tensor) -> Planes:
+    """RGB values moved away from their gray, or towards it, by `factor`, `[b]`; 0 is gray."""
+    luma = gray(planes)
+    return [_clip(plane * _each(factor) + _each(1.0 - factor) * luma) for plane in planes]
+
+
+def hue(planes: Planes, turns: tf.Tensor) -> Planes:
+    """RGB values turned on the circle of HSV, value and saturation unchanged, by `turns`, `[b]`."""
+    red, green, blue = planes
+    largest = tf.maximum(tf.maximum(red, green), blue)
+    least = tf.minimum(tf.minimum(red, green), blue)
+    chroma = largest - least
+    red_leads, green_leads = red >= largest, green >= largest
+    difference = tf.where(red_leads, green - blue, tf.where(green_leads, blue - red, red - green))
+    sextant = tf.where(red_leads, 0.0, tf.where(green_leads, 2.0, 4.0))
+    angle = sextant + difference / tf.maximum(chroma, 1e-6) + _each(6.0 * turns)
+    angle -= 6.0 * tf.floor(angle / 6.0)  # in [0, 6): red at 0, green at 2, blue at 4
+    shares = (tf.abs(angle - 3.0) - 1.0, 2.0 - tf.abs(angle - 2.0), 2.0 - tf.abs(angle - 4.0))
+    return [least + chroma * tf.clip_by_value(share, 0.0, 1.0) for share in shares]
+
+
+def grayscale(planes: Planes, applies: tf.Tensor) -> Planes:
+    """The gray of RGB views in all three channels, where `applies`, bool `[b]`."""
+    luma = gray(planes)
+    return [tf.where(_each(applies), luma, plane) for plane in planes]
+
+
+def solarize(planes: Planes, applies: tf.Tensor) -> Planes:
+    """Values from half of 255 upwards inverted, where `applies`, bool `[b]`."""
+    return [
+        tf.where(_each(applies) & (plane >= SOLARIZE_FROM), 255.0 - plane, plane)
+        for plane in planes
+    ]
+
+
+def gray(channels: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The luma of R, G and B, in their own shape."""
+    return sum(weight * channel for weight, channel in zip(LUMA, channels, strict=True))
+
+
+def _clip(plane):
+    return tf.clip_by_value(plane, 0.0, 255.0)
+
+
+def _each(values):
+    return values[:, None, None]
