@@ -11,7 +11,7 @@ from concurrent import futures
 
 from tqdm import tqdm
 
-from cl_keras.data.image_files import BadImage, _size_and_end, explain
+from cl_keras.data.image_files import BadImage, explain, size_and_end
 from cl_keras.data.pixels import decode
 from cl_keras.data.reading import attempt, check_regular, open_descriptor, read_image_file
 
@@ -108,7 +108,7 @@ def _looks_whole(head, tail):
 
 
 def _size_of(data):
-    size, complete = _size_and_end(io.BytesIO(data), len(data))
+    size, complete = size_and_end(data)
     if not complete:
         try:
             decode(io.BytesIO(data))

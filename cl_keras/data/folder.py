@@ -16,7 +16,7 @@ import numpy as np
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files
 from cl_keras.data.identity import Identity, Image
-from cl_keras.data.image_files import EXTENSIONS, BadImage, _size_and_end, explain
+from cl_keras.data.image_files import EXTENSIONS, BadImage, explain, size_and_end
 from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
@@ -121,7 +121,7 @@ class FolderSource(Source):
         def look(index):
             data = self.file_bytes(index)
             try:
-                size, _ = _size_and_end(io.BytesIO(data), len(data))
+                size, _ = size_and_end(data)
                 return size, decode(io.BytesIO(data), image_size=side, channels=3)
             except MemoryError:
                 raise

@@ -1,20 +1,34 @@
-"""From a file or an array to pixels: one rule for every source.
+"""From a file or an array to pixels: one rule for every source, in training and in serving.
 
-1. The EXIF orientation is applied; of an animation the first frame is taken; 16-bit grey is scaled
-   to 8 bits; transparency is composited on white.
-2. Colour becomes grey by ITU-R 601 luma (0.299 R + 0.587 G + 0.114 B); grey becomes colour by
+1. `image_header` decides what is read at all, and how it is turned: by the EXIF orientation. Of an
+   animation the first frame is taken; 16-bit gray is scaled to 8 bits; transparency is laid on
+   white.
+2. Color becomes gray by ITU-R 601 luma (0.299 R + 0.587 G + 0.114 B); gray becomes color by
    repetition.
-3. With an `image_size`, the largest centred square is cut out and resized bilinearly, with
+3. With an `image_size`, the largest centered square is cut out and resized bilinearly, with
    antialiasing. (That is: the shorter side is resized to `image_size`, the rest is cropped.)
+
+The functions on arrays use Pillow, those on tensors TensorFlow. Both give the same pixels, to the
+last bit.
 """
+
+import io
+import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+from cl_keras.data import image_header
 
-_ORIENTATION = 0x0112  # the EXIF tag
+FORMATS = image_header.FORMATS[1:]
+MAX_IMAGE_SIZE = 4096
+"""Largest side in pixels to which images are resized."""
+
+REDUCTIONS = (8, 4, 2)
+"""By how much a JPEG can be reduced while it is decoded."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,98 +38,217 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # and 16-bit gray
+_LUMA = (19595, 38470, 7471)  # Pillow's, of 65536
+_BAND = 2**20  # elements that are computed at a time
+_WEIGHT_BITS = 22  # of the weights with which Pillow resizes
+
+
+class UnsupportedImage(ValueError):
+    """An image file that is not accepted, by its header; the text is the reason."""
+
+
+def check_image_size(image_size):
+    """Checks the side of the squares to which images are resized.
+
+    Raises:
+        ValueError: unless it is an integer from 1 to `MAX_IMAGE_SIZE`.
+    """
+    is_integer = isinstance(image_size, (int, np.integer)) and not isinstance(image_size, bool)
+    if not is_integer or not 1 <= image_size <= MAX_IMAGE_SIZE:
+        raise ValueError(
+            f"image_size must be the side of a square, from 1 to {MAX_IMAGE_SIZE} pixels; received "
+            f"{image_size!r}."
+        )
 
 
 def decode(file, *, image_size=None, channels=3):
     """Reads one image.
 
+    NOTE: a JPEG much larger than asked for is decoded at 1/2, 1/4 or 1/8 of its size, at least
+    twice what is asked for: several times faster, for a barely visible change.
+
     Args:
-        file: path or binary file object holding a JPEG, PNG, GIF, BMP or WebP.
-        image_size: int, side of the square result in pixels. Default: None, the size of the file.
-        channels: 1 or 3. Default: 3.
+        file: path or binary file object holding a JPEG, PNG, GIF, BMP, WebP or TIFF.
+        image_size: side of the square result in pixels; default: the size of the file.
+        channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 array [H, W, channels].
+        uint8 array `[H, W, channels]`.
+
+    Raises:
+        UnsupportedImage: if the file is not accepted.
+        OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
+    """
+    contents = (
+        pathlib.Path(file).read_bytes() if isinstance(file, (str, os.PathLike)) else file.read()
+    )
+    header = checked_header(contents)
+    reduction = 1
+    if image_size is not None:
+        shorter = min(header.height, header.width)
+        reduction = next((r for r in REDUCTIONS if shorter // (2 * image_size) >= r), 1)
+    image = read(contents, header, channels=channels, reduction=reduction)
+    return _to_array(image, image_size, channels)
+
+
+def checked_header(contents):
+    """The `Header` of an image file that is accepted.
+
+    Args:
+        contents: bytes, or a seekable binary file, of which only the header is read.
+
+    Raises:
+        UnsupportedImage: if it is not accepted.
+    """
+    header = image_header.read_header(contents)
+    if header.problem:
+        raise UnsupportedImage(image_header.PROBLEMS[header.problem])
+    return header
+
+
+def read(contents, header, *, channels=3, reduction=1):
+    """The whole image of a file: upright, on white, of 8 bits.
+
+    Args:
+        contents: bytes of the file.
+        header: its `Header`.
+        channels: 1 or 3; default: 3.
+        reduction: a JPEG is decoded at 1/reduction of its size, rounded up; 1, 2, 4 or 8;
+            default: 1.
+
+    Returns:
+        Pillow image of mode "L" or "RGB".
 
     Raises:
         OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
     """
-    with Image.open(file, formats=FORMATS) as image:
-        if image_size is not None:
-            # NOTE: a JPEG much larger than asked for is decoded at 1/2, 1/4 or 1/8 of its size,
-            # at least twice what is asked for: several times faster, for a barely visible change.
-            image.draft(None, (2 * image_size, 2 * image_size))
+    with Image.open(io.BytesIO(contents), formats=FORMATS) as image:
+        if image.mode not in _MODES and not image.mode.startswith("I;16"):
+            raise UnsupportedImage(
+                f"a {image.format} with pixels of kind {image.mode!r}, which is not supported"
+            )
+        if reduction > 1:
+            image.draft(None, (header.width // reduction, header.height // reduction))
         image.load()
-        turn = _UPRIGHT.get(orientation(image))
+        # Pillow turns a TIFF by itself.
+        turn = None if header.format == image_header.TIFF else _UPRIGHT.get(header.orientation)
         image = image.transpose(turn) if turn is not None else image
-        return _to_array(_without_alpha(image), image_size, channels)
+        return _of_mode(_without_alpha(image), channels)
 
 
 def fit(image, *, image_size=None, channels=3):
-    """Brings one uint8 array [H, W, 1, 3 or 4] to the wanted size and channels by the same rule.
+    """Brings one array to the wanted size and channels by the same rule.
 
     Args:
-        image: uint8 array [H, W, C] with C 1, 3, or 4 (RGBA).
-        image_size: int, side of the square result in pixels. Default: None, H and W stay.
-        channels: 1 or 3. Default: 3.
+        image: uint8 array `[H, W, C]` with C 1, 3, or 4 (RGBA).
+        image_size: side of the square result in pixels; default: None, H and W stay.
+        channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 array [H', W', channels].
+        uint8 array `[H', W', channels]`.
     """
     picture = Image.fromarray(
         image[..., 0] if image.shape[-1] == 1 else np.ascontiguousarray(image)
     )
-    return _to_array(_without_alpha(picture), image_size, channels)
+    return _to_array(_of_mode(_without_alpha(picture), channels), image_size, channels)
 
 
 def fit_tensor(image, *, image_size=None, channels=3):
-    """The same rule as `fit` in TensorFlow operations, within one grey level.
+    """The same as `fit` in TensorFlow operations.
 
     Args:
-        image: uint8 tensor [H, W, C] with a static C of 1, 3, or 4 (RGBA).
-        image_size: int. Default: None, H and W stay.
-        channels: 1 or 3. Default: 3.
+        image: uint8 tensor `[H, W, C]` with a static C of 1, 3, or 4 (RGBA).
+        image_size: side of the square result in pixels; default: None, H and W stay.
+        channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 tensor [H', W', channels].
+        uint8 tensor `[H', W', channels]`.
     """
     if image.shape[-1] == 4:
-        image = _on_white(image)
+        image = convert(_tensor_on_white, image)
     if channels == 1 and image.shape[-1] == 3:
-        luma = tf.reduce_sum(tf.cast(image, tf.int32) * [19595, 38470, 7471], -1, keepdims=True)
-        image = tf.cast((luma + 32768) // 65536, tf.uint8)  # the rounding of Pillow
+        image = convert(_luma, image)
     if channels == 3 and image.shape[-1] == 1:
         image = tf.tile(image, [1, 1, 3])
-    if image_size is None:
-        return image
-    height, width = tf.unstack(tf.shape(image)[:2])
-    side = tf.minimum(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    resized = tf.image.resize(square, [image_size, image_size], "bilinear", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    return image if image_size is None else square(image, image_size)
 
 
-def orientation(image):
-    """The EXIF orientation (1 to 8) of a Pillow image; 1 where it has none or its EXIF is broken.
+def square(images, side):
+    """The largest centered square of image tensors, resized as Pillow does it.
+
+    Images that have the size already are left untouched.
 
     Args:
-        image: an opened PIL image. Its pixels are not read.
+        images: uint8 `[..., H, W, C]`.
+        side: side of the result in pixels.
 
     Returns:
-        int.
+        uint8 `[..., side, side, C]`.
     """
-    try:
-        if image.format == "PNG" and "exif" not in image.info and image.tile:
-            return 1  # Pillow would decode the whole file to look for it
-        return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken metadata does not spoil a picture
-        return 1
+
+    def cut_and_resize():
+        height, width = tf.unstack(tf.shape(images)[-3:-1])
+        shorter = tf.minimum(height, width)
+        top, left = (height - shorter) // 2, (width - shorter) // 2
+        cut = images[..., top : top + shorter, left : left + shorter, :]
+        # Pillow rounds to 8 bits after each axis, and takes the width first.
+        return tf.cond(
+            shorter == side,
+            lambda: cut,
+            lambda: _resize_axis(_resize_axis(cut, side, -2), side, -3),
+        )
+
+    fits = tf.reduce_all(tf.shape(images)[-3:-1] == side)
+    fitted = tf.cond(fits, lambda: images, cut_and_resize)
+    return tf.ensure_shape(fitted, [*images.shape[:-3], side, side, images.shape[-1]])
+
+
+def convert(function, image):
+    """A function of pixels, applied to an image.
+
+    Args:
+        function: from int32 `[h, W, C]` to values of 0 … 255 in int32 `[h, W, C']`.
+        image: integers `[H, W, C]`.
+
+    Returns:
+        uint8 `[H, W, C']`.
+    """
+    channels = function(tf.zeros([1, 1, image.shape[-1]], tf.int32)).shape[-1]
+
+    def of_band(band):
+        return tf.cast(function(tf.cast(band, tf.int32)), tf.uint8)
+
+    converted = _in_bands(of_band, image, tf.shape(image)[1])
+    return tf.ensure_shape(converted, [*image.shape[:2], channels])
+
+
+def _in_bands(function, rows, elements):
+    """A function of rows, applied to some of them at a time, since it needs much memory.
+
+    Args:
+        function: from `[n, …]` to uint8 `[n, …]`.
+        rows: `[N, …]`.
+        elements: int32 scalar, how much one row needs.
+    """
+    count = tf.shape(rows)[0]
+    step = tf.maximum(_BAND // tf.maximum(elements, 1), 1)
+    number = (count + step - 1) // step
+
+    def add(i, bands):
+        return i + 1, bands.write(i, function(rows[i * step : (i + 1) * step]))
+
+    bands = tf.TensorArray(tf.uint8, number, infer_shape=False)
+    _, bands = tf.while_loop(lambda i, _: i < number, add, [0, bands], parallel_iterations=1)
+    return bands.concat()
+
+
+def _of_mode(image, channels):
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_array(image, image_size, channels):
-    mode = "L" if channels == 1 else "RGB"
-    image = image if image.mode == mode else image.convert(mode)
     if image_size is not None and image.size != (image_size, image_size):
         width, height = image.size
         side = min(width, height)
@@ -127,16 +260,68 @@ def _to_array(image, image_size, channels):
 
 
 def _without_alpha(image):
-    if image.mode.startswith("I"):  # 16 bits a pixel, grey: Pillow's own conversion would clip
-        return Image.fromarray((np.asarray(image, np.float64) / 257 + 0.5).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits per pixel, gray: Pillow's own conversion would clip
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+        return Image.fromarray(_on_white(rgba[..., :3], rgba[..., 3:]).astype(np.uint8))
     return image
 
 
-def _on_white(image):
-    alpha = tf.cast(image[..., 3:], tf.float32) / 255
-    colour = tf.cast(image[..., :3], tf.float32)
-    return tf.cast(tf.round(colour * alpha + 255 * (1 - alpha)), tf.uint8)
+def _on_white(color, alpha):
+    """Rounded to the nearest; at most 65,152 before the division."""
+    return (color * alpha + 255 * (255 - alpha) + 127) // 255
+
+
+def _tensor_on_white(band):
+    return _on_white(band[..., :3], band[..., 3:])
+
+
+def _luma(band):
+    return (tf.reduce_sum(band * _LUMA, axis=-1, keepdims=True) + 32768) // 65536
+
+
+def _resize_axis(images, size, axis):
+    """Resizes one axis of uint8 images by a triangle filter, in Pillow's fixed-point numbers."""
+    rank = images.shape.rank
+    order = [rank + axis] + [i for i in range(rank) if i != rank + axis]
+    rows = tf.transpose(images, order)
+    length, rest = tf.shape(rows)[0], tf.shape(rows)[1:]
+    rows = tf.reshape(rows, [length, -1])
+    first, weights = _triangle_weights(length, size)
+
+    def of_band(band):
+        """Result pixels `[band]` of the axis."""
+        at = tf.gather(first, band)[:, tf.newaxis] + tf.range(tf.shape(weights)[1])
+        taken = tf.cast(tf.gather(rows, tf.minimum(at, length - 1)), tf.int32)
+        total = tf.reduce_sum(taken * tf.gather(weights, band)[:, :, tf.newaxis], axis=1)
+        rounded = tf.bitwise.right_shift(total + 2 ** (_WEIGHT_BITS - 1), _WEIGHT_BITS)
+        return tf.cast(tf.clip_by_value(rounded, 0, 255), tf.uint8)
+
+    resized = _in_bands(of_band, tf.range(size), tf.size(weights) // size * tf.shape(rows)[1])
+    return tf.transpose(tf.reshape(resized, tf.concat([[size], rest], 0)), np.argsort(order))
+
+
+def _triangle_weights(length, size):
+    """Which pixels of an axis make each pixel of the result.
+
+    Args:
+        length: int32 scalar, of the axis.
+        size: of the result.
+
+    Returns:
+        (int32 `[size]`, the first pixel of each; int32 `[size, taps]`, weights in 1/2**22 of the
+        pixels from there on).
+    """
+    scale = tf.cast(length, tf.float64) / size
+    support = tf.maximum(scale, 1.0)
+    center = (tf.range(size, dtype=tf.float64) + 0.5) * scale
+    first = tf.cast(tf.maximum(center - support + 0.5, 0.0), tf.int32)
+    end = tf.minimum(tf.cast(center + support + 0.5, tf.int32), length)
+    pixel = first[:, tf.newaxis] + tf.range(2 * tf.cast(tf.math.ceil(support), tf.int32) + 1)
+    distance = tf.cast(pixel, tf.float64) - center[:, tf.newaxis] + 0.5
+    weights = tf.maximum(1.0 - tf.abs(distance * (1.0 / support)), 0.0)
+    weights = tf.where(pixel < end[:, tf.newaxis], weights, 0.0)
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    return first, tf.cast(weights * 2**_WEIGHT_BITS + 0.5, tf.int32)

@@ -1,111 +1,234 @@
 """What stands before a served encoder: decoding and resizing, as graph operations.
 
 The rule is that of `cl_keras.data.pixels`, so that a served image is seen as a training image was.
+No file can end the process or fail the request of others: what is not accepted by its header never
+reaches a decoder, and an error of a decoder stays with its row.
 """
+
+import functools
 
 import tensorflow as tf
 
-from cl_keras.data import pixels
+from cl_keras.data import image_header, pixels
+from cl_keras.data.image_bytes import GraphBytes
 
-HEADER_BYTES = 4096
-"""Where the EXIF block of an image is looked for."""
+UNDECODABLE = "an image that is damaged or cut off"
+TIFF = "a TIFF image, which is not served; convert it to PNG"
 
-# An EXIF block, and in its first directory the entry "orientation" (tag 0x112, one 16-bit number),
-# in little-endian ("II") or big-endian ("MM") order. \C is any byte.
-_ORIENTATION = (
-    r"(?s)\C*?(?:Exif\x00\x00|eXIf)(?:"
-    r"II\*\x00\C{0,250}?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00"
-    r"|MM\x00\*\C{0,250}?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08])"
-    r")\C*"
-)
+PARALLEL = 4
+"""Images of a request that are decoded at the same time; more would need more memory."""
+
+MAX_GIF_BLOCKS = 2**15
+"""Blocks of 255 bytes in the first frame of a GIF: 8 MB."""
+
+_BYTES = [bytes([i]) for i in range(256)]
 
 
-def decode(contents, channels):
-    """One encoded image as pixels.
-
-    JPEG and PNG (turned as their EXIF orientation says; transparency is laid on white), BMP, GIF
-    (the first frame), and WebP where the running TensorFlow reads it.
+@functools.cache
+def decoder(channels, side=None):
+    """A graph function that decodes one image; it raises where a file is damaged.
 
     Args:
-        contents: scalar string.
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB).
+        side: side of the square result in pixels; default: None, the size of the file.
 
     Returns:
-        uint8 `[H, W, channels]`.
+        `tf.function` from a scalar string, the contents of a file, to uint8 `[H, W, channels]`,
+        the image, and a scalar string, what is wrong with the file. That is empty if nothing is;
+        else the image means nothing.
     """
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(lambda contents: _decode(contents, channels, side), signature)
+
+
+def _decode(contents, channels, side):
+    header = image_header.read_header_in_graph(contents)
+    header = image_header.Header(*header)
+    problem = tf.gather(tf.constant(image_header.PROBLEMS), header.problem)
+    is_tiff = (header.format == image_header.TIFF) & (header.problem == 0)
+    problem = tf.where(is_tiff, TIFF, problem)
+
+    def rgb():
+        decoders = [  # in the order of image_header.FORMATS, from JPEG on
+            lambda: _decode_jpeg(contents, header, side),
+            lambda: _decode_png(contents, header),
+            lambda: _decode_gif(contents, header),
+            lambda: _decode_bmp(contents, header),
+            lambda: _decode_webp(contents, header),
+        ]
+        image = tf.switch_case(header.format - image_header.JPEG, decoders)
+        image = _upright(tf.ensure_shape(image, [None, None, 3]), header.orientation)
+        return pixels.fit_tensor(image, image_size=side, channels=channels)
+
+    blank = tf.zeros([side or 1, side or 1, channels], tf.uint8)
+    return tf.cond(problem == "", rgb, lambda: blank), problem
+
+
+def attempt_each(function, rows, otherwise):
+    """Applies a function to each row; where it raises an error, something else stands instead.
+
+    Args:
+        function: from one row to a tuple of tensors, each of one shape for all rows.
+        rows: string `[n]`.
+        otherwise: tuple of tensors of the same types and shapes.
+
+    Returns:
+        Tuple of tensors, each with n rows.
+    """
+    # Only datasets can go on after an error of a graph's operation. The last element is there
+    # because a batch of none does not exist.
+    count = tf.size(rows, out_type=tf.int64)
+    tried = tf.data.Dataset.from_tensor_slices(rows).enumerate()
+    tried = tried.map(
+        lambda i, row: (i, *function(row)), num_parallel_calls=PARALLEL
+    ).ignore_errors()
+    last = tf.data.Dataset.from_tensors((count, *otherwise))
+    indices, *results = tried.concatenate(last).batch(count + 1).get_single_element()
+    filled = []
+    for result, value in zip(results, otherwise, strict=True):
+        blank = tf.repeat(value[tf.newaxis], count, axis=0)
+        row = tf.ensure_shape(result, [None, *value.shape])[:-1]
+        filled.append(tf.tensor_scatter_nd_update(blank, indices[:-1, tf.newaxis], row))
+    return tuple(filled)
+
+
+def _decode_jpeg(contents, header, side):
+    # TensorFlow's own choice of transform is faster, and up to 5 levels off what Pillow decodes.
+    def reduced(ratio):
+        options = {"channels": 3, "ratio": ratio, "dct_method": "INTEGER_ACCURATE"}
+        return lambda: tf.io.decode_jpeg(contents, **options)
+
+    if side is None:
+        return reduced(1)()
+    enough = tf.minimum(header.height, header.width) // (2 * side)
+    cases = [(enough >= ratio, reduced(ratio)) for ratio in pixels.REDUCTIONS]
+    return tf.case(cases, default=reduced(1))
+
+
+def _decode_png(contents, header):
+    data = GraphBytes(contents)
+    gray_16 = (data.number(24, 1) == 16) & (data.number(25, 1) == 0)
+
+    def scaled():
+        values = tf.io.decode_png(contents, channels=1, dtype=tf.uint16)
+        return tf.repeat(pixels.convert(lambda band: (band + 128) // 257, values), 3, axis=-1)
+
     return tf.case(
         [
-            (tf.io.is_jpeg(contents), lambda: _decode_jpeg(contents, channels)),
-            (_is_png(contents), lambda: _decode_png(contents, channels)),
+            (gray_16, scaled),
+            (
+                header.transparent == 1,
+                lambda: pixels.fit_tensor(tf.io.decode_png(contents, channels=4)),
+            ),
         ],
-        default=lambda: _decode_other(contents, channels),
+        # Where a PNG has no alpha, TensorFlow would make one that is near 0.
+        default=lambda: tf.io.decode_png(contents, channels=3),
     )
 
 
-def fit(images, side):
-    """Images at a size: the largest centred square, resized bilinearly with antialiasing.
+def _decode_gif(contents, header):
+    """The first frame alone, with white in place of the transparent color."""
+    data, frame = GraphBytes(contents), header.frame
+    shared = image_header.color_table_bytes(data, 10)
+    own = image_header.color_table_bytes(data, frame + 9)
+    # Behind the frame's own colors: the size of its codes, and blocks of them.
+    end, _ = _skip_gif_blocks(contents, frame + 10 + own + 1)
+    complete = tf.debugging.Assert(end <= data.size, ["The GIF is cut off."])
+    with tf.control_dependencies([complete]):
+        head = tf.strings.substr(contents, 0, 13 + shared)
+    body = tf.strings.substr(contents, frame, end - frame)
+    entry = 3 * (header.transparent - 1)
+    in_own, in_shared = (entry >= 0) & (entry < own), (entry >= 0) & (entry < shared)
+    body = tf.where(in_own, _with_white(body, 10 + entry), body)
+    head = tf.where(in_shared & (own == 0), _with_white(head, 13 + entry), head)
+    still = tf.strings.join([head, body, b";"])
+    image = tf.io.decode_image(still, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
 
-    Images that have the size already are left untouched.
 
-    Args:
-        images: uint8 `[..., H, W, C]`.
-        side: side of the result in pixels.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)])
+def _skip_gif_blocks(contents, at):
+    return image_header.skip_gif_blocks(GraphBytes(contents), at, 0, MAX_GIF_BLOCKS)
 
-    Returns:
-        uint8 `[..., side, side, C]`.
+
+def _with_white(contents, at):
+    size = tf.strings.length(contents)
+    at = tf.clip_by_value(at, 0, size)
+    rest = tf.minimum(at + 3, size)
+    before, after = tf.strings.substr(contents, 0, at), tf.strings.substr(contents, rest, size)
+    return tf.strings.join([before, b"\xff\xff\xff", after])
+
+
+def _decode_bmp(contents, header):
+    """Uncompressed; TensorFlow's own decoder takes the indices of a palette for gray."""
+    data = GraphBytes(contents)
+    height, width = header.height, header.width
+    offset, bits = data.number(10, 4), data.number(28, 2)
+    stride = (width * bits + 31) // 32 * 4
+    octets = tf.io.decode_raw(tf.strings.substr(contents, offset, stride * height), tf.uint8)
+    rows = tf.reshape(octets, [height, stride])
+    from_top = data.number(24, 2) == 0xFFFF  # a negative height
+    rows = tf.cond(from_top, lambda: rows, lambda: rows[::-1])
+
+    def looked_up(count):
+        """Each byte holds `count` indices into the palette, the first in the highest bits."""
+        start = 14 + data.number(14, 4)
+        table = tf.io.decode_raw(tf.strings.substr(contents, start, offset - start), tf.uint8)
+        table = tf.pad(table, [[0, 1024]])[:1024]
+        colors = tf.reshape(table, [256, 4])[:, 2::-1]
+        shifts = tf.constant([8 // count * i for i in reversed(range(count))], tf.uint8)
+        parts = tf.bitwise.right_shift(rows[:, :, tf.newaxis], shifts)
+        parts = tf.bitwise.bitwise_and(parts, tf.constant(2 ** (8 // count) - 1, tf.uint8))
+        indices = tf.reshape(parts, [height, -1, 1])[:, :width]
+        return pixels.convert(
+            lambda band: tf.gather(tf.cast(colors, tf.int32), band[..., 0]), indices
+        )
+
+    def direct(count):
+        values = tf.reshape(rows[:, : width * count], [height, width, count])
+        return values[..., 2::-1]
+
+    return tf.case(
+        [
+            (bits == 1, lambda: looked_up(8)),
+            (bits == 4, lambda: looked_up(2)),
+            (bits == 8, lambda: looked_up(1)),
+            (bits == 24, lambda: direct(3)),
+        ],
+        default=lambda: direct(4),
+    )
+
+
+def _decode_webp(contents, header):
+    """Of an animation the first frame, as a file of its own.
+
+    TensorFlow's decoder of animations writes beyond its memory, which ends the process.
     """
-    fits = tf.reduce_all(tf.shape(images)[-3:-1] == side)
-    fitted = tf.cond(fits, lambda: images, lambda: _crop_and_resize(images, side))
-    return tf.ensure_shape(fitted, [*images.shape[:-3], side, side, images.shape[-1]])
-
-
-def _crop_and_resize(images, side):
-    height, width = tf.unstack(tf.shape(images)[-3:-1])
-    shorter = tf.minimum(height, width)
-    top, left = (height - shorter) // 2, (width - shorter) // 2
-    square = images[..., top : top + shorter, left : left + shorter, :]
-    resized = tf.image.resize(square, [side, side], antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
-
-
-def _decode_jpeg(contents, channels):
-    # TensorFlow's own choice of transform is faster, and up to 5 levels off what Pillow decodes.
-    rgb = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
-    return pixels.fit_tensor(_upright(rgb, contents), channels=channels)
-
-
-def _decode_png(contents, channels):
-    # Where a PNG of fewer than 8 bits has no alpha, TensorFlow would make one that is near 0.
-    rgb = tf.cond(
-        _has_alpha(contents),
-        lambda: pixels.fit_tensor(tf.io.decode_png(contents, channels=4)),
-        lambda: tf.io.decode_png(contents, channels=3),
+    animated = header.frame > 0
+    still = tf.cond(animated, lambda: _first_frame(contents, header), lambda: contents)
+    image = tf.io.decode_image(still, channels=0, expand_animations=False)
+    return tf.cond(
+        tf.shape(image)[-1] == 4,
+        lambda: pixels.fit_tensor(tf.ensure_shape(image, [None, None, 4])),
+        lambda: tf.ensure_shape(image, [None, None, 3]),
     )
-    return pixels.fit_tensor(_upright(rgb, contents), channels=channels)
 
 
-def _decode_other(contents, channels):
-    image = tf.io.decode_image(contents, channels=0, expand_animations=False)
-    # One channel is grey; the fourth of a BMP is padding.
-    grey = tf.shape(image)[-1] == 1
-    rgb = tf.cond(grey, lambda: tf.repeat(image, 3, axis=-1), lambda: image[..., :3])
-    return pixels.fit_tensor(tf.ensure_shape(rgb, [None, None, 3]), channels=channels)
+def _first_frame(contents, header):
+    data, frame = GraphBytes(contents), header.frame
+    length = data.number(frame + 4, 4) - 16  # without place, size, duration and flags
+    total = 4 + 18 + length  # with "WEBP" and the extended header
+    octets = tf.bitwise.right_shift(total, [0, 8, 16, 24]) % 256
+    size = tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), octets))
+    flags = tf.where(header.transparent == 1, b"\x10", b"\0")
+    canvas = tf.strings.substr(contents, 24, 6)
+    images = tf.strings.substr(contents, frame + 24, length)
+    parts = [b"RIFF", size, b"WEBPVP8X\n\0\0\0", flags, b"\0\0\0", canvas, images]
+    return tf.strings.join(parts)
 
 
-def _is_png(contents):
-    return tf.strings.substr(contents, 0, 4) == b"\x89PNG"
-
-
-def _has_alpha(contents):
-    """Whether a PNG has an alpha channel (colour type 4 or 6) or a chunk of transparent colours."""
-    colour_type = tf.strings.substr(contents, 25, 1)
-    channel = tf.reduce_any(colour_type == tf.constant([b"\x04", b"\x06"]))
-    return channel | tf.strings.regex_full_match(contents, r"(?s)\C*tRNS\C*")
-
-
-def _upright(image, contents):
+def _upright(image, orientation):
     """Undo the EXIF orientation: transposed from 5 on, then mirrored along one axis or both."""
-    orientation = _orientation(contents)
 
     def when(values, change, image):
         hit = tf.reduce_any(orientation == tf.constant(values))
@@ -114,12 +237,3 @@ def _upright(image, contents):
     image = when([5, 6, 7, 8], lambda x: tf.transpose(x, [1, 0, 2]), image)
     image = when([2, 3, 6, 7], lambda x: tf.reverse(x, [1]), image)
     return when([3, 4, 7, 8], lambda x: tf.reverse(x, [0]), image)
-
-
-def _orientation(contents):
-    """EXIF orientation of an encoded image, 1 (upright) to 8."""
-    header = tf.strings.substr(contents, 0, HEADER_BYTES)
-    found = tf.strings.regex_full_match(header, _ORIENTATION)
-    value = tf.strings.regex_replace(header, _ORIENTATION, r"\1\2")
-    value = tf.where(found, value, b"\x01")
-    return tf.cast(tf.io.decode_raw(value, tf.uint8), tf.int32)[0]

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import encoders
+from cl_keras.data import pixels
 from cl_keras.export import images as image_ops
 from cl_keras.export import versions
 from cl_keras.export import warmup as warmup_file
@@ -15,48 +16,59 @@ from cl_keras.export.classifier import Classifier
 from cl_keras.training import PretextModel
 
 CLASSES_FILE = "assets.extra/classes.json"
+_CHANNELS = (
+    "`images` must be uint8 [batch, height, width, {}], for which the encoder was made. To images "
+    "with transparency, lay them on white first, or send the files to `serve_bytes`. Channels "
+    "received:"
+)
 WARMUP_SIDE = 64
 """Side in pixels of the warm-up images where the encoder has no size of its own."""
 
 
 def saved_model(model, path, *, image_size=None, head=None, class_names=None, warmup=True):
-    """Write the encoder of a model as the next version below `path`.
+    """Writes the encoder of a model as the next version below `path`.
 
     The result is what TensorFlow Serving expects: `path/1`, then `path/2`, and so on, each complete
-    from the moment that it appears. Loading it needs no Keras, and serving never changes its
-    variables. Its signatures:
+    from the moment that it appears. Loading it needs TensorFlow 2.15 or later and no Keras, and
+    serving never changes its variables. Its signatures:
 
     - `serving_default`: `images` uint8 `[batch, height, width, channels]` to `embedding` float32
       `[batch, D]`;
-    - `serve_bytes`: `bytes` string `[batch]`, encoded images, to the same;
+    - `serve_bytes`: `bytes` string `[batch]`, encoded images of any sizes, to `embedding` and
+      `error` string `[batch]`;
     - `classify`, if there is a `head`: `images` to `probabilities` float32 `[batch, classes]`,
       `class_ids` int64 `[batch]` and `classes` string `[batch]`.
+
+    `serve_bytes` answers every image by itself. `error` is empty for an image that was embedded;
+    for another one it says why not, and the row of `embedding` is NaN. Files are read as in
+    training, to the last bit: JPEG, PNG, GIF, BMP and WebP (where TensorFlow reads it, from 2.16
+    on), turned by their EXIF orientation, transparency laid on white, of an animation the first
+    frame. What is not read alike is refused by its name in both: HEIC, AVIF, more than 50
+    megapixels, rare kinds of JPEG, PNG and BMP. TIFF, which can be trained on, is not served.
+
+    Images of another size than the encoder's are brought to it as the data layer does it: the
+    largest centered square, resized bilinearly with antialiasing.
 
     `class_ids` and `classes` are the index and the name of the most probable class, called as in
     the predict signature of TensorFlow's Estimators; one for each image, so that the server can
     batch. The order of `probabilities` is written to `assets.extra/classes.json`.
 
-    Images of another size than the encoder's are brought to it as the data layer does it: the
-    largest centred square, resized bilinearly with antialiasing. `bytes` are encoded images, of any
-    sizes in one request: JPEG and PNG (EXIF orientation followed, transparency laid on white), GIF
-    (first frame), BMP.
-
     Args:
         model: a `training.PretextModel`, whose encoder is exported without heads or queues, or any
             `keras.Model` from images to vectors.
         path: folder of the versions; made if missing.
-        image_size: side in pixels; default: that of the model's views, else what the encoder says;
-            if neither, images pass at their own size.
+        image_size: side in pixels, 1 to 4096; default: what the encoder was made for; if it does
+            not say so, images pass at their own size.
         head: a classifier on the embedding: (kernel `[D, classes]`, bias `[classes]`), or a built
             Keras layer or model that gives logits.
         class_names: a name for each class; default: its index.
-        warmup: write the requests by which TensorFlow Serving warms up.
+        warmup: write the requests by which TensorFlow Serving warms up; default: True.
 
     Returns:
         `pathlib.Path` of the new version.
 
     Raises:
-        TypeError: if `model` is no `keras.Model`.
+        TypeError: if `model` is not a `keras.Model`.
         ValueError: if it gives no vector, is fixed to another size, or the head does not fit.
         OSError: if `path` is a file, or cannot be written.
     """
@@ -69,7 +81,7 @@ def saved_model(model, path, *, image_size=None, head=None, class_names=None, wa
     if head is None and class_names is not None:
         raise ValueError("class_names name the classes of a head; give head too.")
     classifier = None if head is None else Classifier(head, width, class_names)
-    side = _side(encoder, image_size, getattr(model, "views", None))
+    side = _side(encoder, image_size)
     archive = _archive(encoder, side, classifier)
 
     def build(folder):
@@ -84,11 +96,11 @@ def saved_model(model, path, *, image_size=None, head=None, class_names=None, wa
     return versions.add(Path(path), build)
 
 
-def _side(encoder, image_size, views):
+def _side(encoder, image_size):
     """Side of the images that the encoder gets, or None for any."""
-    if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
-        raise ValueError(f"image_size must be a number of pixels; received {image_size!r}.")
-    side = image_size or getattr(views, "image_size", None) or encoders.image_size(encoder)
+    if image_size is not None:
+        pixels.check_image_size(image_size)
+    side = encoders.image_size(encoder) if image_size is None else int(image_size)
     fixed = encoder.input_shape[1:3]
     if any(length not in (None, side) for length in fixed):
         raise ValueError(
@@ -106,29 +118,47 @@ def _archive(encoder, side, classifier):
         count = tf.shape(images)[0]
         # Convolutions crash on an empty batch: it gets a row, which is taken away again.
         images = tf.pad(images, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
-        images = image_ops.fit(images, side) if side else images
+        images = pixels.square(images, side) if side else images
         return tf.cast(encoder(images, training=False), tf.float32)[:count]
 
+    def embed_images(images):
+        received = tf.shape(images)[-1]
+        wanted = tf.debugging.Assert(received == channels, [_CHANNELS.format(channels), received])
+        with tf.control_dependencies([wanted]):
+            return embed(tf.ensure_shape(tf.identity(images), [None, None, None, channels]))
+
     def embed_bytes(contents):
-        def one(encoded):
-            image = image_ops.decode(encoded, channels)
-            return image_ops.fit(image, side) if side else embed(image[None])[0]
-
+        nothing, unknown = tf.fill([width], np.nan), tf.constant(image_ops.UNDECODABLE)
+        nothing = tf.cast(nothing, tf.float32)
         if side:  # decoded one by one, embedded together
-            pixels = tf.TensorSpec([side, side, channels], tf.uint8)
-            return embed(tf.map_fn(one, contents, fn_output_signature=pixels))
-        embedding = tf.TensorSpec([width], tf.float32)
-        return tf.map_fn(one, contents, fn_output_signature=embedding)
+            images, errors = image_ops.attempt_each(
+                image_ops.decoder(channels, side),
+                contents,
+                (tf.zeros([side, side, channels], tf.uint8), unknown),
+            )
+            embedding = tf.where(errors[:, tf.newaxis] == "", embed(images), nothing)
+            return {"embedding": embedding, "error": errors}
 
-    images = tf.TensorSpec([None, None, None, channels], tf.uint8, name="images")
+        def embed_one(one):
+            image, error = image_ops.decoder(channels)(one)
+            fine = error == ""
+            return tf.cond(fine, lambda: embed(image[tf.newaxis])[0], lambda: nothing), error
+
+        embedding, errors = image_ops.attempt_each(embed_one, contents, (nothing, unknown))
+        return {"embedding": embedding, "error": errors}
+
+    # The channels are left open, so that a wrong number of them gets a sentence of our own.
+    images = tf.TensorSpec([None, None, None, None], tf.uint8, name="images")
     contents = tf.TensorSpec([None], tf.string, name="bytes")
     archive = keras.export.ExportArchive()
     archive.track(encoder)
-    archive.add_endpoint("serving_default", lambda images: {"embedding": embed(images)}, [images])
-    archive.add_endpoint("serve_bytes", lambda bytes: {"embedding": embed_bytes(bytes)}, [contents])
+    archive.add_endpoint(
+        "serving_default", lambda images: {"embedding": embed_images(images)}, [images]
+    )
+    archive.add_endpoint("serve_bytes", lambda bytes: embed_bytes(bytes), [contents])
     if classifier:
         archive.track(classifier.layer)
-        archive.add_endpoint("classify", lambda images: classifier(embed(images)), [images])
+        archive.add_endpoint("classify", lambda images: classifier(embed_images(images)), [images])
     return archive
 
 

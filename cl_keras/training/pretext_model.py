@@ -340,6 +340,11 @@ class PretextModel(keras.Model):
         checks.check_compile(self, kwargs.get("jit_compile"))
         super().compile(optimizer, steps_per_execution=steps_per_execution, **kwargs)
 
+    def compile_from_config(self, config):
+        # Keras does not do so where `compile` is overridden.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # With several workers, Keras would take the mean of a batch of images and fail; and all
         # that it would build is built already.

@@ -1,155 +1,192 @@
-"""Decoding and fitting in the graph, against Pillow."""
+"""Decoding and fitting in the graph, against Pillow, over all forms of files."""
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from cl_keras.data import pixels
+from cl_keras.data import image_header, pixels
 from cl_keras.export import images
+from tests.export.image_forms import FORMS, GRAY, JPEG, PALETTE, REFUSED, RGB, encode, picture
 
-ORIENTATION = 0x0112
-
-
-def picture(height=13, width=21):
-    small = np.random.default_rng(0).integers(0, 256, [4, 5, 3], dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+SIDE = 32
+SCALAR = [tf.TensorSpec([], tf.string)]
 
 
-def encode(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def served(channels, side=None):
+    blank = (
+        tf.zeros([800, 800, channels], tf.uint8),
+        tf.constant([0, 0, 0]),
+        tf.constant(images.UNDECODABLE),
+    )
+
+    @tf.function(input_signature=SCALAR)
+    def decode(contents):
+        def of_one_size(one):
+            image, error = images.decoder(channels, side)(one)
+            padded = tf.pad(
+                image, [[0, 800 - tf.shape(image)[0]], [0, 800 - tf.shape(image)[1]], [0, 0]]
+            )
+            return padded, tf.shape(image), error
+
+        results = images.attempt_each(of_one_size, contents[tf.newaxis], blank)
+        image, shape, error = [result[0] for result in results]
+        return image[: shape[0], : shape[1]], error
+
+    return decode
 
 
-def png_of_bits(values, bits):
-    """A grey PNG of 1, 2, 4 or 8 bits, which Pillow reads and does not write."""
-
-    def chunk(name, data):
-        crc = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + crc
-
-    height, width = values.shape
-    digits = ["".join(f"{value:0{bits}b}" for value in row) for row in values]
-    rows = [int(row.ljust(-(-len(row) // 8) * 8, "0"), 2) for row in digits]
-    row_bytes = -(-width * bits // 8)
-    data = b"".join(b"\0" + row.to_bytes(row_bytes, "big") for row in rows)
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+@pytest.fixture(scope="module")
+def decoders():
+    """By (channels, side): the two kinds of encoder, with a size and without."""
+    return {(3, None): served(3), (1, SIDE): served(1, SIDE)}
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode_rgb(contents):
-    return images.decode(contents, 3)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("name", FORMS)
+def test_a_served_image_is_the_training_image(name, decoders):
+    """To the last bit, in all forms that are read at all."""
+    contents = FORMS[name]
+    for (channels, side), decode in decoders.items():
+        image, error = decode(tf.constant(contents))
+        assert error == b""
+        expected = pixels.decode(io.BytesIO(contents), channels=channels, image_size=side)
+        np.testing.assert_array_equal(image, expected)
+    header = image_header.read_header(contents)
+    assert header == tuple(int(part) for part in image_header.read_header_in_graph(contents))
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode_grey(contents):
-    return images.decode(contents, 1)
+TURNED = [name for name in FORMS if "EXIF" in name and name.rpartition(" ")[2] in "5678"]
 
 
-def assert_decodes_as_pillow(contents, tolerance=0):
-    for decode, channels in ((decode_rgb, 3), (decode_grey, 1)):
-        expected = pixels.decode(io.BytesIO(contents), channels=channels).astype(int)
-        served = decode(tf.constant(contents)).numpy().astype(int)
-        np.testing.assert_allclose(served, expected, rtol=0, atol=tolerance)
+@pytest.mark.parametrize("name", [*TURNED, "PNG EXIF behind the pixels", "WebP animated, EXIF"])
+def test_the_orientation_is_really_followed(name):
+    assert pixels.decode(io.BytesIO(FORMS[name])).shape[:2] == RGB.size
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF"])
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_formats(kind, mode):
-    assert_decodes_as_pillow(encode(picture().convert(mode), kind))
-
-
-def test_palettes_and_one_bit():
-    for kind, mode in (("PNG", "P"), ("GIF", "P"), ("PNG", "1")):
-        assert_decodes_as_pillow(encode(picture().convert(mode), kind))
-
-
-def test_progressive_and_subsampled_jpegs():
-    assert_decodes_as_pillow(encode(picture(), "JPEG", progressive=True, subsampling=2))
-    assert_decodes_as_pillow(encode(picture(), "JPEG", quality=30))
-
-
-def test_sixteen_bits_to_a_grey_pixel():
-    values = np.linspace(0, 65535, 13 * 21).reshape(13, 21).astype(np.uint16)
-    assert_decodes_as_pillow(encode(Image.fromarray(values), "PNG"), tolerance=1)
+@pytest.mark.parametrize(
+    "name", ["JPEG EXIF tag in a text", "JPEG EXIF in a comment", "JPEG XMP orientation", "PNG"]
+)
+def test_nothing_else_turns_an_image(name):
+    assert pixels.decode(io.BytesIO(FORMS[name])).shape[:2] == RGB.size[::-1]
 
 
 def test_transparency_is_laid_on_white():
-    clear = picture().convert("RGBA")
-    alpha = (np.arange(273) % 256).astype(np.uint8).reshape(13, 21)
-    clear.putalpha(Image.fromarray(alpha))
-    assert_decodes_as_pillow(encode(clear, "PNG"), tolerance=1)
+    clear = picture()
     clear.putalpha(0)
-    assert decode_rgb(tf.constant(encode(clear, "PNG"))).numpy().min() == 255
+    for form in ("PNG", "WEBP"):
+        assert pixels.decode(io.BytesIO(encode(clear, form))).min() == 255
+    gif = pixels.decode(io.BytesIO(FORMS["GIF transparent"]))
+    index = np.asarray(PALETTE)
+    assert (gif[index == index[3, 3]] == 255).all() and (gif[index != index[3, 3]] < 255).any()
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-@pytest.mark.parametrize("colours", ["grey", "palette", "palette with a transparent colour"])
-def test_pngs_of_few_bits(bits, colours):
-    values = np.arange(273).reshape(13, 21) * 7 % 2**bits
-    image = Image.fromarray(values.astype(np.uint8))
-    if colours == "grey":
-        assert_decodes_as_pillow(png_of_bits(values, bits))
-        return
-    image.putpalette(np.random.default_rng(0).integers(0, 256, 3 * 2**bits).tolist())
-    options = {"transparency": 1} if "transparent" in colours else {}
-    contents = encode(image, "PNG", bits=bits, **options)
-    assert contents[24] == bits
-    assert_decodes_as_pillow(contents)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_refused_by_name_in_both(name, decoders):
+    with pytest.raises(pixels.UnsupportedImage) as refusal:
+        pixels.decode(io.BytesIO(REFUSED[name]))
+    for decode in decoders.values():
+        assert decode(tf.constant(REFUSED[name]))[1].numpy().decode() == str(refusal.value)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+NAMED = {
+    "HEIC": "HEIC",
+    "AVIF": "AVIF",
+    "JPEG of 12 bits": "12 bits",
+    "WebP with a small frame": "animated WebP",
+    "a huge PNG": "50,000,000 pixels",
+    "nothing": "empty file",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_refusal_says_what_it_is(name):
+    with pytest.raises(pixels.UnsupportedImage, match=NAMED[name]):
+        pixels.decode(io.BytesIO(REFUSED[name]))
+
+
+def test_a_tiff_is_trained_on_and_refused_by_name_when_served(decoders):
+    contents = encode(RGB, "TIFF")
+    np.testing.assert_array_equal(pixels.decode(io.BytesIO(contents)), np.asarray(RGB))
+    assert b"TIFF" in decoders[3, None](tf.constant(contents))[1].numpy()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(kind, orientation):
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    exif[0x010F] = "A maker"  # tags before and after
-    exif[0x0132] = "2020:01:01 00:00:00"
-    contents = encode(picture(), kind, exif=exif)
-    turned = decode_rgb(tf.constant(contents)).shape[:2] == (21, 13)
-    assert turned == (orientation >= 5)
-    assert_decodes_as_pillow(contents)
-
-
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_exif_in_big_endian_order(orientation):
-    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00" + bytes([orientation]) + b"\x00\x00"
-    block = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01" + entry + b"\x00\x00\x00\x00"
-    contents = encode(picture(), "JPEG", exif=block)
-    assert_decodes_as_pillow(contents)
-    upright = decode_rgb(tf.constant(encode(picture(), "JPEG"))).numpy()
-    turned = decode_rgb(tf.constant(contents)).numpy()
-    expected = np.rot90(upright, {3: 2, 6: -1}[orientation])
+def test_a_tiff_is_turned_once(orientation):
+    exif = {274: orientation}
+    turned = pixels.decode(io.BytesIO(encode(RGB, "TIFF", tiffinfo=exif)))
+    expected = pixels.decode(io.BytesIO(FORMS[f"WebP EXIF {orientation}"]))
     np.testing.assert_array_equal(turned, expected)
 
 
-def test_a_text_about_exif_turns_nothing():
-    contents = encode(picture(), "JPEG", comment=b"Exif\x00\x00 and II*\x00 are mentioned")
-    assert_decodes_as_pillow(contents)
+def test_floating_point_tiffs_are_refused_by_name():
+    with pytest.raises(pixels.UnsupportedImage, match="TIFF with pixels of kind 'F'"):
+        pixels.decode(io.BytesIO(encode(GRAY.convert("F"), "TIFF")))
 
 
-def test_no_image_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_rgb(tf.constant(b"not an image at all"))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WebP"])
+def test_a_cut_file_is_an_error_of_both(form, decoders):
+    contents = FORMS[form]
+    for length in (len(contents) // 3, len(contents) * 2 // 3):
+        with pytest.raises((OSError, SyntaxError, ValueError)):
+            pixels.decode(io.BytesIO(contents[:length]))
+        for decode in decoders.values():
+            assert decode(tf.constant(contents[:length]))[1] != b""
 
 
-@pytest.mark.parametrize("height, width", [(40, 40), (61, 40), (20, 33), (7, 5), (16, 30)])
-def test_fit_is_the_rule_of_the_data_layer(height, width):
-    batch = np.stack([np.asarray(picture(height, width)), 255 - np.asarray(picture(height, width))])
-    fitted = images.fit(tf.constant(batch), 16).numpy()
-    for image, row in zip(batch, fitted, strict=True):
-        np.testing.assert_array_equal(row, pixels.fit_tensor(tf.constant(image), image_size=16))
-        pillow = pixels.fit(image, image_size=16).astype(int)
-        np.testing.assert_allclose(row.astype(int), pillow, rtol=0, atol=1)
+def test_flipped_bytes_never_fail_a_request(decoders):
+    """Damage anywhere: a row of its own, right or with an error."""
+    draws = np.random.default_rng(0)
+    for name in (
+        "JPEG EXIF 6",
+        "PNG RGBA",
+        "GIF transparent",
+        "BMP palette",
+        "WebP animated, EXIF",
+    ):
+        for _ in range(12):
+            damaged = bytearray(FORMS[name])
+            for at in draws.integers(0, len(damaged), 3):
+                damaged[at] = draws.integers(0, 256)
+            header = image_header.read_header(bytes(damaged))
+            for decode in decoders.values():
+                _, error = decode(tf.constant(bytes(damaged)))
+                problem = image_header.PROBLEMS[header.problem].encode()
+                assert error == problem if header.problem else error in (b"", images.UNDECODABLE)
 
 
-def test_fit_leaves_the_right_size_untouched():
+@pytest.mark.parametrize("height, width", [(40, 40), (61, 40), (20, 33), (7, 5), (16, 30), (1, 9)])
+@pytest.mark.parametrize("side", [1, 16, 23])
+def test_resizing_is_that_of_pillow(height, width, side):
+    noise = np.random.default_rng(1).integers(0, 256, [2, height, width, 3], dtype=np.uint8)
+    fitted = pixels.square(tf.constant(noise), side).numpy()
+    for image, row in zip(noise, fitted, strict=True):
+        np.testing.assert_array_equal(row, pixels.fit(image, image_size=side))
+
+
+def test_the_right_size_stays_untouched():
     noise = np.random.default_rng(1).integers(0, 256, [2, 16, 16, 1], dtype=np.uint8)
-    np.testing.assert_array_equal(images.fit(tf.constant(noise), 16), noise)
+    np.testing.assert_array_equal(pixels.square(tf.constant(noise), 16), noise)
+
+
+def test_every_loop_over_a_file_is_bounded():
+    """A million empty segments, chunks and blocks: some thousand are looked at."""
+    endless = {
+        "JPEG": JPEG[:2] + b"\xff\xd0" * 500_000,
+        "PNG": FORMS["PNG"][:33] + b"\0\0\0\0abcd\0\0\0\0" * 200_000,
+        "GIF": FORMS["GIF"][:13] + b"\x21\x01\x01x" * 300_000,
+        "WebP": FORMS["WebP lossless"][:20] + b"abcd\0\0\0\0" * 200_000,
+    }
+    for contents in endless.values():
+        data = Counted(contents)
+        image_header.parse(data)
+        assert data.reads < 30 * image_header.MAX_STEPS
+
+
+class Counted(image_header.FileBytes):
+    reads = 0
+
+    def _read(self, at, length):
+        self.reads += 1
+        return super()._read(at, length)
