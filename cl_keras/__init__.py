@@ -35,6 +35,7 @@ if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
         zoo,
     )
     from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
+    from cl_keras.pretraining import pretrain
 
 __all__ = [
     "PCL",
@@ -57,6 +58,7 @@ __all__ = [
     "methods",
     "negatives",
     "optimizers",
+    "pretrain",
     "report",
     "runs",
     "training",

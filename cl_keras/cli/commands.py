@@ -110,11 +110,12 @@ class Command:
 PRETRAIN = """\
 Trains an encoder on images without labels, and writes a run folder.
 
-  cl-keras pretrain --data=folder:photos --image_size=96 --run=runs/photos
-  cl-keras pretrain --data=folder:photos --image_size=96 --run=runs/photos --method=moco
+  cl-keras pretrain --data=folder:photos --run=runs/photos --minutes=20
+  cl-keras pretrain --data=folder:photos --run=runs/photos --image_size=96 --method=moco
 
-Without further flags the settings are those of the method's authors, scaled to the batch and to the
-number of images; --preset=small is for small images, few data and a CPU.
+What no flag says is chosen by looking at the images and at the machine, and is printed as a plan
+before training begins. A method that is named has the settings of its authors, scaled to the batch
+and to the number of images; --preset=small is for small images, few data and a CPU.
 
 The run folder holds the configuration, the versions, metrics.csv, TensorBoard's logs,
 checkpoints, a list of unreadable files, and at the end encoder.keras. The same command resumes a

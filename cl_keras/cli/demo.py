@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from cl_keras import data, evaluation, export
-from cl_keras.cli import evaluate, pretrain
+from cl_keras import data, evaluation, export, pretraining
+from cl_keras.cli import evaluate
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config, Execution
 
@@ -28,7 +28,7 @@ def main(options):
     test_source = data.load("fashion_mnist_mini/test")
     config = build.resolve(demo_config(options.seed), len(train_source), train_source.image_shape)
     print(f"Training on {len(train_source)} images of clothes, without their labels.")
-    run = pretrain.train(config, Execution(run=options.run), train_source)
+    run = pretraining.train(config, Execution(run=options.run), train_source)
     print("\nMeasuring, with the baselines beside it.")
     evaluate.evaluate(run, train_source, test_source)
     _export_and_serve(run, train_source, test_source)

@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 from cl_keras.cli import flags as cli_flags
 from cl_keras.cli.commands import COMMANDS
 from cl_keras.recipes import signatures
-from cl_keras.recipes.config import Config
+from cl_keras.recipes.config import DEFAULT_METHOD, Config
 from cl_keras.spelling import did_you_mean
 from cl_keras.version import __version__
 
@@ -148,7 +148,7 @@ def _help(name, command, flags, arguments):
 def _help_on_method(arguments, columns):
     """What the method on the command line can be told."""
     chosen = [word.partition("=")[2] for word in arguments if word.startswith("--method=")]
-    method = chosen[-1] if chosen and chosen[-1] in signatures.methods() else Config.method
+    method = chosen[-1] if chosen and chosen[-1] in signatures.methods() else DEFAULT_METHOD
     title = (
         f"Options of {method}, for --method_options (add --method=NAME to see those of another "
         f"method). {signatures.summary(method)}"

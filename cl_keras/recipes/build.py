@@ -7,7 +7,7 @@ import keras
 from cl_keras import data, encoders, methods
 from cl_keras.recipes import config as config_module
 from cl_keras.recipes import signatures
-from cl_keras.recipes.config import Config
+from cl_keras.recipes.config import DEFAULT_METHOD, Config
 from cl_keras.training.recipe import make_optimizer
 
 METHODS = {name: getattr(methods, cls) for name, cls in signatures.methods().items()}
@@ -41,6 +41,11 @@ def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> C
     Raises:
         ValueError: for a preset that the method does not have, or a value out of range.
     """
+    config = config.replace(
+        method=config.method or DEFAULT_METHOD,
+        preset=config.preset or "published",
+        precision=config.precision or "float32",
+    )
     recipe = METHODS[config.method].scaled_recipe(
         images=images,
         image_size=image_shape[0],

@@ -16,6 +16,7 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "small_resnet")
 
 OPTIMIZERS = ("sgd", "lars", "larc", "adam", "adamw", "lamb")
 SCHEDULES = ("cosine", "steps", "constant")
+DEFAULT_METHOD = "simclr"
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CONVENTIONS = ("inside", "outside")
 
@@ -48,12 +49,20 @@ class Config(Options):
     max_bad_share: float = option(
         0.05, "Share of unreadable files above which the run stops.", minimum=0, maximum=1
     )
-    method: str = option("simclr", "The method.", choices=tuple(signatures.methods()))
-    preset: str = option(
-        "published",
+    method: str | None = option(
+        None, "The method. Default: simclr.", choices=tuple(signatures.methods())
+    )
+    preset: str | None = option(
+        None,
         "Whose settings to use where no other option says: `published` for what the authors of the "
         "method did, scaled to the batch and the number of images; `small` for small images, few "
-        "data and a CPU. Some methods have more.",
+        "data and a CPU. Some methods have more. Default: `published` for a method that is named, "
+        "else by the images and the machine.",
+    )
+    init: str | None = option(
+        None,
+        "Existing weights of the encoder to begin from: an entry of the zoo, the folder of a run, "
+        "or a .keras file. Default: random ones.",
     )
     encoder: str | None = option(
         None,
@@ -80,7 +89,17 @@ class Config(Options):
     batch_size: int | None = option(
         None, "Images per step. Default: the recipe's, at most 256.", minimum=2
     )
-    epochs: int | None = option(None, "Passes over the images. Default: the recipe's.", minimum=1)
+    epochs: int | None = option(
+        None,
+        "Passes over the images. Default: as many as fit into --minutes, else the recipe's.",
+        minimum=1,
+    )
+    minutes: float | None = option(
+        None,
+        "Minutes to train for, from which the number of epochs is chosen. Default: 20 where "
+        "neither epochs nor method is given.",
+        above=0,
+    )
     optimizer: str | None = option(
         None, "The optimizer. Default: the recipe's.", choices=OPTIMIZERS
     )
@@ -122,7 +141,12 @@ class Config(Options):
         minimum=0,
         maximum=1,
     )
-    precision: str = option("float32", "Precision of the layers.", choices=PRECISIONS)
+    precision: str | None = option(
+        None,
+        "Precision of the layers. Default: half precision on a GPU that is fast with it, else "
+        "float32.",
+        choices=PRECISIONS,
+    )
     seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
     images: int | None = option(
         None, "Number of images; filled in when they have been found.", minimum=2, flag=False
@@ -138,21 +162,29 @@ class Config(Options):
         self._check_method_options()
 
     def _check_method_options(self):
-        known = signatures.method_options(self.method)
+        method = self.method or DEFAULT_METHOD
+        known = signatures.method_options(method)
         given = {name: getattr(self, name) for name in ("head", "temperature")}
         given = {name: value for name, value in given.items() if value is not None}
         for name, value in (given | self.method_options).items():
             if name not in known:
                 raise ValueError(
-                    f"{self.method} has no option {name!r}.{did_you_mean(name, known)} "
+                    f"{method} has no option {name!r}.{did_you_mean(name, known)} "
                     f"It has {', '.join(known)}."
                 )
             default = known[name].default
             for base, words in ((int, "a whole number"), (float, "a number"), (str, "text")):
                 if type(default) is base and as_plain(value, base) is None:
                     raise ValueError(
-                        f"The option {name} of {self.method} must be {words}; received {value!r}."
+                        f"The option {name} of {method} must be {words}; received {value!r}."
                     )
+
+    def completed_by(self, other: "Config") -> "Config":
+        """The same options, those that were left open taken from another configuration."""
+        open_ones = {
+            name: getattr(other, name) for name, value in vars(self).items() if value in (None, {})
+        }
+        return self.replace(**open_ones)
 
 
 @dataclasses.dataclass(frozen=True)

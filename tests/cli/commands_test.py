@@ -70,7 +70,7 @@ def test_pretrain_leaves_all_that_it_promises(finished):
     rows = (finished / "metrics.csv").read_text().splitlines()
     assert len(rows) == 5 and "knn" in rows[0]
     config = json.loads((finished / "config.json").read_text())
-    assert config["images"] == 33 and config["warmup_epochs"] == 0.4
+    assert config["images"] == 33 and config["warmup_epochs"] == 0.25
 
 
 def test_a_finished_run_is_left_as_it_is(finished, photos, capsys):

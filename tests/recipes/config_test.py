@@ -66,7 +66,8 @@ def test_a_resolved_configuration_is_complete_and_stays_as_it_is(method, preset)
     config = Config(data="fashion_mnist_mini", method=method, preset=preset)
     resolved = build.resolve(config, 4000, SHAPE)
     open_ones = {name for name, value in vars(resolved).items() if value is None}
-    assert open_ones <= {"test_data", "image_size", "channels", "head", "temperature"}
+    free = {"test_data", "image_size", "channels", "head", "temperature", "init", "minutes"}
+    assert open_ones <= free
     assert build.resolve(resolved, 4000, SHAPE) == resolved
     assert Config.from_dict(resolved.to_dict()) == resolved
 

@@ -1,0 +1,64 @@
+"""What a plan chooses by looking at the images and the machine, before anything is measured."""
+
+from cl_keras.data.summary import Summary
+from cl_keras.pretraining.machine import Machine
+from cl_keras.recipes.config import DEFAULT_METHOD, Config
+
+DEFAULT_MINUTES = 20.0
+MAX_CPU_SIDE, MAX_GPU_SIDE = 64, 224
+MIN_SIDE = 16
+MANY_IMAGES = 100_000
+"""From here on a GPU is given the larger encoder and the recipe of the authors."""
+
+MIN_STEPS_PER_EPOCH = 8
+MIN_BATCH = 8
+
+
+def choose(config: Config, summary: Summary, machine: Machine) -> Config:
+    """The configuration with image size, channels, method, preset, batch and precision chosen.
+
+    Whatever the user gave stays. A method that the user names has the recipe of its authors.
+
+    Args:
+        config: what the user gave.
+        summary: of the images.
+        machine: to train on.
+    """
+    named = config.method is not None
+    size = config.image_size or image_size(summary, machine)
+    chosen = {
+        "image_size": size,
+        "channels": config.channels or (1 if summary.gray else 3),
+        "method": config.method or DEFAULT_METHOD,
+        "precision": config.precision or machine.precision,
+    }
+    small = not machine.gpus or summary.num_images < MANY_IMAGES
+    preset = config.preset or ("small" if small and not named else "published")
+    chosen["preset"] = preset
+    if preset == "small":
+        chosen["batch_size"] = config.batch_size or batch_size(summary.num_images)
+        if machine.gpus and config.encoder is None:
+            chosen["encoder"] = "resnet18"
+    if config.epochs is None and config.minutes is None and not named:
+        chosen["minutes"] = DEFAULT_MINUTES
+    return config.replace(**chosen)
+
+
+def image_size(summary: Summary, machine: Machine) -> int:
+    """Side in pixels: that of most images, at most what the machine can train on.
+
+    Larger ones are cut to a multiple of eight, which costs an encoder of stride 32 nothing.
+    """
+    typical = min(summary.widths[1], summary.heights[1])
+    most = MAX_GPU_SIDE if machine.gpus else MAX_CPU_SIDE
+    if typical <= most:
+        return max(MIN_SIDE, typical)
+    return most
+
+
+def batch_size(images: int, most: int = 128) -> int:
+    """A power of two, so that an epoch has several steps."""
+    batch = most
+    while batch > MIN_BATCH and images // batch < MIN_STEPS_PER_EPOCH:
+        batch //= 2
+    return batch

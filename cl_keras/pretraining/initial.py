@@ -1,0 +1,77 @@
+"""Weights to begin from: of the zoo, of a run, or of a file."""
+
+import pathlib
+
+import keras
+
+from cl_keras import encoders, zoo
+from cl_keras.recipes.config import ENCODERS, Config
+from cl_keras.runs import Run
+from cl_keras.training import PretextModel
+
+
+def load(init: str) -> keras.Model:
+    """The encoder that `--init` names.
+
+    Args:
+        init: a .keras file, the folder of a finished run, or the name of an entry of the zoo.
+
+    Raises:
+        FileNotFoundError: if it is none of them.
+    """
+    path = pathlib.Path(init)
+    if path.suffix == ".keras" and path.is_file():
+        model = keras.models.load_model(path, compile=False)
+        return model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
+    if (path / "config.json").is_file():
+        return Run(path).load_encoder()
+    if path.exists() or path.suffix == ".keras" or len(path.parts) > 1:
+        raise FileNotFoundError(
+            f"--init must be a .keras file, the folder of a finished run, or the name of an entry "
+            f"of the zoo; {init} is none of them."
+        )
+    return zoo.load(init)
+
+
+def with_its_encoder(config: Config, loaded: keras.Model) -> Config:
+    """The configuration with the encoder, and the channels, that the weights are of.
+
+    Raises:
+        ValueError: if the weights are of another encoder or kind of image than is asked for.
+    """
+    name = loaded.name
+    if name not in ENCODERS:
+        raise ValueError(
+            f"The weights of {config.init} are of an encoder {name!r}, which cannot be built here; "
+            f"--init takes those of {', '.join(ENCODERS)}."
+        )
+    if config.encoder not in (None, name):
+        raise ValueError(
+            f"The weights of {config.init} are of {name}, not of {config.encoder}. Leave --encoder "
+            "out, or name the same."
+        )
+    channels = loaded.input_shape[-1]
+    if config.channels not in (None, channels):
+        raise ValueError(
+            f"The weights of {config.init} are for images of {channels} channels; the images have "
+            f"{config.channels}. Give --channels={channels}, or other weights."
+        )
+    return config.replace(encoder=name, channels=channels)
+
+
+def fill(encoder: keras.Model, loaded: keras.Model, init: str) -> None:
+    """Gives an encoder the weights of another one that is built alike.
+
+    Raises:
+        ValueError: if they differ in their variables.
+    """
+    shapes = [tuple(variable.shape) for variable in encoder.variables]
+    given = [tuple(variable.shape) for variable in loaded.variables]
+    if shapes != given:
+        raise ValueError(
+            f"The weights of {init} do not fit the encoder {encoder.name} for images of this size: "
+            f"they hold {len(given)} variables, the encoder has {len(shapes)}, or their shapes "
+            "differ. A ResNet for images up to 64 pixels has another stem than one for larger ones."
+        )
+    for variable, source in zip(encoder.variables, loaded.variables, strict=True):
+        variable.assign(source)

@@ -1,0 +1,59 @@
+"""What the machine has to train on."""
+
+import dataclasses
+import os
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What decides how large a model can be trained in a given time.
+
+    Attributes:
+        cores: CPU cores that this process may use.
+        memory: main memory in GiB; None where the system does not say.
+        gpus: name of each GPU.
+        capability: compute capability of the first GPU, (major, minor); None without one.
+    """
+
+    cores: int
+    memory: float | None
+    gpus: tuple[str, ...]
+    capability: tuple[int, int] | None
+
+    def __str__(self):
+        memory = f", {self.memory:.0f} GiB of memory" if self.memory else ""
+        if self.gpus:
+            count = f"{len(self.gpus)} × " if len(self.gpus) > 1 else ""
+            return f"{count}{self.gpus[0]}, {self.cores} cores{memory}"
+        return f"{self.cores} CPU {'cores' if self.cores > 1 else 'core'}{memory}"
+
+    @property
+    def precision(self) -> str:
+        """The fastest precision of layers that is safe: half where the GPU has units for it."""
+        if self.capability is None or self.capability < (7, 0):
+            return "float32"
+        return "mixed_bfloat16" if self.capability >= (8, 0) else "mixed_float16"
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    details = [
+        tf.config.experimental.get_device_details(gpu)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Machine(
+        cores=cores or 1,
+        memory=_memory(),
+        gpus=tuple(one.get("device_name", "GPU") for one in details),
+        capability=details[0].get("compute_capability") if details else None,
+    )
+
+
+def _memory():
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError, OSError):
+        return None

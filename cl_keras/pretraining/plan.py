@@ -1,0 +1,168 @@
+"""The plan of a run: what will be trained on what, and how long it will take."""
+
+import dataclasses
+import time
+
+import keras
+
+from cl_keras.data.summary import Summary
+from cl_keras.pretraining.machine import Machine
+from cl_keras.recipes.config import Config
+
+MEASURED_SECONDS = 2.0
+MAX_MEASURED_STEPS = 64
+FORWARD_SHARE = 1 / 6
+"""Of a training step, two views forward and backward, what encoding the images alone takes."""
+
+FEW_EPOCHS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """How fast a model trains on a machine.
+
+    Attributes:
+        startup: seconds until the first step is done, mostly compilation.
+        step: seconds per step after that.
+    """
+
+    startup: float
+    step: float
+
+
+def measure(model: keras.Model, batches, seconds: float = MEASURED_SECONDS) -> Speed:
+    """Trains a compiled model for a moment, to see how long a step takes.
+
+    Args:
+        model: a method; its weights change, so it is of no further use.
+        batches: `data.Batches` to train on.
+        seconds: for how long, after the first step.
+    """
+    clock = _Clock(seconds)
+    begin = time.perf_counter()
+    steps = min(batches.steps_per_epoch, MAX_MEASURED_STEPS)
+    model.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[clock], verbose=0)
+    times = clock.times
+    startup = times[0] - begin
+    if len(times) < 2:  # an epoch of one step
+        return Speed(startup, startup / 10)
+    return Speed(startup, (times[-1] - times[0]) / (len(times) - 1) / clock.steps_per_execution)
+
+
+class _Clock(keras.callbacks.Callback):
+    """Notes when each execution has ended, and stops after so many seconds."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self._seconds, self.times = seconds, []
+
+    @property
+    def steps_per_execution(self):
+        return self.model.steps_per_execution
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.times.append(time.perf_counter())
+        if self.times[-1] - self.times[0] > self._seconds:
+            self.model.stop_training = True
+
+
+def epoch_seconds(speed: Speed, steps: int, encoded_batches: float = 0.0) -> float:
+    """Seconds of an epoch.
+
+    Args:
+        speed: what was measured.
+        steps: steps of an epoch.
+        encoded_batches: batches that a monitor encodes after each epoch.
+    """
+    return speed.step * (steps + FORWARD_SHARE * encoded_batches)
+
+
+def epochs_within(minutes: float, speed: Speed, seconds_per_epoch: float) -> int:
+    """How many epochs fit into so many minutes, the compilation included; at least one."""
+    return max(1, int((60 * minutes - speed.startup) / seconds_per_epoch))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is printed before a run begins.
+
+    Attributes:
+        config: the resolved configuration.
+        summary: of the images.
+        machine: to train on.
+        parameters: of the encoder.
+        views: the object that makes them.
+        steps: of the whole run.
+        minutes: that it is expected to take; None where nothing was measured.
+    """
+
+    config: Config
+    summary: Summary
+    machine: Machine
+    parameters: int
+    views: object
+    steps: int
+    minutes: float | None
+
+    def __str__(self):
+        config = self.config
+        rows = [
+            ("images", str(self.summary).replace("\n", "\n" + " " * 12)),
+            ("machine", str(self.machine)),
+            ("encoder", self._encoder()),
+            ("method", f"{config.method}, recipe {config.preset!r}{self._options()}"),
+            ("views", _described(self.views)),
+            (
+                "training",
+                f"{config.epochs} epochs of {self.steps // config.epochs} steps with "
+                f"{config.batch_size} images each; {config.optimizer}, learning rate "
+                f"{config.learning_rate:.3g}, {config.schedule}; {config.precision}",
+            ),
+        ]
+        if self.minutes is not None:
+            rows.append(("time", f"about {in_words(60 * self.minutes)}"))
+        lines = [f"  {name:8}  {text}" for name, text in rows]
+        return "\n".join(["The plan:", *lines, *self._warnings()])
+
+    def _encoder(self):
+        size, channels = self.config.image_size, self.config.channels
+        kind = "gray" if channels == 1 else "color"
+        at = f"on {kind} images of {size} × {size} pixels" if size else f"on {kind} images"
+        begin = f", beginning with the weights of {self.config.init}" if self.config.init else ""
+        return f"{self.config.encoder}, {self.parameters / 1e6:.2g} M parameters, {at}{begin}"
+
+    def _options(self):
+        options = dict(self.config.method_options)
+        if self.config.temperature is not None:
+            options["temperature"] = self.config.temperature
+        return "".join(f", {name} {value}" for name, value in options.items())
+
+    def _warnings(self):
+        if self.minutes is not None and self.config.epochs < FEW_EPOCHS and self.config.minutes:
+            yield (
+                f"  note      only {self.config.epochs} passes over the images fit into "
+                f"{self.config.minutes:g} minutes; more --minutes or a smaller --image_size help."
+            )
+
+
+def _described(views):
+    config = views.get_config() if hasattr(views, "get_config") else {}
+    shown = [f"{name} {_short(value)}" for name, value in config.items()]
+    return f"{type(views).__name__}: {', '.join(shown)}" if shown else type(views).__name__
+
+
+def _short(value):
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(_short(one) for one in value)})"
+    return str(value)
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: "40 seconds", "12 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"

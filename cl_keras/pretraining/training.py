@@ -1,0 +1,218 @@
+"""Trains a run, from what the user said to its encoder."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cl_keras import data, distribute
+from cl_keras.callbacks import Health
+from cl_keras.evaluation import KNNMonitor
+from cl_keras.pretraining import choices, initial
+from cl_keras.pretraining import plan as plans
+from cl_keras.pretraining.machine import this_machine
+from cl_keras.pretraining.progress import Progress
+from cl_keras.recipes import build
+from cl_keras.recipes.config import Config, Execution
+from cl_keras.runs import Run
+
+GLANCE_SIDE = 64
+"""Side in pixels to which images are brought to be looked at, where none is given."""
+
+
+def pretrain(
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    minutes: float | None = None,
+    **options: Any,
+) -> Run:
+    """Trains an encoder on images without labels; what is not given is chosen by looking at them.
+
+        run = cl.pretrain("folder:photos", out="runs/photos", minutes=20)
+        encoder = run.load_encoder()
+
+    The plan is printed before training begins. The same call resumes a run that was stopped, and
+    ends with the same weights as if it had not been.
+
+    Args:
+        images: `"folder:PATH"`, `"tfds:NAME/SPLIT"`, `"fashion_mnist_mini"`, or a `pathlib.Path`.
+        out: folder of the run.
+        minutes: to train for; default: 20 where neither epochs nor method is given.
+        **options: any other option of `cl-keras pretrain`, such as `method="moco"`.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        TypeError: for an option that does not exist.
+        ValueError: if an option is not valid, or the run in `out` has another configuration.
+        OSError: if the images cannot be read, or `out` cannot be written.
+    """
+    images = f"folder:{os.fspath(images)}" if isinstance(images, os.PathLike) else images
+    names = {field.name for field in Execution.__dataclass_fields__.values()}
+    carried_out = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
+    config = Config.from_dict({"data": images, "minutes": minutes, **rest}, "pretrain")
+    return start(config, Execution(run=os.fspath(out), **carried_out))
+
+
+def start(config: Config, execution: Execution) -> Run:
+    """Plans and trains a new run, or resumes the one that is there.
+
+    Everything is built, and so checked, before anything is written.
+
+    Args:
+        config: what the user gave; the rest is chosen.
+        execution: where the run is kept, and how it is carried out.
+
+    Raises:
+        ValueError: if the configuration is not valid, or is not that of the run in the folder.
+        OSError: if another process has the run, or the folder cannot be written.
+    """
+    # First of all: over several workers it must come before anything that TensorFlow does.
+    strategy = distribute.strategy(execution.strategy, execution.devices)
+    saved = _saved_config(execution.run)
+    if saved is None:
+        config, source = _planned(config, execution, strategy)
+    else:
+        config = config.completed_by(saved)
+        source = build.load_data(config.data, config)
+        config = build.resolve(config, len(source), source.image_shape)
+    return train(config, execution, source, strategy)
+
+
+def train(config: Config, execution: Execution, source, strategy=None) -> Run:
+    """Trains the model of a resolved configuration.
+
+    Args:
+        config: a resolved `Config`.
+        execution: where the run is kept, and how it is carried out.
+        source: the images.
+        strategy: of `distribute.strategy`. Default: one device.
+
+    Returns:
+        The finished `Run`.
+    """
+    model, batches = _model_and_batches(config, execution, source, strategy)
+    test_source = _load_test(config, source)
+    model.check_data(batches)
+    run = Run(execution.run, config.to_dict(), keep=execution.keep_checkpoints)
+    with run.locked():
+        _fit(run, model, batches, config, execution, source, test_source)
+        if source.skipped and distribute.is_chief():
+            path = run.folder / "skipped.txt"
+            data.write_skipped(source, path)
+            print(f"{len(source.skipped)} files could not be read; they are listed in {path}.")
+        run.save_encoder(model.encoder)
+    print(f"The encoder is in {run.encoder_path}.")
+    return run
+
+
+def _saved_config(folder):
+    """The configuration of the run in a folder, None if there is no run."""
+    path = pathlib.Path(folder) / "config.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}). Restore it from a copy, or give another --run folder."
+        ) from None
+    return Config.from_dict(values, str(path))
+
+
+def _planned(config, execution, strategy):
+    """A resolved configuration for a new run, printed as a plan; and the images."""
+    loaded = initial.load(config.init) if config.init else None
+    if loaded is not None:
+        config = initial.with_its_encoder(config, loaded)
+    looked_at = config.replace(image_size=config.image_size or GLANCE_SIDE)
+    source = build.load_data(config.data, looked_at, progress=False)
+    summary, machine = source.summary(), this_machine()
+    chosen = choices.choose(config, summary, machine)
+    source = build.load_data(config.data, chosen)
+    config = build.resolve(chosen, len(source), source.image_shape)
+    if config.minutes is not None:
+        keras.config.set_dtype_policy(config.precision)
+        model, batches = _model_and_batches(config, execution, source, strategy)
+        speed = plans.measure(model, batches)
+        images = len(source) if config.test_data else 0
+        seconds = plans.epoch_seconds(speed, batches.steps_per_epoch, images / config.batch_size)
+        if chosen.epochs is None:
+            fitting = plans.epochs_within(config.minutes, speed, seconds)
+            chosen = chosen.replace(epochs=fitting)
+            config = build.resolve(chosen, len(source), source.image_shape)
+        minutes = (speed.startup + config.epochs * seconds) / 60
+    else:
+        model, batches = _model_and_batches(config, execution, source, strategy)
+        minutes = None
+    plan = plans.Plan(
+        config=config,
+        summary=summary,
+        machine=machine,
+        parameters=model.encoder.count_params(),
+        views=model.views,
+        steps=config.epochs * batches.steps_per_epoch,
+        minutes=minutes,
+    )
+    if distribute.is_chief():
+        print(plan, flush=True)
+    return config, source
+
+
+def _model_and_batches(config, execution, source, strategy):
+    keras.config.set_dtype_policy(config.precision)
+    batches = source.batches(config.batch_size, seed=config.seed)
+    if execution.data_service:
+        batches = batches.from_service(execution.data_service)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
+        if config.init:
+            initial.fill(model.encoder, initial.load(config.init), config.init)
+    return model, batches
+
+
+def _fit(run, model, batches, config, execution, source, test_source):
+    position = run.checkpoints.restore(model)
+    if position:
+        within = f" and {position.batch} steps" if position.batch else ""
+        done = f"{position.epoch} of {config.epochs} epochs{within} are done"
+        print(f"{run.folder}: {done}; resuming from there.")
+    if position.epoch >= config.epochs:
+        return
+    monitors = []
+    if test_source is not None:
+        measured = run.metrics().get("knn", [])[: position.epoch]
+        last = measured[-1] if measured else None
+        monitors = [KNNMonitor(source, test_source, every=execution.knn_every, last=last)]
+    steps = batches.steps_per_epoch
+    callbacks = run.callbacks(
+        steps * config.batch_size, every_steps=execution.checkpoint_every_steps
+    )
+    shown = [Progress(epochs=config.epochs, steps_per_epoch=steps)] if distribute.is_chief() else []
+    model.fit(
+        batches,
+        epochs=config.epochs,
+        initial_epoch=position.epoch,
+        initial_batch=position.batch,
+        callbacks=[Health(source, run.folder), *monitors, *shown, *callbacks],
+        verbose=0,
+    )
+
+
+def _load_test(config, source):
+    if config.test_data is None:
+        return None
+    test = build.load_data(config.test_data, config)
+    for images in (source, test):
+        if not images.has_labels:
+            raise ValueError(
+                "--test_data measures k-NN accuracy, for which all images need labels; "
+                f"{images.name} has none. Leave --test_data out, or give class folders."
+            )
+    return test

@@ -1,0 +1,79 @@
+import dataclasses
+
+import pytest
+
+from cl_keras.data import Summary
+from cl_keras.pretraining import choices
+from cl_keras.pretraining.machine import Machine
+from cl_keras.recipes.config import Config
+
+LAPTOP = Machine(cores=2, memory=8.0, gpus=(), capability=None)
+SERVER = Machine(cores=16, memory=128.0, gpus=("H100",), capability=(9, 0))
+CLOTHES = Summary(
+    num_images=10_000,
+    sampled=256,
+    widths=(28, 28, 28),
+    heights=(28, 28, 28),
+    aspect=(1.0, 1.0, 1.0),
+    gray=True,
+    classes={},
+    unlabeled=0,
+    skipped={},
+)
+PHOTOS = dataclasses.replace(
+    CLOTHES, num_images=200_000, widths=(300, 640, 900), heights=(200, 480, 700), gray=False
+)
+
+
+def chosen(summary, machine, **given):
+    return choices.choose(Config(data="folder:a", **given), summary, machine)
+
+
+def test_small_gray_images_on_a_laptop():
+    config = chosen(CLOTHES, LAPTOP)
+    assert (config.image_size, config.channels, config.method) == (28, 1, "simclr")
+    assert (config.preset, config.batch_size, config.minutes) == ("small", 128, 20.0)
+    assert config.precision == "float32" and config.encoder is None
+
+
+def test_photographs_are_shrunk_to_what_the_machine_can_train_on():
+    config = chosen(PHOTOS, LAPTOP)
+    assert (config.image_size, config.channels, config.preset) == (64, 3, "small")
+    config = chosen(PHOTOS, SERVER)
+    assert (config.image_size, config.preset, config.precision) == (
+        *(224, "published"),
+        "mixed_bfloat16",
+    )
+
+
+def test_what_is_given_stays():
+    given = {
+        "image_size": 40,
+        "channels": 3,
+        "preset": "published",
+        "batch_size": 16,
+        "epochs": 7,
+        "precision": "float32",
+        "encoder": "resnet50",
+    }
+    config = chosen(CLOTHES, SERVER, **given)
+    assert {name: getattr(config, name) for name in given} == given
+    assert config.minutes is None
+
+
+def test_a_named_method_has_the_recipe_of_its_authors():
+    config = chosen(CLOTHES, LAPTOP, method="moco")
+    assert (config.preset, config.batch_size, config.minutes) == ("published", None, None)
+
+
+@pytest.mark.parametrize("images, batch", [(10, 8), (100, 8), (300, 32), (600, 64), (5000, 128)])
+def test_an_epoch_has_several_steps(images, batch):
+    assert choices.batch_size(images) == batch
+
+
+@pytest.mark.parametrize(
+    "capability, precision",
+    [(None, "float32"), ((6, 1), "float32"), ((7, 5), "mixed_float16"), ((8, 0), "mixed_bfloat16")],
+)
+def test_half_precision_where_the_gpu_is_fast_with_it(capability, precision):
+    assert dataclasses.replace(SERVER, capability=capability).precision == precision

@@ -1,0 +1,59 @@
+import io
+
+import pytest
+
+from cl_keras.pretraining import plan
+from cl_keras.pretraining.plan import Speed
+from cl_keras.pretraining.progress import Progress
+
+
+def test_epochs_fit_into_the_minutes():
+    speed = Speed(startup=10.0, step=0.5)
+    assert plan.epoch_seconds(speed, 20) == 10.0
+    assert plan.epoch_seconds(speed, 20, encoded_batches=12) == 11.0
+    assert plan.epochs_within(1.0, speed, 10.0) == 5  # 10 s of compilation, 5 epochs of 10 s
+    assert plan.epochs_within(0.01, speed, 10.0) == 1
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [(0.2, "1 seconds"), (40, "40 seconds"), (720, "12 minutes"), (12_600, "3.5 hours")],
+)
+def test_durations_in_words(seconds, words):
+    assert plan.in_words(seconds) == words
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def run(stream, steps=40, epochs=2, first_batch=0):
+    progress = Progress(epochs=epochs, steps_per_epoch=steps, stream=stream)
+    for epoch in range(epochs):
+        progress.on_epoch_begin(epoch)
+        for batch in range(first_batch if epoch == 0 else 0, steps):
+            progress.on_train_batch_end(batch, {"loss": 1.25})
+        progress.on_epoch_end(epoch, {"loss": 1.25, "knn": 0.5})
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_for_every_tenth_of_an_epoch_and_no_control_characters():
+    written = run(io.StringIO())
+    assert not set(written) & {"\r", "\b", "\x1b"}
+    lines = written.splitlines()
+    # The first step, at the beginning of each epoch, nine tenths, and the end.
+    assert len(lines) == 2 * (1 + 9 + 1)
+    assert lines[1].startswith("epoch 1/2, step 4/40, loss 1.25")
+    assert lines[10] == lines[10].rstrip() and "step 40/40, loss 1.25, knn 0.5" in lines[10]
+    assert lines[5].endswith("left") and not lines[-1].endswith("left")
+
+
+def test_a_terminal_has_one_line_for_an_epoch():
+    written = run(Terminal())
+    assert written.count("\n") == 2 and "\r" in written
+
+
+def test_a_resumed_epoch_begins_where_it_is():
+    lines = run(io.StringIO(), first_batch=20).splitlines()
+    assert lines[0].startswith("epoch 1/2, step 21/40")
