@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from cl_keras.data.cuts import Cropper
 from cl_keras.data.order import as_int
 from cl_keras.data.transforms import Transform, record_transforms
 
@@ -41,6 +42,7 @@ class Batches(tf.data.Dataset):
         share: (worker, workers), whose rows of each batch to read; see `of_worker`.
         service: address of a tf.data service; see `from_service`; default: None.
         transforms: methods of `tf.data.Dataset` to apply to each epoch; default: none.
+        cropper: draws crops that are cut from the files; see `cut`; default: None.
 
     Raises:
         TypeError, ValueError: the batch size or seed cannot be used, there are fewer images than
@@ -58,6 +60,7 @@ class Batches(tf.data.Dataset):
         share: tuple[int, int] = (0, 1),
         service: str | None = None,
         transforms: tuple[Transform, ...] = (),
+        cropper: Cropper | None = None,
     ):
         self.source = source
         self.batch_size = as_int(batch_size, "batch_size", at_least=1)
@@ -65,6 +68,7 @@ class Batches(tf.data.Dataset):
         self.shuffled = bool(shuffle)
         self.drop_remainder = self.shuffled if drop_remainder is None else bool(drop_remainder)
         self.share, self.service, self.transforms = share, service, tuple(transforms)
+        self.cropper = cropper
         self._check_share()
         self._first_epoch, self.steps_per_epoch = self._first()
         super().__init__(self._first_epoch._variant_tensor)
@@ -106,10 +110,41 @@ class Batches(tf.data.Dataset):
     def in_order(self) -> Batches:
         """All images in the order of their indices, those of a smaller last batch too.
 
-        They are mapped as these are; what selects by position (`take`, `shuffle`, …) is left out.
+        They are mapped as these are; what selects by position (`take`, `shuffle`, …) is left out,
+        and they are whole where these are cut.
         """
         kept = tuple(t for t in self.transforms if not t.selects_by_position)
-        return self._replace(shuffle=False, drop_remainder=False, transforms=kept)
+        return self._replace(shuffle=False, drop_remainder=False, transforms=kept, cropper=None)
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether crops can be cut from the files: the source can, and no method that was applied
+        looks at the images."""
+        untouched = all(transform.leaves_elements for transform in self.transforms)
+        return self.source.cuts and untouched and self.service is None
+
+    def cut(self, cropper: Cropper) -> Batches:
+        """The same batches of crops that are cut from the image files as they are.
+
+        Every file is decoded once, and all crops of an image are cut from it at its full size. They
+        depend on the cropper, the epoch and the index of the image alone.
+
+        Args:
+            cropper: draws the boxes, from (height, width, epoch, index).
+
+        Returns:
+            `Batches` of `{"crops", "index"[, "label"]}`, "crops" a tuple of uint8
+            `[b, size, size, c]`, one for each of `cropper.sizes`.
+
+        Raises:
+            ValueError: crops cannot be cut; see `can_cut`.
+        """
+        if not self.can_cut:
+            raise ValueError(
+                f"crops are cut from image files; {self.source.name} has none that are larger "
+                "than its images, or its batches were mapped already."
+            )
+        return self._replace(cropper=cropper)
 
     def of_worker(self, worker: int, workers: int) -> Batches:
         """The rows of every batch that are one worker's: those images alone are read.
@@ -171,6 +206,7 @@ class Batches(tf.data.Dataset):
             "share": self.share,
             "service": self.service,
             "transforms": self.transforms,
+            "cropper": self.cropper,
         }
         return Batches(self.source, self.batch_size, **(same | changes))
 
@@ -258,6 +294,7 @@ class Batches(tf.data.Dataset):
                 drop_remainder=self.drop_remainder,
                 skip=skip,
                 share=self.share,
+                cropper=self.cropper,
             )
         *before, last = transforms
         if last.name == "repeat" and last.count is None:

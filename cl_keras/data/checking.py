@@ -103,8 +103,8 @@ def _looks_whole(head, tail):
         return False, None
     width, height = (int.from_bytes(head[start : start + 4], "big") for start in (16, 20))
     whole = b"IEND\xaeB`\x82" in tail and 0 < width * height <= MAX_PLAIN_PIXELS
-    plain = head[37:41] in (b"IDAT", b"PLTE")  # before the pixels, no orientation can stand
-    return whole, (height, width) if plain else None
+    # Its orientation may stand anywhere; a square has the same size however it is turned.
+    return whole, (height, width) if height == width else None
 
 
 def _size_of(data):

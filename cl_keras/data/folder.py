@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import io
 import math
@@ -15,6 +16,7 @@ import numpy as np
 
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files
+from cl_keras.data.cuts import cut
 from cl_keras.data.identity import Identity, Image
 from cl_keras.data.image_files import EXTENSIONS, BadImage, explain, size_and_end
 from cl_keras.data.listing import find_images
@@ -25,6 +27,7 @@ from cl_keras.data.source import Source
 
 THREADS = min(32, os.cpu_count() or 1)  # that decode
 CHUNK = 32  # images that a thread takes at a time
+SAMPLED = 32  # files whose sizes are looked at
 
 
 class FolderSource(Source):
@@ -120,13 +123,9 @@ class FolderSource(Source):
 
         def look(index):
             data = self.file_bytes(index)
-            try:
+            with _decoding():
                 size, _ = size_and_end(data)
                 return size, decode(io.BytesIO(data), image_size=side, channels=3)
-            except MemoryError:
-                raise
-            except Exception as error:  # Pillow raises many kinds on damaged data
-                raise BadImage(explain(error)) from error
 
         for index in indices:
             yield self.first_usable(index, look)[1]
@@ -140,22 +139,52 @@ class FolderSource(Source):
         """
         return read_image_file(os.path.join(self._root, self._paths[index]))
 
+    @functools.cached_property
+    def cuts(self) -> bool:
+        """Whether files have another size than the images that are made of them, in a sample."""
+        if self._image_size is None:
+            return False
+        spread = np.unique(np.linspace(0, self.num_images - 1, SAMPLED).astype(int)).tolist()
+        sizes = {
+            self.first_usable(i, lambda j: size_and_end(self.file_bytes(j))[0])[1] for i in spread
+        }
+        return sizes != {(self._image_size, self._image_size)}
+
     def _read(self, indices):
-        self._stop_if_too_many_bad()
         images = np.empty((len(indices), *self.image_shape), np.uint8)
+        return images, self._fill(indices, self._decode, images.__setitem__)
+
+    def _read_cuts(self, indices, sizes, draw):
+        crops = [np.empty((len(indices), size, size, self._channels), np.uint8) for size in sizes]
+
+        def read(index):
+            data = self.file_bytes(index)
+            with _decoding():
+                return cut(data, index, sizes, draw, channels=self._channels)
+
+        def keep(row, found):
+            for all_rows, crop in zip(crops, found, strict=True):
+                all_rows[row] = crop
+
+        return crops, self._fill(indices, read, keep)
+
+    def _fill(self, indices, read, keep):
+        """Keeps what is read for each row; returns the indices that were really read."""
+        self._stop_if_too_many_bad()
         used = np.empty(len(indices), np.int64)
-        read = functools.partial(self._read_into, indices, images, used)
+
+        def some(rows):
+            for row in rows:
+                used[row], found = self.first_usable(int(indices[row]), read)
+                keep(row, found)
+
         rows = [range(i, min(i + CHUNK, len(indices))) for i in range(0, len(indices), CHUNK)]
         if len(rows) == 1:  # as in a pipeline, which has threads of its own
-            read(rows[0])
+            some(rows[0])
         else:  # a pool that outlives the call would hang in a forked process, and at the exit
             with futures.ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(read, rows))
-        return images, used
-
-    def _read_into(self, indices, images, used, rows):
-        for row in rows:
-            used[row], images[row] = self.first_usable(int(indices[row]), self._decode)
+                list(pool.map(some, rows))
+        return used
 
     def first_usable(self, index, read):
         """(index, what `read(index)` gives) of the first image from `index` on that can be read.
@@ -178,13 +207,9 @@ class FolderSource(Source):
         raise RuntimeError(self._bad_share_message())
 
     def _decode(self, index):
-        data = self.file_bytes(index)
-        try:
-            image = decode(io.BytesIO(data), image_size=self._image_size, channels=self._channels)
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow raises many kinds on damaged data
-            raise BadImage(explain(error)) from error
+        data = io.BytesIO(self.file_bytes(index))
+        with _decoding():
+            image = decode(data, image_size=self._image_size, channels=self._channels)
         if image.shape != self.image_shape:
             raise BadImage(f"is {image.shape[1]} × {image.shape[0]} pixels, unlike the others")
         return image
@@ -211,6 +236,17 @@ class FolderSource(Source):
             f"cannot be read, max_bad_share permits {self._max_bad_share:.1%}. The first: {first}. "
             + ("None is left." if bad == files else f"Mend or remove them, or permit it: {advice}.")
         )
+
+
+@contextlib.contextmanager
+def _decoding():
+    """A context in which what Pillow raises on damaged data means a bad image."""
+    try:
+        yield
+    except (MemoryError, BadImage):
+        raise
+    except Exception as error:  # Pillow raises many kinds
+        raise BadImage(explain(error)) from error
 
 
 def _checked_folder(path):

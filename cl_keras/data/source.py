@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras.data.batches import Batches
+from cl_keras.data.cuts import Cropper, Draw, draw_in_epoch
 from cl_keras.data.exiting import READS
 from cl_keras.data.identity import Identity
 from cl_keras.data.labels import as_labels
@@ -84,6 +86,11 @@ class Source(abc.ABC):
         return True
 
     @property
+    def cuts(self) -> bool:
+        """Whether crops are better cut from the files, which show more than the images do."""
+        return False
+
+    @property
     def skipped(self) -> list[tuple[str, str]]:
         """(name, reason): what could not be read, so far."""
         return []
@@ -147,6 +154,7 @@ class Source(abc.ABC):
         drop_remainder: bool,
         skip: int | tf.Tensor = 0,
         share: tuple[int, int] = (0, 1),
+        cropper: Cropper | None = None,
     ) -> tf.data.Dataset:
         """One epoch as a dataset; what `Batches` is made of.
 
@@ -155,9 +163,10 @@ class Source(abc.ABC):
             batch_size, seed, shuffle, drop_remainder: as in `batches`, all given.
             skip: batches at the beginning to leave out, unread; default: 0.
             share: (worker, workers): of each batch, read only the rows of that worker.
+            cropper: draws crops to cut from the files instead of the image; default: None.
 
         Returns:
-            Dataset of `{"image", "index"[, "label"]}`.
+            Dataset of `{"image", "index"[, "label"]}`, or with "crops" in place of "image".
         """
         if shuffle:
             indices = order(seed, epoch, self.num_images)
@@ -170,14 +179,19 @@ class Source(abc.ABC):
             indices = tf.reshape(whole, [-1, workers, rows])[:, worker]
             indices = tf.reshape(indices, [-1])
         indices = tf.data.Dataset.from_tensor_slices(indices[skip * rows :])
+
+        @tf.autograph.experimental.do_not_convert
+        def element(indices):
+            return self._element(indices, epoch, cropper)
+
         at_once = min(rows, self.rows_per_read or rows)
         if at_once == rows:
             calls = PARALLEL_BATCHES if self.rows_per_read is None else PARALLEL_READS
             return indices.batch(rows, drop_remainder=drop_remainder).map(
-                self._element, num_parallel_calls=calls, deterministic=True
+                element, num_parallel_calls=calls, deterministic=True
             )
         parts = indices.batch(at_once).map(
-            self._element, num_parallel_calls=PARALLEL_READS, deterministic=True
+            element, num_parallel_calls=PARALLEL_READS, deterministic=True
         )
         return parts.rebatch(rows, drop_remainder=drop_remainder)
 
@@ -218,22 +232,53 @@ class Source(abc.ABC):
             really read: another index stands where one could not be.
         """
 
-    @tf.autograph.experimental.do_not_convert
-    def _element(self, indices):
-        dtypes = [tf.uint8, tf.int64] + ([tf.int64] if self.has_labels else [])
-        parts = tf.numpy_function(self._read_with_labels, [indices], dtypes)
-        parts[0].set_shape([*indices.shape, *self.image_shape])
-        for part in parts[1:]:
-            part.set_shape(indices.shape)
-        return dict(zip(("image", "index", "label"), parts, strict=False))
+    def _read_cuts(
+        self, indices: np.ndarray, sizes: Sequence[int], draw: Draw
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Cuts crops from files; called from several threads at once, where `cuts` is true.
 
-    def _read_with_labels(self, indices):
-        with READS.one():
-            if READS.exiting:  # nobody will look at it
-                images = np.zeros((len(indices), *self.image_shape), np.uint8)
-            else:
-                images, indices = self._read(indices)
-        return (images, indices, self.labels[indices]) if self.has_labels else (images, indices)
+        Args:
+            indices: int64 `[n]`, n ≥ 1, all valid.
+            sizes: side in pixels of each crop.
+            draw: gives boxes and flips, from (height, width, index really read).
+
+        Returns:
+            (crops, indices): uint8 `[n, size, size, c]` for each of `sizes`, and as in `_read`.
+        """
+        raise NotImplementedError(f"{self.name} has no files to cut crops from.")
+
+    def _element(self, indices, epoch, cropper):
+        count = 1 if cropper is None else len(cropper.sizes)
+        dtypes = [tf.uint8] * count + [tf.int64] * (1 + self.has_labels)
+
+        def read(indices, epoch):
+            with READS.one():
+                return self._read_parts(indices, int(epoch), cropper)
+
+        parts = tf.numpy_function(read, [indices, epoch], dtypes)
+        *_, channels = self.image_shape
+        shapes = [self.image_shape]
+        if cropper is not None:
+            shapes = [(size, size, channels) for size in cropper.sizes]
+        for part, shape in zip(parts[:count], shapes, strict=True):
+            part.set_shape([*indices.shape, *shape])
+        for part in parts[count:]:
+            part.set_shape(indices.shape)
+        first = {"image": parts[0]} if cropper is None else {"crops": tuple(parts[:count])}
+        return first | dict(zip(("index", "label"), parts[count:], strict=False))
+
+    def _read_parts(self, indices, epoch, cropper):
+        """What an element is made of, in order."""
+        if READS.exiting:  # nobody will look at it
+            count = 1 if cropper is None else len(cropper.sizes)
+            images = [np.zeros((len(indices), *self.image_shape), np.uint8)] * count
+        elif cropper is None:
+            images, indices = self._read(indices)
+            images = [images]
+        else:
+            draw = functools.partial(draw_in_epoch, cropper, epoch)
+            images, indices = self._read_cuts(indices, cropper.sizes, draw)
+        return (*images, indices, *([self.labels[indices]] if self.has_labels else []))
 
 
 def write_skipped(source: Source, path: str | os.PathLike) -> None:

@@ -70,6 +70,26 @@ class Subset(Source):
             images[row], own[row] = self._stand_in(int(indices[row]))
         return images, own
 
+    @property
+    def cuts(self) -> bool:
+        """As the source."""
+        return self.source.cuts
+
+    def _read_cuts(self, indices, sizes, draw):
+        def by_own_index(height, width, index):
+            return draw(height, width, max(0, int(self._place[index])))
+
+        crops, found = self.source._read_cuts(self.indices[indices], sizes, by_own_index)
+        own = self._place[found]
+        for row in np.flatnonzero(own < 0):
+            own[row] = self._stand_in(int(indices[row]))[1]
+            place = self.indices[own[row : row + 1]]
+            for all_rows, crop in zip(
+                crops, self.source._read_cuts(place, sizes, by_own_index)[0], strict=True
+            ):
+                all_rows[row] = crop[0]
+        return crops, own
+
     def _stand_in(self, index):
         for step in range(1, len(self)):
             candidate = (index + step) % len(self)
@@ -143,14 +163,38 @@ class Joined(Source):
             part = int(np.searchsorted(self._starts, index, side="right") - 1)
             yield from self.sources[part].glances([index - int(self._starts[part])], side)
 
+    @property
+    def cuts(self) -> bool:
+        """Whether all sources do."""
+        return all(source.cuts for source in self.sources)
+
+    def _read_cuts(self, indices, sizes, draw):
+        *_, channels = self.image_shape
+        crops = [np.empty((len(indices), size, size, channels), np.uint8) for size in sizes]
+        found = np.empty(len(indices), np.int64)
+        for part, rows, first in self._parts(indices):
+
+            def numbered_on(height, width, index, first=first):
+                return draw(height, width, index + first)
+
+            some, own = part._read_cuts(indices[rows] - first, sizes, numbered_on)
+            for all_rows, crop in zip(crops, some, strict=True):
+                all_rows[rows] = crop
+            found[rows] = own + first
+        return crops, found
+
+    def _parts(self, indices):
+        """(source, rows that are its, index of its first image) of each that has some."""
+        owner = np.searchsorted(self._starts, indices, side="right") - 1
+        for part in np.unique(owner):
+            yield self.sources[part], np.flatnonzero(owner == part), int(self._starts[part])
+
     def _read(self, indices):
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         found = np.empty(len(indices), np.int64)
-        owner = np.searchsorted(self._starts, indices, side="right") - 1
-        for part in np.unique(owner):
-            rows = np.flatnonzero(owner == part)
-            images[rows], own = self.sources[part]._read(indices[rows] - self._starts[part])
-            found[rows] = own + self._starts[part]
+        for part, rows, first in self._parts(indices):
+            images[rows], own = part._read(indices[rows] - first)
+            found[rows] = own + first
         return images, found
 
 

@@ -1,11 +1,14 @@
 """Images from TensorFlow Datasets."""
 
 import difflib
+import functools
 import os
 
 import numpy as np
 import tensorflow as tf
 
+from cl_keras.data.cuts import cut, draw_in_epoch
+from cl_keras.data.exiting import READS
 from cl_keras.data.identity import Identity
 from cl_keras.data.order import epoch_key, order
 from cl_keras.data.pixels import fit_tensor
@@ -99,7 +102,23 @@ class TFDSSource(Source):
         """The data set with its version, and the split: TFDS keeps their order."""
         return Identity({"kind": "tfds", "num_images": self.num_images, **self._facts})
 
-    def epoch(self, epoch, batch_size, *, seed, shuffle, drop_remainder, skip=0, share=(0, 1)):
+    @property
+    def cuts(self) -> bool:
+        """Whether the images have different sizes, as photographs do."""
+        return self._image_size is not None and None in self._feature.shape[:2]
+
+    def epoch(
+        self,
+        epoch,
+        batch_size,
+        *,
+        seed,
+        shuffle,
+        drop_remainder,
+        skip=0,
+        share=(0, 1),
+        cropper=None,
+    ):
         """One epoch as a dataset; see `Source.epoch`. Of what is left out nothing is decoded."""
         examples = self._numbered()
         if shuffle:
@@ -112,7 +131,11 @@ class TFDSSource(Source):
             examples = _of_worker(examples, worker, rows, batch_size)
         return (
             examples.skip(skip * rows)
-            .map(self._decode, num_parallel_calls=THREADS, deterministic=True)
+            .map(
+                self._decode if cropper is None else self._cutting(epoch, cropper),
+                num_parallel_calls=THREADS,
+                deterministic=True,
+            )
             .batch(rows, drop_remainder=drop_remainder)
         )
 
@@ -149,6 +172,26 @@ class TFDSSource(Source):
         image = fit_tensor(image, image_size=self._image_size, channels=self._channels)
         image.set_shape(self.image_shape)
         return {**example, "image": image}
+
+    def _cutting(self, epoch, cropper):
+        """A function from an encoded example to one of crops."""
+        channels = self._channels
+
+        def read(data, index, epoch):
+            draw = functools.partial(draw_in_epoch, cropper, int(epoch))
+            with READS.one():
+                return tuple(cut(data, int(index), cropper.sizes, draw, channels=channels))
+
+        @tf.autograph.experimental.do_not_convert
+        def cutting(example):
+            inputs = [example["image"], example["index"], epoch]
+            crops = tf.numpy_function(read, inputs, [tf.uint8] * len(cropper.sizes))
+            for crop, size in zip(crops, cropper.sizes, strict=True):
+                crop.set_shape([size, size, channels])
+            kept = {key: value for key, value in example.items() if key != "image"}
+            return {"crops": tuple(crops), **kept}
+
+        return cutting
 
     def _read(self, indices):
         wanted = np.zeros(self.num_images, bool)

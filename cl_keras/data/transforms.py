@@ -64,6 +64,10 @@ class Transform:
         return self.name in KEEPS_BATCHES
 
     @property
+    def leaves_elements(self) -> bool:
+        return self.name in BY_POSITION or self.name in ("prefetch", "with_options")
+
+    @property
     def selects_by_position(self) -> bool:
         return self.name in BY_POSITION
 

@@ -1,0 +1,97 @@
+"""Crops that are cut from an image file as it is, while it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from cl_keras.data import image_header
+from cl_keras.data.pixels import REDUCTIONS, checked_header, read
+
+TURNED_DOWN = (3, 4, 7, 8)
+"""EXIF orientations of which the last stored row or column becomes the first row."""
+
+TURNED_LEFT = (2, 3, 6, 7)
+"""Those of which the last stored column or row becomes the first column."""
+
+
+class Cropper(Protocol):
+    """Draws the crops of an image: a pure function of its arguments, that can be pickled."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Side in pixels of each crop, once it is resized."""
+
+    def __call__(
+        self, height: int, width: int, *, epoch: int, index: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes `[v, 4]` (y, x, height, width in pixels of the upright image, fractions allowed)
+        and flips `[v]`, whether each crop is turned left to right."""
+
+
+class Draw(Protocol):
+    """A `Cropper` of one epoch."""
+
+    def __call__(self, height: int, width: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Cropper`."""
+
+
+def draw_in_epoch(
+    cropper: Cropper, epoch: int, height: int, width: int, index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a cropper draws; of which a `functools.partial` is a `Draw`."""
+    return cropper(height, width, epoch=epoch, index=index)
+
+
+def cut(
+    data: bytes, index: int, sizes: Sequence[int], draw: Draw, *, channels: int = 3
+) -> list[np.ndarray]:
+    """Decodes an image file once, and cuts and resizes its crops.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no crop would get fewer pixels than it
+    is to have. Each box is resized by a triangle filter, antialiased, as in the views.
+
+    Args:
+        data: the file.
+        index: of the image.
+        sizes: side in pixels of each crop.
+        draw: gives the boxes, in pixels of the file at its full size, and the flips.
+        channels: 1 or 3; default: 3.
+
+    Returns:
+        uint8 `[size, size, channels]` for each of `sizes`.
+
+    Raises:
+        UnsupportedImage: the file is not accepted.
+        OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
+    """
+    header = checked_header(data)
+    height, width = header.height, header.width
+    if header.orientation >= 5:
+        height, width = width, height
+    boxes, flips = draw(height, width, index)
+    reduction = 1
+    if header.format == image_header.JPEG:
+        reduction = _reduction(boxes, sizes)
+    image = read(data, header, channels=channels, reduction=reduction)
+    # Pixels beyond the edge that fill up a reduced JPEG; turned, they may come first.
+    above = (image.height * reduction - height) * (header.orientation in TURNED_DOWN)
+    before = (image.width * reduction - width) * (header.orientation in TURNED_LEFT)
+    crops = []
+    for (y, x, box_height, box_width), flip, size in zip(boxes, flips, sizes, strict=True):
+        edges = np.array([x, y, x + box_width, y + box_height])
+        edges = (edges + [before, above, before, above]) / reduction
+        inside = np.clip(edges, 0, [image.width, image.height] * 2)
+        crop = image.resize((size, size), Image.Resampling.BILINEAR, box=tuple(inside))
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else crop
+        crops.append(np.asarray(crop).reshape(size, size, channels))
+    return crops
+
+
+def _reduction(boxes, sizes) -> int:
+    """By how much all boxes can be reduced and still have the pixels that they are to have."""
+    spare = min(min(box[2:]) / size for box, size in zip(boxes, sizes, strict=True))
+    return next((r for r in REDUCTIONS if r <= spare), 1)
