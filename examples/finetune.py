@@ -1,4 +1,4 @@
-"""Fine-tune weights of the zoo on a folder of labelled images, and export the classifier.
+"""Fine-tune weights of the zoo on a folder of labeled images, and export the classifier.
 
     python examples/finetune.py --zoo=NAME --data=folder:train --test_data=folder:test \\
         --out=export/mine
@@ -25,7 +25,7 @@ def main(arguments=None):
     how = {"image_size": cl.encoders.image_size(encoder), "channels": encoder.input_shape[-1]}
     train = cl.data.load(options.data, **how)
     if not train.has_labels:
-        raise SystemExit("--data needs labels: a folder for each class, or a labelled data set.")
+        raise SystemExit("--data needs labels: a folder for each class, or a labeled data set.")
     names = train.class_names or [str(label) for label in range(train.labels.max() + 1)]
     print(f"{len(train)} images of {len(names)} classes; {encoder.count_params():,} weights.")
 
@@ -82,8 +82,8 @@ def mirrored(images, labels):
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", required=True, help="name of the entry")
-    parser.add_argument("--data", required=True, help="labelled images: folder:PATH, tfds:NAME")
-    parser.add_argument("--test_data", help="labelled images to measure the result on")
+    parser.add_argument("--data", required=True, help="labeled images: folder:PATH, tfds:NAME")
+    parser.add_argument("--test_data", help="labeled images to measure the result on")
     parser.add_argument("--out", required=True, help="folder of the exported versions")
     parser.add_argument("--epochs", type=int, default=20, help="of all weights")
     parser.add_argument("--head_epochs", type=int, default=5, help="of the head alone, before")

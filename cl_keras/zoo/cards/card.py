@@ -90,7 +90,7 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One figure and how it was taken. `source` says who took it; null: `cl-keras evaluate`."""
+    """One metric and how it was measured. `source` says by whom; null: by `cl-keras evaluate`."""
 
     name: str
     value: float

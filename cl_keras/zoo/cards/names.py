@@ -13,7 +13,7 @@ def check_name(name):
     """The name of an entry in lower case, if it can be one.
 
     Raises:
-        TypeError: if it is no text.
+        TypeError: if it is not text.
         ValueError: if it is not of letters, digits and single underscores.
     """
     if not isinstance(name, str):
@@ -28,7 +28,7 @@ def check_name(name):
 
 
 def is_word(text):
-    """Whether `text` can be one part of a name."""
+    """Whether `text` can be one word of a name."""
     return len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
 
 
@@ -36,7 +36,7 @@ def check_relative_path(path):
     """A path with `/` that stays below the folder it starts from.
 
     Raises:
-        ValueError: if it is absolute, goes up, is hidden, or has other signs than letters,
+        ValueError: if it is absolute, goes up, is hidden, or has characters other than letters,
             digits, `.`, `_` and `-`.
     """
     parts = path.split("/")

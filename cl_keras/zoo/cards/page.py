@@ -30,18 +30,18 @@ def markdown(card):
 
 
 def overview(found):
-    """The page of all entries of a folder: what each was measured at, and its license.
+    """The page of all entries of a folder: the metrics and the license of each.
 
     Args:
         found: `cards.Card`s.
     """
     own = [card for card in found if any(metric.source is None for metric in card.metrics)]
-    parts = ["# The zoo", "Every name leads to its page, which gives the protocol of each figure."]
+    parts = ["# The zoo", "Each name links to its page, which gives the protocol of each metric."]
     for data in sorted({card.data for card in own}):
         here = [card for card in own if card.data == data]
         parts += [f"## Measured with `cl-keras evaluate`: {_text(data)}", _measured(here)]
     if others := [card for card in found if card not in own]:
-        parts += ["## Of others, with the figures that they published", _published(others)]
+        parts += ["## By others, with the metrics that they published", _published(others)]
     return "\n\n".join([*parts, MADE]) + "\n"
 
 
@@ -57,7 +57,7 @@ def _measured(found):
 
 def _published(found):
     return _table(
-        ["entry", "data", "figures", "license"],
+        ["entry", "data", "metrics", "license"],
         [
             (
                 _leading(card),

@@ -112,14 +112,14 @@ def _as_float(value, where):
 
 
 def _check_plain(value, where):
-    """Finite numbers, texts of printable signs and of bearable length, all the way down."""
+    """Refuses infinite numbers and long or unprintable text, all the way down."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} must be finite.")
     if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError(f"{where} is too large a number.")
     if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
         raise ValueError(
-            f"{where} must be one line of at most {MAX_TEXT} printable signs; "
+            f"{where} must be one line of at most {MAX_TEXT} printable characters; "
             f"received {value[:60]!r}."
         )
     if isinstance(value, dict):
@@ -140,8 +140,8 @@ def _kind(value):
 def _check_depth(text):
     """Before it is parsed: how deep the parser itself can go depends on the version of Python."""
     depth, inside = 0, re.sub(r'"(?:[^"\\]|\\.)*+"?', "", text, flags=re.DOTALL)
-    for bracket in re.findall(r"[\[{}\]]", inside):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in re.finditer(r"[\[{}\]]", inside):
+        depth += 1 if bracket[0] in "[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 

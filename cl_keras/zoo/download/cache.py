@@ -84,7 +84,10 @@ def open_fetched(name, file, address, *, limits=None, progress=True):
             expected = ExpectedFile.of(file, folder)  # another process may have pinned it
             stream = _open_if_right(path, expected, remove=True)
             if stream is None:
-                _download(name, address, folder, path, expected, limits, progress)
+                try:
+                    _download(name, address, folder, path, expected, limits, progress)
+                except OSError as error:
+                    raise _unwritable(folder, error) if error.errno else error from None
                 stream = open_plain(path, follow_links=False)
                 if problem := ExpectedFile.of(file, folder).mismatch(stream):
                     stream.close()
@@ -240,23 +243,27 @@ def locked(folder):
     lock = folder / "lock"
     _refuse_link(lock)
     flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
         try:
-            descriptor = os.open(lock, flags | os.O_RDWR, 0o666)
-        except PermissionError:  # another user's; to be locked it need not be written
-            descriptor = os.open(lock, os.O_RDONLY)
-    except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written to ({error.strerror}), and what is needed is not in it "
-            "whole. Set CL_KERAS_CACHE to a folder that you may write to, or ask its owner."
-        ) from error
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(lock, flags | os.O_RDWR, 0o666)
+            except PermissionError:  # another user's; to be locked it need not be written
+                descriptor = os.open(lock, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _unwritable(folder, error):
+    """The error of the system in a sentence with its remedy."""
+    return OSError(
+        f"{folder} cannot be written to ({error.strerror}), and what is needed is not in it whole. "
+        "Set CL_KERAS_CACHE to a folder that you may write to and that has room."
+    )
 
 
 def _file_name(file, address):

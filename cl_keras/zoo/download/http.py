@@ -78,7 +78,7 @@ def download(address, path, *, size=None, anchored=False, limits=None, progress=
     if not address.startswith(("https://", "http://")):
         raise ValueError(f"{address!r} is not an address of the web, https://….")
     limits, failures, furthest = limits or Limits(), 0, _size(path)
-    title, shown = os.path.basename(address)[:40], addresses.shown(address)
+    title, shown = addresses.last_segment(address)[:40], addresses.shown(address)
     with tqdm(desc=title, total=size, unit="B", unit_scale=True, disable=not progress) as bar:
         for attempt in range(1, limits.total_attempts + 1):
             try:
@@ -239,7 +239,7 @@ def _total(response, address, start, size, anchored, limits):
 def _copy(response, file, received, total, address, limits, bar):
     most = total or limits.max_bytes
     mark, marked = time.monotonic(), received
-    while True:
+    while received != total:  # what may come behind the file is not waited for
         try:
             chunk = response.read1(CHUNK)
         except (urllib3.exceptions.HTTPError, OSError) as error:

@@ -36,13 +36,14 @@ class Opaque:
     name: str
 
 
-def read(stream, names, persistent):
+def read(stream, names, persistent, *, max_steps=None):
     """The value of one pickle.
 
     Args:
         stream: binary file, at the beginning of the pickle; afterwards just behind it.
         names: {(module, name): what stands for it}. All other names become `Opaque`.
         persistent: function from a persistent id, a tuple of at most `MAX_NAME` items, to a value.
+        max_steps: opcodes and elements that it may take; default: `MAX_STEPS`.
 
     Returns:
         The value, of the kinds that the module's text lists.
@@ -50,7 +51,7 @@ def read(stream, names, persistent):
     Raises:
         ValueError: for anything but a pickle, and for one that takes too many steps.
     """
-    machine = _Machine(names, persistent)
+    machine = _Machine(names, persistent, MAX_STEPS if max_steps is None else max_steps)
     for opcode, argument in _opcodes(stream):
         machine.step(opcode, argument)
     return machine.result()
@@ -93,12 +94,12 @@ class _Limited:
 class _Machine:
     """The stack, the memo and one method for each kind of opcode."""
 
-    def __init__(self, names, persistent):
+    def __init__(self, names, persistent, max_steps):
         self._names = dict(names)
         self._persistent = persistent
         self._stack = []
         self._memo = {}
-        self._steps = 0
+        self._steps, self._max_steps = 0, max_steps
 
     def step(self, opcode, argument):
         self._spend(1)
@@ -119,8 +120,8 @@ class _Machine:
     def _spend(self, steps):
         """Counts whatever takes time: also each element of what the memo gives again and again."""
         self._steps += steps
-        if self._steps > MAX_STEPS:
-            raise ValueError(f"The pickle takes more than {MAX_STEPS} steps.")
+        if self._steps > self._max_steps:
+            raise ValueError(f"The pickle takes more than {self._max_steps} steps.")
 
     def _push_argument(self, argument):
         if isinstance(argument, int) and argument.bit_length() > 8 * MAX_INTEGER_BYTES:

@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 
 MAX_INDEX_BYTES = 4 * 2**20
 MAX_TENSORS = 20_000
-MAX_NAME_BYTES = 1000
+MAX_NAME_BYTES = MAX_ENTRY_BYTES = 1000
 MAX_DIMENSIONS = 8
 _FOOTER, _TRAILER = 48, 5
 _MAGIC = 0xDB4775248B80FB57
@@ -118,6 +118,8 @@ def _block(data, offset, size):
         length, place = _varint(content, place)
         if shared > len(key) or shared + own > MAX_NAME_BYTES or place + own + length > last:
             raise ValueError("The index is damaged: an entry leads beyond its block.")
+        if length > MAX_ENTRY_BYTES:
+            raise ValueError(f"An entry of the index has {length} bytes.")
         key = key[:shared] + bytes(content[place : place + own])
         yield key, content[place + own : place + own + length]
         place += own + length

@@ -19,6 +19,8 @@ from cl_keras.zoo.imports import pickles, torch_tensors, zips
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_KEY = 120
+MAX_HEAD_STEPS, MAX_KEYS_STEPS = 1000, 60_000
+"""Of the pickles around the value, in the older form: 20,000 storages take three each."""
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -135,15 +137,15 @@ def _read_member(archive, info, nbytes):
 def _from_pickles(file):
     """The form before PyTorch 1.6: magic, protocol, system, value, keys, then the numbers."""
     plain = _Unpickler()
-    if plain.read(file) != MAGIC:
+    if plain.read(file, MAX_HEAD_STEPS) != MAGIC:
         raise ValueError("It is a pickle, but not one that torch.save has written.")
-    protocol, system = plain.read(file), plain.read(file)
+    protocol, system = plain.read(file, MAX_HEAD_STEPS), plain.read(file, MAX_HEAD_STEPS)
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
         raise ValueError(f"It is not of the protocol {LEGACY_PROTOCOL}; only that is read.")
     if system.get("little_endian") is not True:
         raise ValueError("Its numbers are not in little-endian order; only that is read.")
     unpickler = _Unpickler()
-    value, keys = unpickler.read(file), plain.read(file)
+    value, keys = unpickler.read(file), plain.read(file, MAX_KEYS_STEPS)
     places = _places(file, keys, unpickler.storages)
 
     def read_storage(storage):
@@ -176,8 +178,8 @@ class _Unpickler:
     def __init__(self):
         self.storages = {}
 
-    def read(self, stream):
-        return pickles.read(stream, torch_tensors.NAMES, self._persistent)
+    def read(self, stream, max_steps=None):
+        return pickles.read(stream, torch_tensors.NAMES, self._persistent, max_steps=max_steps)
 
     def _persistent(self, identity):
         """What a pickle refers to: a storage, or something that is not needed."""

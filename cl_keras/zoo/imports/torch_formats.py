@@ -1,7 +1,7 @@
 """Official checkpoints that PyTorch has written: where the encoder stands in them.
 
-Each form is the state of the network of its authors' code, named beside it. What stands in a file
-beside that state (epoch, optimizer, arguments, a memory bank) belongs to training and is not used.
+Each format is the state of the network in its authors' code, which is named next to it. Whatever
+else a file holds (epoch, optimizer, arguments, a memory bank) belongs to training and is not used.
 Within the state every key is either of the encoder or matches a pattern in `dropped`.
 """
 

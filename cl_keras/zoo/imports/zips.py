@@ -12,7 +12,7 @@ _BROKEN = (OSError, EOFError, struct.error, IndexError, RuntimeError, zlib.error
 
 @contextlib.contextmanager
 def opened(stream):
-    """A `zipfile.ZipFile` of an open file, whose directory is of bearable size.
+    """A `zipfile.ZipFile` of an open file, whose directory is small enough to be parsed.
 
     Raises:
         ValueError: if it is damaged, or has too many members.

@@ -55,8 +55,8 @@ def publish(
         name: <method>_<encoder>_<data>[_<tag>].
         license: of the weights: `cards.License`, or its name.
         out: folder of the entries.
-        metrics: `cards.Metric`s beside those of evaluation.json, or, without that file, instead.
-        data: the part of the name that is the data; default: as the run names it.
+        metrics: `cards.Metric`s in addition to those of evaluation.json, or instead of that file.
+        data: the word of the name that stands for the data; default: as the run calls it.
         hardware: what it was trained on.
         paper: `cards.Paper`.
         origin: who made it; default: trained with this version of cl_keras.
@@ -155,7 +155,7 @@ def _check_finished(run):
         raise ValueError(
             f"{run.folder} is not finished: {done} of {run.config['epochs']} epochs are done"
             f"{'' if run.encoder_path.is_file() else ', and there is no encoder.keras'}. Start the "
-            "same `cl-keras pretrain` command again; it goes on."
+            "same `cl-keras pretrain` command again; it resumes."
         )
 
 
@@ -212,7 +212,7 @@ def _file(kind, path):
 
 
 def _move(folder, target):
-    """Gives the finished folder its name; the card comes last, without which it is no entry."""
+    """Gives the finished folder its name; the card, which makes it an entry, comes last."""
     os.chmod(folder, 0o755)
     if not target.exists():
         os.rename(folder, target)

@@ -39,7 +39,7 @@ def encoder(description):
         description: `cards.Encoder`.
 
     Raises:
-        ValueError: if there is no such encoder, or it cannot be so.
+        ValueError: if there is no such encoder, or it cannot be built with these options.
     """
     builders = build.ENCODERS
     if description.name not in builders:
