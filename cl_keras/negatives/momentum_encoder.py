@@ -100,7 +100,11 @@ class MomentumEncoder(keras.layers.Layer):
     def _order(self, rows, step):
         """A permutation of the rows of the global batch, the same on every replica."""
         key = [self.seed, tf.cast(step, tf.int64) * 65536]
-        return tf.random.experimental.stateless_shuffle(tf.range(rows), key, alg="philox")
+        # `stateless_shuffle` has no kernel for XLA.
+        drawn = tf.random.stateless_uniform(
+            [rows], key, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        )
+        return tf.argsort(drawn, stable=True)
 
 
 def _copy(model):

@@ -100,6 +100,21 @@ def test_mixed_precision_stays_finite(name, source, policy):
     assert model.loss_metric.result().dtype == tf.float32
 
 
+@pytest.mark.slow
+@every_method
+def test_a_step_compiled_by_xla_is_the_same_step(name, source):
+    """`jit_compile=True` against the operations one by one, on a CPU; what a GPU does by default."""
+    received, expected = make(name), make(name)
+    received.compile(keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=True)
+    expected.compile(keras.optimizers.SGD(0.05, momentum=0.9), run_eagerly=True)
+    batches = source.batches(16, seed=2)
+    made = [expected.make_batch(element, 1, step) for step, element in enumerate(batches.take(2))]
+    made = tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda *x: tf.stack(x), *made))
+    for model in (received, expected):
+        model.fit(made, verbose=0)
+    assert_same(state(received), state(expected), atol=1e-4)
+
+
 @every_method
 def test_its_encoder_predicts_and_is_exported_alone(name, source, tmp_path):
     model = make(name)
