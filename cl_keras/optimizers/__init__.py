@@ -1,6 +1,22 @@
-"""What Keras has not: LARS, and the schedules and batch-size rules of the field."""
+"""What Keras lacks: LARS, LARC, SGD with L2; schedules and batch-size rules of the field."""
 
-from cl_keras.optimizers.lars import LARS
-from cl_keras.optimizers.schedules import linear_scaling, square_root_scaling, warmup_cosine
+from cl_keras.optimizers.lars import LARC, LARS
+from cl_keras.optimizers.momentum import SGD
+from cl_keras.optimizers.schedules import (
+    Warmup,
+    linear_scaling,
+    square_root_scaling,
+    warmup_cosine,
+    warmup_step_decay,
+)
 
-__all__ = ["LARS", "linear_scaling", "square_root_scaling", "warmup_cosine"]
+__all__ = [
+    "LARC",
+    "LARS",
+    "SGD",
+    "Warmup",
+    "linear_scaling",
+    "square_root_scaling",
+    "warmup_cosine",
+    "warmup_step_decay",
+]

@@ -1,45 +1,107 @@
 """Learning rates: how high for a batch, and how they move."""
 
 import keras
+import tensorflow as tf
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
-def warmup_cosine(peak, *, warmup_steps, steps, final=0.0):
-    """A linear rise from 0 to `peak`, then half a cosine to `final` (Loshchilov & Hutter 2017).
+def warmup_cosine(
+    peak: float, *, warmup_steps: int, steps: int, start: float = 0.0, final: float = 0.0
+) -> Schedule:
+    """A linear rise from `start` to `peak`, then half a cosine to `final`.
+
+    Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017 for the rise.
 
     Args:
         peak: highest learning rate, reached after `warmup_steps`.
         warmup_steps: length of the rise; 0 for none.
         steps: length of the whole, the rise included.
-        final: learning rate at the end and after it.
-
-    Returns:
-        A `keras.optimizers.schedules.LearningRateSchedule`.
+        start: learning rate of the first step of a rise; default: 0.
+        final: learning rate at the end and after it; default: 0.
 
     Raises:
         ValueError: if the rise is longer than the whole.
     """
+    _check_steps(warmup_steps, steps)
+    fall = keras.optimizers.schedules.CosineDecay(peak, steps - warmup_steps, final / peak)
+    return Warmup(fall, warmup_steps, start) if warmup_steps else fall
+
+
+def warmup_step_decay(
+    peak: float,
+    *,
+    warmup_steps: int = 0,
+    steps: int,
+    milestones: tuple[float, ...] = (0.6, 0.8),
+    factor: float = 0.1,
+    start: float = 0.0,
+) -> Schedule:
+    """A linear rise, then `peak`, multiplied by `factor` at each milestone (He et al. 2016).
+
+    Args:
+        peak: highest learning rate.
+        warmup_steps: length of the rise; default: 0, none.
+        steps: length of the whole, the rise included.
+        milestones: as shares of the whole; default: 120 and 160 of 200 epochs, as in MoCo v1.
+        factor: of each fall; default: 0.1.
+        start: learning rate of the first step of a rise; default: 0.
+
+    Raises:
+        ValueError: if the rise is longer than the whole.
+    """
+    _check_steps(warmup_steps, steps)
+    # Keras keeps the value at the boundary itself: the last step before a milestone.
+    boundaries = [round(share * steps) - 1 - warmup_steps for share in milestones]
+    values = [peak * factor**i for i in range(len(milestones) + 1)]
+    fall = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    return Warmup(fall, warmup_steps, start) if warmup_steps else fall
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class Warmup(Schedule):
+    """A linear rise to the first rate of another schedule, which begins after it.
+
+    Args:
+        schedule: a `keras.optimizers.schedules.LearningRateSchedule`.
+        steps: length of the rise, at least 1.
+        start: learning rate of the first step; default: 0.
+    """
+
+    def __init__(self, schedule: Schedule, steps: int, start: float = 0.0):
+        super().__init__()
+        self.schedule, self.steps, self.start = schedule, steps, start
+
+    def __call__(self, step):
+        step = tf.cast(step, keras.config.floatx())
+        peak = tf.cast(self.schedule(0), step.dtype)
+        rise = self.start + (peak - self.start) * step / self.steps
+        after = tf.cast(self.schedule(tf.maximum(step - self.steps, 0)), step.dtype)
+        return tf.where(step < self.steps, rise, after)
+
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "steps": self.steps, "start": self.start}
+
+    @classmethod
+    def from_config(cls, config):
+        schedule = keras.optimizers.schedules.deserialize(config["schedule"])
+        return cls(**config | {"schedule": schedule})
+
+
+def linear_scaling(batch_size: int, base: float = 0.3) -> float:
+    """`base · b / 256` (Goyal et al. 2017); SimCLR's rule with LARS."""
+    return base * batch_size / 256
+
+
+def square_root_scaling(batch_size: int, base: float = 0.075) -> float:
+    """`base · √b`; SimCLR's rule for small batches and long runs."""
+    return base * batch_size**0.5
+
+
+def _check_steps(warmup_steps, steps):
     if not 0 <= warmup_steps < steps:
         raise ValueError(
             "warmup_steps must be at least 0 and below steps, which counts the whole schedule; "
             f"received warmup_steps={warmup_steps}, steps={steps}."
         )
-    cosine = keras.optimizers.schedules.CosineDecay
-    if warmup_steps == 0:
-        return cosine(peak, decay_steps=steps, alpha=final / peak)
-    return cosine(
-        0.0,
-        decay_steps=steps - warmup_steps,
-        alpha=final / peak,
-        warmup_target=peak,
-        warmup_steps=warmup_steps,
-    )
-
-
-def linear_scaling(batch_size, base=0.3):
-    """`base · B / 256` (Goyal et al. 2017); SimCLR's rule with LARS."""
-    return base * batch_size / 256
-
-
-def square_root_scaling(batch_size, base=0.075):
-    """`base · √B`; SimCLR's rule for small batches and long runs."""
-    return base * batch_size**0.5

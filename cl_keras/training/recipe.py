@@ -303,7 +303,12 @@ def make_schedule(settings, steps_per_epoch: int):
     """
     steps = settings.epochs * steps_per_epoch
     warmup = min(round(settings.warmup_epochs * steps_per_epoch), steps - 1)
-    return optimizers.warmup_cosine(settings.learning_rate, warmup_steps=warmup, steps=steps)
+    peak = settings.learning_rate
+    common = {"warmup_steps": warmup, "steps": steps, "start": peak * settings.warmup_start}
+    if settings.schedule == "cosine":
+        return optimizers.warmup_cosine(peak, final=peak * settings.final_share, **common)
+    milestones = MILESTONES if settings.schedule == "steps" else ()
+    return optimizers.warmup_step_decay(peak, milestones=milestones, **common)
 
 
 def make_optimizer(settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -315,15 +320,16 @@ def make_optimizer(settings, steps_per_epoch: int) -> keras.optimizers.Optimizer
     """
     schedule = make_schedule(settings, steps_per_epoch)
     decay, kind = settings.weight_decay, settings.optimizer
-    if kind in ("lars", "larc"):
+    if kind == "lars":
         return optimizers.LARS(
             schedule,
             momentum=MOMENTUM,
             weight_decay=decay,
-            momentum_convention=settings.lars_convention if kind == "lars" else "outside",
+            momentum_convention=settings.lars_convention,
         )
-    if kind == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=MOMENTUM, weight_decay=decay)
+    if kind in ("larc", "sgd"):
+        maker = optimizers.LARC if kind == "larc" else optimizers.SGD
+        return maker(schedule, momentum=MOMENTUM, weight_decay=decay)
     makers = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
