@@ -17,9 +17,11 @@ from cl_keras.version import __version__
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
     # The command line imports what a command needs, so that its help need not wait for TensorFlow.
     from cl_keras import (
+        callbacks,
         clustering,
         data,
         distribute,
+        downstream,
         encoders,
         evaluation,
         export,
@@ -47,9 +49,11 @@ __all__ = [
     "SimCLR",
     "SwAV",
     "__version__",
+    "callbacks",
     "clustering",
     "data",
     "distribute",
+    "downstream",
     "encoders",
     "evaluation",
     "export",

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
     version files spelling similarity distribute data views encoders heads negatives losses
-    clustering optimizers training methods recipes evaluation callbacks export runs zoo report
-    pretraining cli
+    clustering optimizers training methods recipes evaluation callbacks downstream export runs zoo
+    report pretraining cli
 """.split()
 """A folder or file may import from those before it, and from itself."""
 

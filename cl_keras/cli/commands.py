@@ -52,6 +52,68 @@ class Export(TrainedEncoder):
 
 
 @dataclasses.dataclass(frozen=True)
+class Finetune(TrainedEncoder):
+    """Flags of `finetune`."""
+
+    data: str = option("", "Labeled images: class folders, or see --labels.", required=True)
+    labels: str | None = option(None, "A table of labels, .csv, with the columns file,label.")
+    out: str = option("", "Folder of the classifier.", required=True)
+    whole: bool = option(False, "Train all weights; default: the encoder stays as it is.")
+    held_out: float = option(0.2, "Share of each class that is held out.", minimum=0.0, maximum=0.5)
+    epochs: int = option(30, "With --whole: the most passes over the images.", minimum=1)
+    patience: int = option(
+        5, "With --whole: epochs without progress after which it stops.", minimum=1
+    )
+    learning_rate: float = option(3e-4, "With --whole: peak of the learning rate.", above=0)
+    batch_size: int = option(32, "With --whole: images per step.", minimum=1)
+    flip: bool = option(False, "With --whole: mirror images at random.")
+    seed: int = option(0, "Seed of the split and the order.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(Options):
+    """Flags of `predict`."""
+
+    classifier: str = option("", "Folder that finetune wrote.", required=True)
+    data: str = option("", "The images, as for pretrain.", required=True)
+    out: str = option("", "A new file, .csv.", required=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Search(TrainedEncoder):
+    """Flags of `search`."""
+
+    query: str = option("", "An image file.", required=True)
+    data: str | None = option(None, "Images to search; default: those of the run.")
+    k: int = option(10, "How many images to show.", minimum=1)
+    index: str | None = option(
+        None, "File of the index, .npz; default: index.npz in the run folder."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Select(TrainedEncoder):
+    """Flags of `select`."""
+
+    data: str | None = option(None, "The images; default: those of the run.")
+    labels: str | None = option(None, "A table of those that have a label, .csv: file,label.")
+    n: int = option(100, "How many to label next.", minimum=1)
+    out: str | None = option(None, "A new file for the list; default: print it.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates(Options):
+    """Flags of `duplicates`."""
+
+    data: str = option("", "The images, as for pretrain.", required=True)
+    test_data: str | None = option(None, "A second set: leaks between the two are listed.")
+    threshold: float = option(
+        0.995, "Correlation from which two images count as the same.", above=0, maximum=1
+    )
+    out: str | None = option(None, "A page with the pairs, .html.")
+
+
+@dataclasses.dataclass(frozen=True)
 class Zoo(Options):
     """Flags of `zoo`, for all of its actions."""
 
@@ -155,6 +217,52 @@ The next free version below --out is taken: export/photos/1, then 2. Its signatu
 `embedding`; with --classify_data also `classify`, by a linear classifier on the features that is
 fitted to those labeled images."""
 
+FINETUNE = """\
+Fits a classifier to labeled images, on a run, an encoder file or an entry of the zoo.
+
+  cl-keras finetune --run=runs/photos --data=folder:labeled --out=classifiers/photos
+  cl-keras finetune --zoo=NAME --data=folder:photos --labels=labels.csv --out=classifiers/photos
+
+The encoder stays frozen unless --whole is given. A share of each class is held out: it chooses the
+strength of the penalty, stops the training of all weights early, and gives the accuracy printed.
+Labels come from class folders or a table (file,label). `cl-keras predict` uses the result."""
+
+PREDICT = """\
+Classifies images with what `cl-keras finetune` made.
+
+  cl-keras predict --classifier=classifiers/photos --data=folder:new --out=new.csv
+
+The table has a line per image: file, class, its probability, distance, unusual, and the probability
+of every class. `distance` is the mean cosine distance to the nearest labeled images; `unusual` is 1
+where it is beyond that of 95 % of the held-out images: do not trust the class there."""
+
+SEARCH = """\
+Finds the images most like a given one.
+
+  cl-keras search --run=runs/photos --query=photo.jpg
+  cl-keras search --zoo=NAME --data=folder:photos --index=photos.npz --query=photo.jpg
+
+The first search encodes all images and keeps an index; the next ones read it. The search is exact:
+a line per image, the cosine first."""
+
+SELECT = """\
+Says which images to label next.
+
+  cl-keras select --run=runs/photos --n=100 --out=to_label.csv
+  cl-keras select --run=runs/photos --labels=labels.csv --n=100 --out=to_label.csv
+
+It chooses images so that none is far from a chosen or labeled one (k-center on the embeddings); the
+first of the list say most. The list is a table `file,label` to be filled in, for --labels."""
+
+DUPLICATES = """\
+Finds near-duplicates in a set of images, or leaks between two.
+
+  cl-keras duplicates --data=folder:photos --out=duplicates.html
+  cl-keras duplicates --data=folder:train --test_data=folder:test --out=leaks.html
+
+Compared are gray pictures of 32 x 32 pixels: copies in another size, compression or brightness are
+found; crops and mirror images are not. The page shows the pairs."""
+
 ZOO = """\
 Published weights: what there is, and how to use, publish and import some.
 
@@ -186,6 +294,13 @@ COMMANDS = {
     ),
     "embed": Command("write the features of images to a file", EMBED, (Embed,)),
     "export": Command("write an encoder as a SavedModel for TensorFlow Serving", EXPORT, (Export,)),
+    "finetune": Command("fit a classifier to few labels", FINETUNE, (Finetune,)),
+    "predict": Command("classify images, and tell which are unusual", PREDICT, (Predict,)),
+    "search": Command("find the images most like a given one", SEARCH, (Search,)),
+    "select": Command("say which images to label next", SELECT, (Select,)),
+    "duplicates": Command(
+        "find near-duplicates, and leaks between two sets", DUPLICATES, (Duplicates,)
+    ),
     "zoo": Command(
         "published weights: list, card, download, publish, import",
         ZOO,

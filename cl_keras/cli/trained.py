@@ -38,3 +38,8 @@ def image_options(encoder):
 def config_of(run):
     """The `Config` of a run."""
     return Config.from_dict(run.config, f"{run.folder}/config.json")
+
+
+def run_of(flags):
+    """The `Run` that --run names."""
+    return Run(flags.run)

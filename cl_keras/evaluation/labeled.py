@@ -34,8 +34,8 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
     are numbered apart, and one that lacks a class would shift the others.
 
     Args:
-        train: the labeled features that a classifier is made of.
-        test: the labeled features that it is measured on.
+        train: the labeled features that a classifier is made of; rows labeled -1 are left out.
+        test: the labeled features that it is measured on; likewise.
 
     Raises:
         TypeError: something other than `Features`.
@@ -47,6 +47,7 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
                 f"{name} must be Features, as evaluation.features makes them; received "
                 f"{type(part).__name__}. Wrap arrays: evaluation.Features(vectors, labels)."
             )
+    train, test = _known(train), _known(test)
     bank = checks.vectors("train", train.vectors)
     queries = checks.vectors("test", test.vectors, width=bank.shape[1])
     train_labels = checks.labels("train labels", train.labels, len(bank))
@@ -72,6 +73,14 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
         np.searchsorted(known, test_keys).astype(np.int64),
         tuple(map(str, names)),
     )
+
+
+def _known(part):
+    """The rows that have a label; -1 stands for none."""
+    labels = None if part.labels is None else np.asarray(part.labels)
+    if labels is None or labels.shape != (len(part.vectors),) or not (labels == -1).any():
+        return part
+    return part.rows(np.flatnonzero(labels != -1))
 
 
 def _names(class_names, labels):

@@ -23,6 +23,7 @@ def write(
     originals=None,
     neighbors=None,
     embeddings=None,
+    pairs=None,
     notes=None,
 ):
     """Writes the report of a run as one self-contained HTML page; parts not given are left out.
@@ -47,6 +48,8 @@ def write(
         neighbors: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C]} and where known
             "query_labels" [q], "neighbor_labels" [q, k], "similarities" [q, k], "class_names".
         embeddings: {"vectors": [n, D]} and where known "labels" [n], "class_names".
+        pairs: {"images": [first, second], each `[n, h, w, c]`, "names": likewise lists of n names,
+            "correlations": [n]}, near-duplicates side by side.
         notes: list of str, what a reader of the numbers should know.
 
     Returns:
@@ -64,6 +67,7 @@ def write(
         ("labels", "Accuracy by number of labels", label_curve and sections.labels(label_curve)),
         ("metrics", "Metrics", table and sections.table(table)),
         ("notes", "Notes", notes and sections.notes(notes)),
+        ("pairs", "Pairs", pairs and sections.pairs(pairs)),
         ("curves", "Training", history and sections.curves(history)),
         ("views", "Views", _given(views) and sections.views(views, originals)),
         ("neighbors", "Nearest neighbors", neighbors and sections.neighbors(neighbors)),

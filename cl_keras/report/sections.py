@@ -216,6 +216,18 @@ def _neighbor(pixels, words, mark):
     return f'<figure class="{mark}">{image(pictures.tile(pixels), alt)}{caption}</figure>'
 
 
+def pairs(found):
+    """Near-duplicates side by side, with their names and how alike they are."""
+    rows = ""
+    for i, correlation in enumerate(found["correlations"]):
+        both = "".join(
+            _neighbor(images[i], [names[i]], "")
+            for images, names in zip(found["images"], found["names"], strict=True)
+        )
+        rows += f'<div class="pair"><span class="soft">{correlation:.4f}</span>{both}</div>'
+    return f'<div class="pairs">{rows}</div>'
+
+
 def embedding_map(embeddings):
     """The map of {"vectors": [n, D], and where known "labels": [n], "class_names": list}."""
     labels, names = embeddings.get("labels"), embeddings.get("class_names")

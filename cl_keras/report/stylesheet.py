@@ -67,6 +67,12 @@ img { display: block; max-width: 100%; height: auto; }
   overflow-wrap: anywhere; }
 .right img { border-color: var(--right); }
 .wrong img { border: 2px dashed var(--wrong); }
+.pairs { display: grid; gap: .75rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); }
+.pair { display: flex; gap: .5rem; align-items: start; }
+.pair figure { width: 7rem; }
+.pair img { width: 100%; }
+.pair figcaption { font-size: .72rem; overflow-wrap: anywhere; }
 footer { color: var(--soft); font-size: .85rem; }
 @media (max-width: 40rem) {
   body { padding: 1rem .6rem 3rem; }

@@ -164,6 +164,11 @@ def test_test_classes_that_training_lacks_are_named():
         knn(train, test)
 
 
+def test_rows_without_a_label_are_left_out():
+    train = Features(np.eye(3), [0, 1, -1])
+    assert knn(train, train, k=1)["protocol"]["test_rows"] == 2
+
+
 def test_labels_may_be_a_column():
     train = Features(np.eye(3), [[0], [1], [2]])
     assert knn(train, train, k=1)["top1"] == 1
@@ -177,7 +182,7 @@ def test_labels_may_be_a_column():
         ({"temperature": 0}, "temperature must be a number above 0; received 0"),
         ({"train_labels": [0, 1]}, r"train labels must have shape \(4,\); received \(2,\)"),
         ({"train_labels": None}, "one label per row; received None"),
-        ({"train_labels": [0, 1, 2, -1]}, "0 or greater; received -1"),
+        ({"train_labels": [0, 1, 2, -2]}, "0 or greater; received -2"),
         ({"train_labels": [0.0, 1.0, 2.0, 3.0]}, "integers; received dtype float64"),
         ({"test": np.ones((2, 5))}, "test must have 3 columns.*received 5"),
         ({"test": np.full((2, 3), np.nan)}, "2 of 2 rows with NaN"),

@@ -1,0 +1,26 @@
+"""Fits a classifier to labeled images."""
+
+from cl_keras import data, downstream
+from cl_keras.cli import trained
+from cl_keras.downstream.finetuning import Whole
+
+
+def main(flags):
+    """Fits the classifier and writes its folder."""
+    encoder = trained.load_encoder(flags)
+    labels = "auto" if flags.labels is None else flags.labels
+    source = data.load(flags.data, labels=labels, **trained.image_options(encoder))
+    whole = None
+    if flags.whole:
+        names = ("epochs", "patience", "learning_rate", "batch_size", "flip")
+        whole = Whole(**{name: getattr(flags, name) for name in names})
+    options = {"held_out": flags.held_out, "whole": whole, "seed": flags.seed}
+    classifier = downstream.finetune(encoder, source, **options)
+    classifier.save(flags.out)
+    known = len(classifier.bank)
+    print(f"A classifier of {len(classifier.class_names)} classes from {known} labeled images.")
+    if classifier.accuracy is None:
+        print("No image was held out, so its accuracy is not known.")
+    else:
+        print(f"Accuracy on held-out images: {100 * classifier.accuracy:.1f} %.")
+    print(f"It is in {flags.out}; `cl-keras predict --classifier={flags.out}` uses it.")

@@ -1,0 +1,41 @@
+"""Classifies images, and tells which are unlike any that were labeled."""
+
+import csv
+import io
+import pathlib
+
+from cl_keras import data, downstream
+from cl_keras.files import write_atomically
+
+
+def main(flags):
+    """Writes the table of predictions."""
+    path = pathlib.Path(flags.out)
+    if path.suffix != ".csv":
+        raise ValueError(f"--out must end in .csv; received {path}.")
+    if path.exists():
+        raise FileExistsError(f"{path} exists and is left as it is. Choose another name.")
+    classifier = downstream.Classifier.load(flags.classifier)
+    source = data.load(flags.data, labels=None, **classifier.image_options)
+    found = classifier.predict(source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, as_csv(classifier, source, found))
+    unusual = int(found.unusual.sum())
+    print(f"{len(found.classes)} images are classified in {path}; {unusual} of them are unusual.")
+    for name, reason in source.skipped[:10]:
+        print(f"Left out: {name}: {reason}")
+
+
+def as_csv(classifier, source, found) -> str:
+    """The predictions as a table."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"p({name})" for name in classifier.class_names]
+    writer.writerow(["file", "class", "probability", "distance", "unusual", *columns])
+    for row, index in enumerate(found.index):
+        name = source.names[index] if source.names is not None else index
+        shares = [f"{share:.4f}" for share in found.probabilities[row]]
+        winner = found.classes[row]
+        facts = [shares[winner], f"{found.distance[row]:.4f}", int(found.unusual[row])]
+        writer.writerow([name, classifier.class_names[winner], *facts, *shares])
+    return text.getvalue()

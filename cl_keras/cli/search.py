@@ -1,0 +1,63 @@
+"""Finds the images most like a given one."""
+
+import hashlib
+import io
+import pathlib
+
+from cl_keras import data
+from cl_keras.cli import trained
+from cl_keras.data.image_files import BadImage
+from cl_keras.data.pixels import decode
+from cl_keras.data.printable import printable
+from cl_keras.data.reading import read_image_file
+from cl_keras.downstream import Index
+from cl_keras.evaluation import features
+
+
+def main(flags):
+    """Prints the nearest images, from an index that is made if need be."""
+    encoder = trained.load_encoder(flags)
+    options = trained.image_options(encoder)
+    query = read_query(flags.query, options)
+    index = _index(flags, encoder, options)
+    vector = features(encoder, query[None], progress=False).vectors
+    for name, cosine in index.search(vector, flags.k)[0]:
+        print(f"{cosine:.4f}  {printable(name)}")
+
+
+def read_query(path, options):
+    """The pixels of one image file, uint8 [h, w, c]."""
+    try:
+        return decode(io.BytesIO(read_image_file(path)), **options)
+    except BadImage as error:
+        raise ValueError(f"The query {path} {error}.") from None
+
+
+def _index(flags, encoder, options):
+    path, spec = flags.index, flags.data
+    if flags.run is not None:
+        spec = spec or trained.run_of(flags).config["data"]
+        path = path or pathlib.Path(flags.run) / "index.npz"
+    if spec is None:
+        raise ValueError("Give the images to search with --data.")
+    source = data.load(spec, labels=None, **options)
+    key = _key(encoder, source)
+    if path is not None and pathlib.Path(path).is_file():
+        found = Index.load(path)
+        if found.key == key:
+            return found
+        print(f"{path} is of other images or another encoder, and is made anew.")
+    index = Index.build(encoder, source, key=key)
+    if path is not None:
+        index.save(path)
+    return index
+
+
+def _key(encoder, source):
+    """What an index depends on: the weights of the encoder, and the images."""
+    digest = hashlib.sha256()
+    for variable in encoder.variables:
+        digest.update(variable.numpy().tobytes())
+    for image in source.identity().images:
+        digest.update(repr(image).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

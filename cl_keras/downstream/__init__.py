@@ -1,0 +1,18 @@
+"""What an encoder is for: a classifier from few labels, search, duplicates, what to label next."""
+
+from cl_keras.downstream.classifier import Classifier, Predictions
+from cl_keras.downstream.duplicates import Pair, describe, duplicates
+from cl_keras.downstream.finetuning import finetune
+from cl_keras.downstream.search import Index
+from cl_keras.downstream.selection import select
+
+__all__ = [
+    "Classifier",
+    "Index",
+    "Pair",
+    "Predictions",
+    "describe",
+    "duplicates",
+    "finetune",
+    "select",
+]

@@ -1,0 +1,140 @@
+"""A classifier on an encoder, with a sense for images unlike any it was fitted to."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from cl_keras.encoders import image_size
+from cl_keras.evaluation import features, neighbors
+from cl_keras.files import replacing, write_atomically
+
+NEAREST = 3
+"""Neighbors whose mean distance tells how unusual an image is."""
+
+USUAL_SHARE = 0.95
+"""Share of the held-out images that count as usual."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of a set of images, in the order of the source.
+
+    Attributes:
+        index: int64 `[n]`, of each image in its source.
+        classes: int64 `[n]`, the most probable class.
+        probabilities: float32 `[n, C]`.
+        distance: float32 `[n]`, mean cosine distance to the nearest labeled images: from 0 (the
+            same) to 2; high for images unlike any that were labeled.
+        unusual: bool `[n]`, whether `distance` is beyond that of 95 % of the held-out images.
+    """
+
+    index: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
+    distance: np.ndarray
+    unusual: np.ndarray
+
+
+class Classifier:
+    """An encoder with a linear head.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors.
+        kernel: float `[d, C]`.
+        bias: float `[C]`.
+        class_names: C names.
+        bank: float `[n, d]`, embeddings of labeled images.
+        max_usual: distance beyond which an image is unusual.
+        accuracy: on the held-out images; None where none were held out.
+    """
+
+    def __init__(self, encoder, kernel, bias, class_names, bank, max_usual, accuracy=None):
+        self.encoder, self.kernel, self.bias = encoder, kernel, bias
+        self.class_names, self.bank = list(class_names), np.asarray(bank, np.float32)
+        self.max_usual, self.accuracy = float(max_usual), accuracy
+
+    @property
+    def image_options(self) -> dict:
+        """`image_size` and `channels` for `data.load`."""
+        channels = self.encoder.input_shape[-1]
+        return {"image_size": image_size(self.encoder), "channels": channels}
+
+    def predict(self, source, *, progress: bool = True) -> Predictions:
+        """Classifies images.
+
+        Args:
+            source: of `data.load(…, **classifier.image_options)`, or what else
+                `evaluation.features` takes.
+            progress: show a progress bar.
+        """
+        found = features(self.encoder, source, progress=progress and "predict")
+        logits = found.vectors @ self.kernel + self.bias
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        distance = neighbor_distance(self.bank, found.vectors)
+        return Predictions(
+            found.index,
+            probabilities.argmax(axis=1),
+            probabilities.astype(np.float32),
+            distance,
+            distance > self.max_usual,
+        )
+
+    def save(self, folder: str | os.PathLike) -> pathlib.Path:
+        """Writes `encoder.keras`, `head.npz` and `classifier.json` into a folder."""
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "encoder.keras") as temporary:
+            self.encoder.save(temporary)
+        with replacing(folder / "head.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, kernel=self.kernel, bias=self.bias, bank=self.bank)
+        facts = {
+            "class_names": self.class_names,
+            "max_usual": self.max_usual,
+            "accuracy": self.accuracy,
+        }
+        text = json.dumps(facts, indent=2, ensure_ascii=True) + "\n"
+        write_atomically(folder / "classifier.json", text)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Classifier":
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no classifier in the folder.
+            ValueError: a file of it is damaged.
+        """
+        folder = pathlib.Path(folder)
+        if not (folder / "classifier.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no classifier (no classifier.json). Make one with "
+                "`cl-keras finetune`."
+            )
+        try:
+            facts = json.loads((folder / "classifier.json").read_text("utf-8"))
+            with np.load(folder / "head.npz", allow_pickle=False) as arrays:
+                kernel, bias, bank = arrays["kernel"], arrays["bias"], arrays["bank"]
+            names, usual, accuracy = (facts[k] for k in ("class_names", "max_usual", "accuracy"))
+        except (ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"{folder} holds a damaged classifier: {error}.") from None
+        encoder = keras.models.load_model(folder / "encoder.keras", compile=False)
+        return cls(encoder, kernel, bias, names, bank, usual, accuracy)
+
+
+def neighbor_distance(bank: np.ndarray, queries: np.ndarray, skip: int = 0) -> np.ndarray:
+    """Mean cosine distance to the `NEAREST` rows of a bank: float32 `[q]`.
+
+    Args:
+        bank: float `[n, d]`.
+        queries: float `[q, d]`.
+        skip: nearest rows to leave out; 1 where the queries are in the bank.
+    """
+    count = min(len(bank), NEAREST + skip)
+    _, cosines = neighbors(bank, queries, count)
+    kept = cosines[:, skip:] if count > skip else cosines
+    return (1 - kept.mean(axis=1)).astype(np.float32)

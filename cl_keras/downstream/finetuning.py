@@ -1,0 +1,170 @@
+"""From few labels to a classifier: on a frozen encoder, or with all weights."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cl_keras.downstream.classifier import USUAL_SHARE, Classifier, neighbor_distance
+from cl_keras.evaluation import features, fit_linear_head
+from cl_keras.evaluation.labeled import balanced_accuracy
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+"""Weights of the penalty among which the held-out images choose."""
+
+MIN_HELD_OUT = 10
+"""Images below which nothing is held out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """How all weights are trained.
+
+    Attributes:
+        epochs: the most epochs.
+        patience: epochs without a better held-out accuracy after which training stops.
+        learning_rate: its peak; it falls to 0 by a cosine.
+        batch_size: images per step.
+        flip: whether images are mirrored at random.
+    """
+
+    epochs: int = 30
+    patience: int = 5
+    learning_rate: float = 3e-4
+    batch_size: int = 32
+    flip: bool = False
+
+
+def finetune(
+    encoder: keras.Model,
+    source,
+    *,
+    held_out: float = 0.2,
+    whole: Whole | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Classifier:
+    """Fits a classifier to labeled images.
+
+    A linear head is fitted to the frozen encoder, its penalty chosen on held-out images, and then
+    on all images. With `whole`, all weights are then trained from there; training stops when the
+    held-out accuracy no longer rises, and the best weights are kept.
+
+    Args:
+        encoder: from images to vectors, a `keras.Model`. With `whole` its weights change.
+        source: labeled images, of `data.load`; images with the label -1 are left out.
+        held_out: share of each class that is held out, from 0 up to 0.5.
+        whole: train all weights so; default: None, the encoder stays as it is.
+        seed: of the split and the order.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: no labels, fewer than two classes, or a share out of range.
+    """
+    if not 0 <= held_out <= 0.5:
+        raise ValueError(f"held_out must be from 0 to 0.5; received {held_out!r}.")
+    found = _labeled(features(encoder, source, progress=progress and "encode"))
+    classes, labels = np.unique(found.labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"A classifier needs images of at least 2 classes; received {len(classes)}. Give "
+            "class folders, or a table of labels."
+        )
+    fitted, held = _split(labels, held_out, seed)
+    l2, accuracy = _best_penalty(found.vectors, labels, fitted, held, len(classes))
+    rows = slice(None) if whole is None else fitted  # what is held out stops the training
+    head = fit_linear_head(found.vectors[rows], labels[rows], len(classes), l2=l2)
+    if whole is not None:
+        images = source.images(found.index)
+        head, accuracy = _train(encoder, head, images, labels, fitted, held, whole, seed, progress)
+        vectors = features(encoder, images, progress=False).vectors
+        found = dataclasses.replace(found, vectors=vectors)
+    names = _names(source, classes)
+    usual = _max_usual(found.vectors, fitted, held)
+    return Classifier(encoder, *head, names, found.vectors, usual, accuracy)
+
+
+def _labeled(found):
+    """The rows that have a label."""
+    if found.labels is None:
+        raise ValueError(
+            f"Fine-tuning needs labels; the {len(found)} images have none. Give class folders, or "
+            "labels as a table (file,label)."
+        )
+    return found.rows(np.flatnonzero(found.labels >= 0)) if (found.labels < 0).any() else found
+
+
+def _split(labels, share, seed):
+    """Rows to fit and rows held out, a share of each class with two or more images."""
+    generator, held = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        held.extend(rows[: min(len(rows) - 1, round(share * len(rows)))])
+    held = np.sort(np.array(held, np.int64))
+    if len(held) < MIN_HELD_OUT:
+        held = held[:0]
+    return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def _best_penalty(vectors, labels, fitted, held, count):
+    """The penalty with the best held-out accuracy, and this balanced accuracy; 1 and None."""
+    if not len(held):
+        return 1.0, None
+    scores = {}
+    for l2 in STRENGTHS:
+        kernel, bias = fit_linear_head(vectors[fitted], labels[fitted], count, l2=l2)
+        hits = (vectors[held] @ kernel + bias).argmax(axis=1) == labels[held]
+        scores[l2] = balanced_accuracy(hits, labels[held])
+    best = max(scores, key=lambda l2: (scores[l2], l2))
+    return best, scores[best]
+
+
+def _train(encoder, head, images, labels, fitted, held, whole, seed, progress):
+    """Trains all weights from a fitted head; (kernel, bias) and the held-out accuracy."""
+    keras.utils.set_random_seed(seed)
+    layer = keras.layers.Dense(len(head[1]), name="classes")
+    inputs = keras.Input(encoder.input_shape[1:])
+    encoder.trainable = True
+    model = keras.Model(inputs, layer(encoder(inputs)))
+    layer.set_weights(head)
+    batch = min(whole.batch_size, len(fitted))
+    steps = whole.epochs * -(-len(fitted) // batch)
+    rate = keras.optimizers.schedules.CosineDecay(whole.learning_rate, steps)
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=1e-4),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((images[fitted], labels[fitted]))
+    dataset = dataset.shuffle(len(fitted), seed=seed).batch(batch)
+    if whole.flip:
+        dataset = dataset.map(lambda x, y: (tf.image.random_flip_left_right(x, seed=seed), y))
+    stop, checks = [], None
+    if len(held):
+        checks = tf.data.Dataset.from_tensor_slices((images[held], labels[held])).batch(256)
+        stop = [
+            keras.callbacks.EarlyStopping(
+                "val_accuracy", mode="max", patience=whole.patience, restore_best_weights=True
+            )
+        ]
+    options = {"validation_data": checks, "callbacks": stop, "verbose": 2 if progress else 0}
+    options["shuffle"] = False  # the dataset is shuffled already
+    history = model.fit(dataset, epochs=whole.epochs, **options).history
+    accuracy = float(max(history["val_accuracy"])) if len(held) else None
+    kernel, bias = layer.get_weights()
+    return (kernel, bias), accuracy
+
+
+def _names(source, classes):
+    names = getattr(source, "class_names", None)
+    return [str(names[label]) if names and label < len(names) else str(label) for label in classes]
+
+
+def _max_usual(vectors, fitted, held):
+    """The distance within which most held-out images lie; without any, most fitted ones."""
+    if len(held):
+        distance = neighbor_distance(vectors[fitted], vectors[held])
+    else:
+        distance = neighbor_distance(vectors, vectors, skip=1)
+    return float(np.quantile(distance, USUAL_SHARE))

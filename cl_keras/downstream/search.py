@@ -1,0 +1,82 @@
+"""Finding the images most like a given one."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from cl_keras.evaluation import features, neighbors
+from cl_keras.files import replacing
+
+
+class Index:
+    """Embeddings of a set of images with their names, kept in a file; the search is exact.
+
+    Attributes:
+        embeddings: float32 `[n, d]`.
+        names: list of n file names, or numbers where the images have no names.
+        key: str, what the index was made of; another key means another index.
+    """
+
+    def __init__(self, embeddings: np.ndarray, names: list[str], key: str = ""):
+        if len(embeddings) != len(names):
+            raise ValueError(
+                f"Expected one name per embedding; received {len(names)} names and "
+                f"{len(embeddings)} embeddings."
+            )
+        self.embeddings, self.names, self.key = embeddings, list(names), key
+
+    @classmethod
+    def build(cls, encoder, source, *, key: str = "", progress: bool = True) -> "Index":
+        """Encodes all images of a source.
+
+        Args:
+            encoder: a `keras.Model` or function from images to vectors.
+            source: of `data.load`.
+            key: see `Index`.
+            progress: show a progress bar.
+        """
+        found = features(encoder, source, progress=progress and "index")
+        names = source.names or [str(row) for row in range(len(source))]
+        return cls(found.vectors, [str(names[row]) for row in found.index], key)
+
+    def search(self, queries: np.ndarray, k: int = 10) -> list[list[tuple[str, float]]]:
+        """The nearest images of each query.
+
+        Args:
+            queries: float `[q, d]`, of the same encoder.
+            k: how many, at most all.
+
+        Returns:
+            For each query a list of (name, cosine), the nearest first.
+        """
+        rows, cosines = neighbors(self.embeddings, queries, min(k, len(self.names)))
+        return [
+            [(self.names[row], float(cosine)) for row, cosine in zip(*one, strict=True)]
+            for one in zip(rows, cosines, strict=True)
+        ]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the index as a .npz file, whole or not at all."""
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                names = np.array([name.encode("utf-8", "surrogateescape") for name in self.names])
+                np.savez(file, embeddings=self.embeddings, names=names, key=np.array(self.key))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Index":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: a file of another kind.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                names = [name.decode("utf-8", "surrogateescape") for name in file["names"].tolist()]
+                return cls(file["embeddings"], names, str(file["key"]))
+        except (ValueError, KeyError, EOFError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not an index ({error}). Delete it; the next search makes it anew."
+            ) from None
