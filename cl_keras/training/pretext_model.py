@@ -22,6 +22,7 @@ from cl_keras.training.step_loop import (
     step_loop,
 )
 from cl_keras.views import simclr as simclr_views
+from cl_keras.views.augmenter import as_views
 from cl_keras.views.random_views import by_size
 
 
@@ -43,7 +44,8 @@ class PretextModel(keras.Model):
 
     Args:
         encoder: a `keras.Model` from images to vectors, or to a feature map, which is pooled.
-        views: a callable `(images, seed, step, first_row) -> views` with `image_size`.
+        views: a callable `(images, seed, step, first_row) -> views` with `image_size`; or a Keras
+            model that augments images, which is then called for each of two views.
         seed: of the views; default: 0.
         gradient_accumulation: number of micro-batches in which a step takes its batch, one after
             the other, to save memory; default: 1. The gradient is the mean over all. Random draws
@@ -71,7 +73,7 @@ class PretextModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_encoder(encoder)
         checks.check_scope(self.encoder.variables, tf.distribute.get_strategy())
-        self.views = views
+        self.views = as_views(views)
         self.seed = int(seed)
         if gradient_accumulation < 1:
             raise ValueError(

@@ -1,5 +1,6 @@
 """How one image becomes several."""
 
+from cl_keras.views.augmenter import KerasViews
 from cl_keras.views.grid import view_grid
 from cl_keras.views.jigsaw import Jigsaw, PIRLViews, distant_permutations, jigsaw, pirl
 from cl_keras.views.patches import (
@@ -26,6 +27,7 @@ from cl_keras.views.view import View, changed
 
 __all__ = [
     "Jigsaw",
+    "KerasViews",
     "Labeled",
     "PIRLViews",
     "PatchGrid",
