@@ -256,11 +256,13 @@ class PretextModel(keras.Model):
         """An element of the dataset with its images made into views, as `objective` takes it."""
         data = data[0] if isinstance(data, tuple) else data
         data = dict(data) if isinstance(data, dict) else {"image": data}
-        images = data.pop("image", None)
+        images, crops = data.pop("image", None), data.pop("crops", None)
         if "views" in data:
             return data | {"views": tuple(data["views"])}
-        first_row = distribute.first_row(tf.shape(images)[0])
-        return data | {"views": self.views(images, seed=seed, step=step, first_row=first_row)}
+        make = self.views if crops is None else self.views.finish
+        given = images if crops is None else crops
+        first_row = distribute.first_row(tf.shape(tf.nest.flatten(given)[0])[0])
+        return data | {"views": make(given, seed=seed, step=step, first_row=first_row)}
 
     # The step.
 
@@ -507,6 +509,8 @@ class PretextModel(keras.Model):
         batches = image_batches(x, batch_size, seed=self.seed, shuffle=shuffle, drop_remainder=True)
         replicas = self.distribute_strategy.num_replicas_in_sync
         checks.check_batches(batches, self.encoder, replicas, self.gradient_accumulation)
+        if isinstance(batches, Batches) and batches.can_cut and hasattr(self.views, "cropper"):
+            return batches.cut(self.views.cropper(self.seed))
         return batches
 
     # Files.
