@@ -36,6 +36,7 @@ setup(
         "tensorboard>=2.20",  # tf.summary writes by it; TensorFlow 2.21 no longer brings it
         "absl-py",  # the command line
         "numpy>=1.26",
+        "scipy>=1.11",  # L-BFGS of the linear probe
         "pyarrow",  # features as Parquet; tensorflow-datasets brings it anyway
         "pillow>=10.1",  # image folders, grids of views
         "matplotlib>=3.8",  # curves and maps of the report

@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 from cl_keras.evaluation import Features, few_labels, fit_linear_head, linear_probe
 from cl_keras.evaluation.few_labels import curve_totals, draw, proportional_counts
 from cl_keras.evaluation.labeled import labeled_pair
-from cl_keras.evaluation.lbfgs import minimize
 from cl_keras.evaluation.linear import predict_classes
 
 
@@ -26,42 +25,6 @@ def _loss(x, y, kernel, bias, l2):
     for row, label in zip(x @ kernel + bias, y, strict=True):
         total += np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[label]
     return total / len(x)
-
-
-def test_minimize_finds_the_minimum_of_a_bent_valley():
-    def rosenbrock(p):
-        x, y = p
-        gradient = [-2 * (1 - x) - 400 * x * (y - x**2), 200 * (y - x**2)]
-        return (1 - x) ** 2 + 100 * (y - x**2) ** 2, np.array(gradient)
-
-    found = minimize(rosenbrock, np.array([-1.2, 1.0]), evaluations=300, tolerance=1e-8)
-    assert found.converged
-    np.testing.assert_allclose(found.point, [1, 1], atol=1e-7)
-
-
-def test_minimize_solves_a_quadratic():
-    rng = np.random.default_rng(0)
-    root = rng.normal(size=(20, 20))
-    matrix, target = root @ root.T + np.eye(20), rng.normal(size=20)
-    found = minimize(
-        lambda p: (p @ matrix @ p / 2 - target @ p, matrix @ p - target),
-        np.zeros(20),
-        evaluations=500,
-        tolerance=1e-9,
-    )
-    np.testing.assert_allclose(found.point, np.linalg.solve(matrix, target), atol=1e-8)
-
-
-def test_minimize_keeps_to_its_budget():
-    calls = []
-
-    def slope(p):
-        calls.append(p)
-        return float(np.sum(p)), np.ones_like(p)  # falls for ever
-
-    found = minimize(slope, np.zeros(3), evaluations=7)
-    assert len(calls) == found.evaluations == 7
-    assert not found.converged
 
 
 @pytest.mark.parametrize("l2", [1.0, 30.0])
