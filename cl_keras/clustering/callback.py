@@ -1,4 +1,4 @@
-"""What clusters anew while a model trains."""
+"""The callback that clusters the images again while a model trains."""
 
 import keras
 

@@ -1,24 +1,20 @@
 """The embeddings of a whole data set, and the clusters that they fall into."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from cl_keras import distribute
+from cl_keras.clustering.clusters import Clusters
 from cl_keras.clustering.k_means import spherical_k_means
-from cl_keras.similarity import normalize, random_unit_rows
-
-UNKNOWN = -1
-"""Cluster of an image that had no embedding when the clusters were made."""
+from cl_keras.negatives import MemoryBank
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class ClusterMemory(keras.layers.Layer):
-    """What DeepCluster-v2 keeps: embeddings by image, centroids, and assignments.
+    """What DeepCluster-v2 keeps: embeddings by image, and several clusterings of them.
 
     The embeddings of `num_banks` views of each image are stored as training goes; `recluster`
     groups them by spherical k-means, once for each of `num_heads` clusterings, which differ by
-    their start and take the banks in turns. Every replica holds the same.
+    their start and take the banks in turns.
 
     Args:
         num_images: N.
@@ -29,8 +25,8 @@ class ClusterMemory(keras.layers.Layer):
         iterations: of k-means.
         seed: of the starts.
 
-    Attributes: `banks`, a list of `[N, dim]`, unit rows, zero where nothing is stored yet;
-    `centroids` `[heads, K, dim]`, unit rows; `assignments` int32 `[heads, N]`, -1 where unknown.
+    Attributes: `banks`, a list of `MemoryBank`, zero where nothing is stored yet; `clusterings`, a
+    list of `Clusters`.
 
     Raises:
         ValueError: for fewer images than clusters.
@@ -38,93 +34,73 @@ class ClusterMemory(keras.layers.Layer):
 
     def __init__(
         self,
-        num_images,
-        dim,
-        num_clusters,
+        num_images: int,
+        dim: int,
+        num_clusters: int,
         *,
-        num_heads=3,
-        num_banks=2,
-        iterations=10,
-        seed=0,
+        num_heads: int = 3,
+        num_banks: int = 2,
+        iterations: int = 10,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        if num_images < num_clusters:
-            raise ValueError(
-                f"{num_images} images are fewer than the {num_clusters} clusters; give "
-                f"num_clusters below {num_images}, a tenth of it or less."
-            )
         self.num_images, self.dim, self.num_clusters = num_images, dim, num_clusters
         self.num_heads, self.num_banks = num_heads, num_banks
         self.iterations, self.seed = iterations, seed
-        state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
-        self.banks = [
-            self.add_weight(name=f"bank_{i}", shape=[num_images, dim], initializer="zeros", **state)
-            for i in range(num_banks)
+        self.clusterings = [
+            Clusters(num_images, dim, num_clusters, seed=seed + head) for head in range(num_heads)
         ]
-        self.centroids = self.add_weight(
-            name="centroids",
-            shape=[num_heads, num_clusters, dim],
-            initializer=random_unit_rows(self.seed),
-            **state,
-        )
-        self.assignments = self.add_weight(
-            name="assignments",
-            shape=[num_heads, num_images],
-            dtype="int32",
-            initializer=lambda shape, dtype: tf.fill(shape, tf.constant(UNKNOWN, dtype)),
-            **state,
-        )
+        self.banks = [MemoryBank(num_images, dim, empty=True) for _ in range(num_banks)]
         self.built = True
 
-    def clusters_of(self, index):
+    def centroids(self) -> tf.Tensor:
+        """Centroids of all clusterings, `[heads, K, dim]`."""
+        return tf.stack([clusters.centroids.value for clusters in self.clusterings])
+
+    def clusters_of(self, index) -> tf.Tensor:
         """The cluster of each image in each clustering, int32 `[heads, b]`, -1 where unknown."""
-        return tf.gather(self.assignments.value, index, axis=1)
+        return tf.stack([clusters.of(index) for clusters in self.clusterings])
 
     def remember(self, index, embeddings):
         """Stores embeddings of images.
 
         Args:
             index: int `[b]`, images of this replica.
-            embeddings: list of `num_banks` tensors `[b, dim]`; they are normalised.
+            embeddings: list of `num_banks` tensors `[b, dim]`; they are normalized.
         """
-        index = distribute.gather(index)
         for bank, rows in zip(self.banks, embeddings, strict=True):
-            rows = distribute.gather(tf.cast(normalize(rows), bank.dtype))
-            distribute.write_rows(bank, index, rows)
+            bank.update(index, rows, momentum=0.0)
 
-    def is_empty(self):
+    def is_empty(self) -> bool:
         """Whether no embedding is stored; eagerly."""
-        return not any(np.any(bank.numpy()) for bank in self.banks)
+        return not any(len(bank.stored()) for bank in self.banks)
 
-    def recluster(self, epoch):
-        """Makes the clusters anew from the stored embeddings; eagerly.
+    def recluster(self, epoch: int):
+        """Clusters the stored embeddings, from new starts; eagerly.
 
         Args:
-            epoch: int; another epoch draws other starts.
+            epoch: another epoch draws other starts.
 
         Raises:
             ValueError: if fewer embeddings are stored than there are clusters.
         """
-        banks = [bank.numpy() for bank in self.banks]
-        stored = np.flatnonzero(np.linalg.norm(banks[0], axis=1) > 0)
+        stored = self.banks[0].stored()
         if len(stored) < self.num_clusters:
             raise ValueError(
                 f"Embeddings of {len(stored)} images are stored, fewer than the "
                 f"{self.num_clusters} clusters. Does the data set give every image its own index, "
                 "and one epoch cover it?"
             )
-        centroids = np.empty(self.centroids.shape, self.centroids.dtype)
-        assignments = np.full(self.assignments.shape, UNKNOWN, np.int32)
-        for head in range(self.num_heads):
-            centroids[head], assignments[head, stored] = spherical_k_means(
-                banks[head % self.num_banks][stored],
+        rows = [bank.bank.numpy()[stored] for bank in self.banks]
+        for head, clusters in enumerate(self.clusterings):
+            centroids, assignments = spherical_k_means(
+                rows[head % self.num_banks],
                 self.num_clusters,
                 iterations=self.iterations,
                 seed=[self.seed, epoch, head],
             )
-        self.centroids.assign(distribute.from_chief(centroids))
-        self.assignments.assign(distribute.from_chief(assignments))
+            clusters.replace(centroids, stored, assignments)
 
     def get_config(self):
         return {

@@ -12,7 +12,7 @@ SEEDING_ROUNDS = 64
 def spherical_k_means(vectors, k, *, iterations=10, seed=0, start=None, chunk=CHUNK):
     """Groups of vectors by their direction (Dhillon & Modha 2001).
 
-    Each vector belongs to the centroid of greatest cosine, each centroid is the normalised sum of
+    Each vector belongs to the centroid of greatest cosine, each centroid is the normalized sum of
     its vectors, in turns. The start is k-means++ (Arthur & Vassilvitskii 2007): vectors drawn with
     a probability in proportion to `1 - cos` to the nearest centroid so far.
 
@@ -23,13 +23,13 @@ def spherical_k_means(vectors, k, *, iterations=10, seed=0, start=None, chunk=CH
     centroids cost seconds.
 
     Args:
-        vectors: `[N, d]`, of any length above 0; they are normalised.
+        vectors: `[N, d]`, of any length above 0; they are normalized.
         k: number of centroids, at most N.
         iterations: at most so many moves of the centroids; it ends early where none moves.
         seed: of the start, an int or several; the same seed gives the same clusters.
         start: `[k, d]` centroids to begin with, instead.
         chunk: vectors that are worked on at a time; memory is `chunk · k` numbers beside the
-            normalised copy of the vectors.
+            normalized copy of the vectors.
 
     Returns:
         centroids: `[k, d]`, unit rows; float32, or float64 if the vectors are.
@@ -83,7 +83,7 @@ def _fill_empty(assignments, cosines, k):
 
 
 def _means(vectors, assignments, k, chunk):
-    """The normalised sum of each cluster's vectors; no cluster is empty."""
+    """The normalized sum of each cluster's vectors; no cluster is empty."""
     sums = np.zeros([k, vectors.shape[1]])
     for begin in range(0, len(vectors), chunk):
         part = assignments[begin : begin + chunk]

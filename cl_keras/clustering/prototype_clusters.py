@@ -2,10 +2,9 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.clustering.cluster_memory import UNKNOWN
+from cl_keras.clustering.clusters import Clusters
 from cl_keras.clustering.k_means import spherical_k_means
 
 PERCENTILES = (10, 90)
@@ -16,47 +15,18 @@ SMOOTHING = 10
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class PrototypeClusters(keras.layers.Layer):
-    """The clusters of N embeddings at one granularity.
+class PrototypeClusters(Clusters):
+    """The clusters of N embeddings at one granularity, each with its concentration.
 
-    Attributes: `centroids` `[K, dim]`, unit rows; `concentrations` `[K]`, see `concentrations_of`;
-    `assignments` int32 `[N]`, -1 before the first clustering.
-
-    Args:
-        num_images: N.
-        dim: width of an embedding.
-        num_clusters: K.
-
-    Raises:
-        ValueError: for fewer images than clusters.
+    Attributes: those of `Clusters`, and `concentrations` `[K]`; see `concentrations_of`.
     """
 
-    def __init__(self, num_images, dim, num_clusters, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        if num_images < num_clusters:
-            raise ValueError(
-                f"{num_images} images are fewer than {num_clusters} clusters; give num_clusters "
-                f"below {num_images}, a tenth of it or less."
-            )
-        self.num_images, self.dim, self.num_clusters = num_images, dim, num_clusters
-        state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
-        self.centroids = self.add_weight(
-            name="centroids", shape=[num_clusters, dim], initializer="zeros", **state
-        )
-        self.concentrations = self.add_weight(
-            name="concentrations", shape=[num_clusters], initializer="ones", **state
-        )
-        self.assignments = self.add_weight(
-            name="assignments",
-            shape=[num_images],
-            dtype="int32",
-            initializer=lambda shape, dtype: tf.fill(shape, tf.constant(UNKNOWN, dtype)),
-            **state,
-        )
-        self.built = True
+    def __init__(self, num_images: int, dim: int, num_clusters: int, **kwargs):
+        super().__init__(num_images, dim, num_clusters, **kwargs)
+        self.concentrations = self.add_state("concentrations", [num_clusters], "ones")
 
-    def cluster(self, vectors, index, *, temperature, seed):
-        """Makes the clusters anew; eagerly.
+    def cluster(self, vectors, index, *, temperature: float, seed):
+        """Clusters embeddings, from a new start; eagerly.
 
         Args:
             vectors: float `[n, dim]`, unit rows.
@@ -65,20 +35,9 @@ class PrototypeClusters(keras.layers.Layer):
             seed: of k-means.
         """
         centroids, clusters = spherical_k_means(vectors, self.num_clusters, seed=seed)
-        assignments = np.full([self.num_images], UNKNOWN, np.int32)
-        assignments[index] = clusters
         concentrations = concentrations_of(vectors, centroids, clusters, temperature)
-        self.centroids.assign(distribute.from_chief(centroids))
-        self.assignments.assign(distribute.from_chief(assignments))
+        self.replace(centroids, index, clusters)
         self.concentrations.assign(distribute.from_chief(concentrations))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_images": self.num_images,
-            "dim": self.dim,
-            "num_clusters": self.num_clusters,
-        }
 
 
 def concentrations_of(vectors, centroids, clusters, temperature):

@@ -107,7 +107,7 @@ class DeepCluster(ContrastiveModel):
     def objective(self, batch, training):
         z = self.encode_views(batch["views"], training)
         # [heads, V·b, K]
-        scores = cosine(tf.concat(z, axis=0), self.memory.centroids.value)
+        scores = cosine(tf.concat(z, axis=0), self.memory.centroids())
         if training:
             clusters = self.memory.clusters_of(batch["index"])
         else:

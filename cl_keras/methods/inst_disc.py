@@ -2,7 +2,6 @@
 
 import keras
 
-from cl_keras import heads
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views import RandomViews
@@ -18,8 +17,10 @@ class InstDisc(BankModel):
 
         P(i|v) = exp(v·f_i/τ) / Σ_j exp(v·f_j/τ)
 
-    The loss is `-log P(i|v)`, over the whole bank (`loss="softmax"`, for small data sets), or its
-    estimate from K images drawn for each query (`loss="nce"`); see `losses.noise_contrastive`.
+    The loss is `-log P(i|v)`, over the whole bank (`loss="softmax"`, for small data sets); or its
+    estimate from K images drawn for each query (`loss="nce"`, see `losses.noise_contrastive`); or
+    the same softmax over the image's own row and K drawn ones (`loss="info_nce"`), which Misra &
+    van der Maaten 2020 (PIRL) found better, with a head of two layers.
     After the step, `f_i ← normalize(m·f_i + (1 - m)·v)`.
 
     Each image must come with its index, its place in the data set; arrays and `data.load` have it.
@@ -30,11 +31,14 @@ class InstDisc(BankModel):
         views: what makes views of a batch of images; the first is used, so `views.inst_disc(96)`,
             which makes one, is the cheapest.
         num_images: N, images in the data set.
-        num_negatives: K, with replacement; for `"nce"` alone.
-        loss: `"nce"` or `"softmax"`. For CIFAR the authors take `"softmax"` and τ 0.1.
+        num_negatives: K, drawn with replacement; not for `"softmax"`.
+        loss: `"nce"`, `"info_nce"` or `"softmax"`; for CIFAR the authors take `"softmax"` and
+            τ 0.1.
         temperature: τ.
         bank_momentum: m, in [0, 1).
-        output_dim: d, width of the linear head.
+        head: `"linear"`, `"mlp"` (two layers), or a `keras.Model` from the representation to the
+            embedding, whose width is that of the bank, d.
+        output_dim: d of a head given by name.
         seed: of the views, the bank at the start, and the images drawn.
 
     Raises:
@@ -78,6 +82,7 @@ class InstDisc(BankModel):
         loss="nce",
         temperature=0.07,
         bank_momentum=0.5,
+        head="linear",
         output_dim=128,
         seed=0,
         **kwargs,
@@ -90,11 +95,11 @@ class InstDisc(BankModel):
             loss=loss,
             temperature=temperature,
             bank_momentum=bank_momentum,
+            head=head,
             output_dim=output_dim,
             seed=seed,
             **kwargs,
         )
-        self.head = heads.linear(self.encoder.output_shape[-1], output_dim=output_dim)
 
     def queries(self, views, training):
         return [self.head(self.encoder(views[0], training=training), training=training)]

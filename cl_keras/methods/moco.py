@@ -93,7 +93,7 @@ class MoCo(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.head = self.build_head(head, HEADS)
         self.momentum_encoder = MomentumEncoder(
-            self.encoder, self.head, momentum=momentum, parts=shuffle_bn_groups, seed=seed
+            self.encoder, self.head, momentum=momentum, groups=shuffle_bn_groups, seed=seed
         )
         self.queue = KeyQueue(queue_size, self.head.output_shape[-1], seed=seed)
 
@@ -113,7 +113,7 @@ class MoCo(ContrastiveModel):
     def check_data(self, dataset):
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        groups = self.momentum_encoder.parts
+        groups = self.momentum_encoder.groups
         checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
 
     @classmethod
@@ -126,5 +126,5 @@ class MoCo(ContrastiveModel):
             "head": keras.saving.serialize_keras_object(self.head),
             "queue_size": self.queue.size,
             "momentum": self.momentum_encoder.momentum,
-            "shuffle_bn_groups": self.momentum_encoder.parts,
+            "shuffle_bn_groups": self.momentum_encoder.groups,
         }

@@ -139,7 +139,7 @@ class PCL(ContrastiveModel):
         self.head = self.build_head(head, HEADS)
         dim = self.head.output_shape[-1]
         self.momentum_encoder = MomentumEncoder(
-            self.encoder, self.head, momentum=momentum, parts=shuffle_bn_groups, seed=seed
+            self.encoder, self.head, momentum=momentum, groups=shuffle_bn_groups, seed=seed
         )
         self.queue = KeyQueue(queue_size, dim, seed=seed)
         self.clusters = [PrototypeClusters(num_images, dim, count) for count in num_clusters]
@@ -207,7 +207,7 @@ class PCL(ContrastiveModel):
         checks.check_index(self, dataset, self.num_images)
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
-        groups = self.momentum_encoder.parts
+        groups = self.momentum_encoder.groups
         checks.check_shuffle_bn_groups(dataset, groups, replicas, self.gradient_accumulation)
 
     @classmethod
@@ -224,5 +224,5 @@ class PCL(ContrastiveModel):
             "warmup_epochs": self.warmup_epochs,
             "queue_size": self.queue.size,
             "momentum": self.momentum_encoder.momentum,
-            "shuffle_bn_groups": self.momentum_encoder.parts,
+            "shuffle_bn_groups": self.momentum_encoder.groups,
         }

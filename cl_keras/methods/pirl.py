@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from cl_keras import heads
 from cl_keras.heads.patches import patch_head
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
@@ -20,8 +19,9 @@ class PIRL(BankModel):
 
         L = λ · L_NCE(m_I, g(v_It)) + (1 - λ) · L_NCE(m_I, f(v_I))
 
-    `L_NCE` is that of `losses.noise_contrastive` (`loss="nce"`), or a softmax over the whole bank
-    (`loss="softmax"`, for small data sets). After the step the image alone moves the bank,
+    `L_NCE` is that of `losses.noise_contrastive` (`loss="nce"`), a softmax over the image's own row
+    and K drawn ones (`loss="info_nce"`), or one over the whole bank (`loss="softmax"`, for small
+    data sets). After the step the image alone moves the bank,
     `m_I ← normalize(m·m_I + (1 - m)·f(v_I))`.
 
     The encoder sees the images and the patches as two batches, since their sizes differ.
@@ -36,13 +36,17 @@ class PIRL(BankModel):
         encoder: a `keras.Model` from images to vectors, of images and of patches, so of any size.
         views: what makes a view and the patches of a batch of images, such as `views.pirl(96)`.
         num_images: N, images in the data set.
-        num_negatives: K, drawn for each image with replacement; for `"nce"` alone.
-        loss: `"nce"` or `"softmax"`.
+        num_negatives: K, drawn for each image with replacement; not for `"softmax"`.
+        loss: `"nce"`, `"info_nce"` or `"softmax"`.
         patch_weight: λ, in [0, 1].
         temperature: τ.
         bank_momentum: m, in [0, 1).
         num_patches: patches of an image.
-        output_dim: d, width of the heads and of the bank.
+        head: `"linear"`; `"mlp"`, two layers for images and for each patch; or a `keras.Model` from
+            the representation to the embedding, whose width is that of the bank, d.
+        patch_head: a `keras.Model` from `[num_patches, representation]` to the embedding; default:
+            the one that goes with a head given by name, or else the linear one.
+        output_dim: d of a head given by name.
         seed: of the views, the bank at the start, and the images drawn.
 
     Raises:
@@ -60,6 +64,21 @@ class PIRL(BankModel):
             rate_batch=1024,
             options={"num_negatives": ShareOfImages(0.5, most=32_000)},
         ),
+        "mlp": Recipe(
+            origin="Misra & van der Maaten 2020; vissl pirl/models/resnet50_mlphead.yaml",
+            batch_size=1024,
+            epochs=800,
+            optimizer="sgd",
+            learning_rate=0.12,
+            weight_decay=1e-4,
+            rate_batch=1024,
+            options={
+                "loss": "info_nce",
+                "head": "mlp",
+                "temperature": 0.1,
+                "num_negatives": ShareOfImages(0.5, most=32_000),
+            },
+        ),
         "small": small_recipe(epochs=20, options={"loss": "softmax", "temperature": 0.1}),
     }
 
@@ -74,7 +93,9 @@ class PIRL(BankModel):
         patch_weight=0.5,
         temperature=0.07,
         bank_momentum=0.5,
+        head="linear",
         num_patches=9,
+        patch_head=None,
         output_dim=128,
         seed=0,
         **kwargs,
@@ -87,6 +108,7 @@ class PIRL(BankModel):
             loss=loss,
             temperature=temperature,
             bank_momentum=bank_momentum,
+            head=head,
             output_dim=output_dim,
             seed=seed,
             **kwargs,
@@ -99,11 +121,23 @@ class PIRL(BankModel):
                 f"{self.encoder.name!r} takes {self.encoder.input_shape[1:3]} pixels. Build it on "
                 "keras.Input([None, None, channels])."
             )
-        width = self.encoder.output_shape[-1]
-        self.head = heads.linear(width, output_dim=output_dim)
-        self.patch_head = patch_head(width, num_patches=num_patches, output_dim=output_dim)
+        self.patch_head = self._build_patch_head(patch_head, head == "mlp", num_patches)
         self.patch_weight, self.num_patches = float(patch_weight), num_patches
         self.query_weights = (self.patch_weight, 1.0 - self.patch_weight)
+
+    def _build_patch_head(self, given, mlp, num_patches):
+        width, dim = self.encoder.output_shape[-1], self.bank.dim
+        if given is None:
+            hidden = width if mlp else None
+            return patch_head(width, num_patches=num_patches, hidden_dim=hidden, output_dim=dim)
+        shapes = given.input_shape[1:], given.output_shape[1:]
+        if shapes != ((num_patches, width), (dim,)):
+            raise ValueError(
+                f"patch_head must go from {(num_patches, width)} to {(dim,)}, the {num_patches} "
+                f"patches in the {width} features of the encoder to the width of the head; "
+                f"received one from {shapes[0]} to {shapes[1]}."
+            )
+        return given
 
     def queries(self, views, training):
         images, patches = views
@@ -118,7 +152,7 @@ class PIRL(BankModel):
                 f"{patches.shape[1]}. Give num_patches={patches.shape[1]}."
             )
         flat = tf.reshape(patches, [-1, *patches.shape[2:]])
-        # NOTE: patches leave no trace in the moving statistics of batch normalisation; the encoder
+        # NOTE: patches leave no trace in the moving statistics of batch normalization; the encoder
         # that is kept sees images, and a mixture of the two would fit neither.
         moving = self.encoder.non_trainable_variables
         before = [tf.identity(variable.value) for variable in moving]
@@ -135,6 +169,7 @@ class PIRL(BankModel):
     def get_config(self):
         return {
             **super().get_config(),
+            "patch_head": keras.saving.serialize_keras_object(self.patch_head),
             "patch_weight": self.patch_weight,
             "num_patches": self.num_patches,
         }

@@ -21,7 +21,7 @@ def in_batch(view0, view1):
     The candidates are gathered from every replica, with their gradient.
 
     Args:
-        view0: `[b, d]`, one view of each image of this replica; need not be normalised.
+        view0: `[b, d]`, one view of each image of this replica; need not be normalized.
         view1: `[b, d]`, the other view.
 
     Returns:

@@ -1,6 +1,7 @@
 """A memory bank: the embedding of every image, as its network last saw it."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cl_keras import distribute
@@ -15,7 +16,7 @@ class MemoryBank(keras.layers.Layer):
     """One unit vector for each image of a data set (Wu et al. 2018, InstDisc).
 
     `bank` is `[size, dim]`, float32 (float64 if that is what Keras computes in), random at the
-    start. Row i belongs to the image with index i; the index is the image's place in its data set.
+    start. Row i belongs to the image with index i; the index is the image's row in its data set.
 
     A step reads and writes the rows that it needs, in place: its cost does not grow with `size`.
     Every replica holds the same bank, since the rows of all are gathered before they are written.
@@ -24,12 +25,13 @@ class MemoryBank(keras.layers.Layer):
         size: N, number of images.
         dim: d, width of an embedding.
         seed: of the random rows at the start.
+        empty: whether to begin with zeros instead, so that `stored` tells which rows were written.
 
     Raises:
         ValueError: for a size or a width below 1.
     """
 
-    def __init__(self, size, dim, *, seed=0, **kwargs):
+    def __init__(self, size: int, dim: int, *, seed: int = 0, empty: bool = False, **kwargs):
         super().__init__(**kwargs)
         if size < 1 or dim < 1:
             raise ValueError(
@@ -37,11 +39,12 @@ class MemoryBank(keras.layers.Layer):
                 f"size={size!r}, dim={dim!r}."
             )
         self.size, self.dim, self.seed = int(size), int(dim), int(seed)
+        self.empty = bool(empty)
         self.bank = self.add_weight(
             name="bank",
             shape=[self.size, self.dim],
             dtype="float64" if self.variable_dtype == "float64" else "float32",
-            initializer=random_unit_rows(self.seed),
+            initializer="zeros" if empty else random_unit_rows(self.seed),
             trainable=False,
             aggregation="only_first_replica",
             autocast=False,
@@ -63,6 +66,10 @@ class MemoryBank(keras.layers.Layer):
         """All rows, `[size, dim]`."""
         return self.bank.value
 
+    def stored(self) -> np.ndarray:
+        """Index of each image whose row is not zero, int64; eagerly."""
+        return np.flatnonzero(self.bank.numpy().any(axis=1))
+
     def checked(self, index):
         """The index as int64, after a check that it lies within the bank.
 
@@ -80,7 +87,7 @@ class MemoryBank(keras.layers.Layer):
         if index is None:
             raise ValueError(
                 "A memory bank has one vector for each image, so each image must come with its "
-                'place in the data set. Train on an array, on data.load(...), or on {"image", '
+                'index in the data set. Train on an array, on data.load(...), or on {"image", '
                 '"index"}; received no "index".'
             )
         index = tf.cast(index, tf.int64)
@@ -207,11 +214,17 @@ class MemoryBank(keras.layers.Layer):
         distribute.write_rows(self.bank, index, moved)
 
     def get_config(self):
-        return {**super().get_config(), "size": self.size, "dim": self.dim, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "dim": self.dim,
+            "seed": self.seed,
+            "empty": self.empty,
+        }
 
 
 def _last_occurrence(index):
-    """Place of the last row with the same index: of `[3, 5, 3]` it is `[2, 1, 2]`."""
+    """Position of the last row with the same index: of `[3, 5, 3]` it is `[2, 1, 2]`."""
     same = index[:, None] == index
     return tf.reduce_max(tf.where(same, tf.range(tf.shape(index)[0]), 0), axis=1)
 

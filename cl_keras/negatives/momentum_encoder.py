@@ -1,4 +1,4 @@
-"""An encoder that follows another slowly: the source of keys."""
+"""A slow-moving copy of an encoder: the source of keys."""
 
 import math
 
@@ -15,36 +15,36 @@ class MomentumEncoder(keras.layers.Layer):
 
         θ_k ← m·θ_k + (1 - m)·θ_q
 
-    (He et al. 2020, MoCo). Parameters alone are averaged: the copy's batch normalisation has its
+    (He et al. 2020, MoCo). Parameters alone are averaged: the copy's batch normalization has its
     own statistics, and works in training mode while it trains. No gradient reaches the copy.
 
-    The keys of a batch can be encoded in several parts, whose images are drawn anew at every step
+    The keys of a batch can be encoded in several groups, whose images are drawn anew at every step
     ("shuffled BN"): else the statistics of the batch, which query and key share, tell which key
-    belongs to which query, and nothing is learned. The parts are those of the global batch: they
+    belongs to which query, and nothing is learned. The groups are those of the global batch: they
     are drawn from the images of all replicas, of which each encodes as many.
 
-    NOTE: the moving statistics of the copy move once a step, by the mean of the parts; so N
-    replicas equal one. In the authors' code each device keeps those of its own part.
+    NOTE: the moving statistics of the copy move once a step, by the mean of the groups; so N
+    replicas equal one. In the authors' code each device keeps those of its own group.
 
     Args:
         encoder: the `keras.Model` to follow.
         head: the `keras.Model` on it.
         momentum: m at the start, in [0, 1].
         steps: length of a cosine over which m rises to 1; None for a constant m.
-        parts: number of parts in which the keys of the global batch are encoded, a multiple of the
-            number of replicas; or 1 for all keys together.
+        groups: number of groups in which the keys of the global batch are encoded, a multiple of
+            the number of replicas; or 1 for all keys together.
         seed: of the shuffling.
     """
 
-    def __init__(self, encoder, head, *, momentum=0.999, steps=None, parts=1, seed=0, **kwargs):
+    def __init__(self, encoder, head, *, momentum=0.999, steps=None, groups=1, seed=0, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must lie in [0, 1]; received {momentum!r}.")
-        if parts < 1:
-            raise ValueError(f"Keys are encoded in at least 1 part; received parts={parts!r}.")
-        self.momentum, self.steps, self.parts, self.seed = momentum, steps, parts, seed
+        if groups < 1:
+            raise ValueError(f"Keys are encoded in at least 1 group; received groups={groups!r}.")
+        self.momentum, self.steps, self.groups, self.seed = momentum, steps, groups, seed
         self.encoder, self.head = _copy(encoder), _copy(head)
-        # Not `layer.trainable = False`: that would put batch normalisation into inference mode.
+        # Not `layer.trainable = False`: that would put batch normalization into inference mode.
         own = [v for model in (self.encoder, self.head) for v in model.trainable_variables]
         for variable in own:
             variable.trainable = False
@@ -76,17 +76,17 @@ class MomentumEncoder(keras.layers.Layer):
 
         Args:
             images: `[b, H, W, C]`.
-            step: int tensor; another step puts the images into other parts.
+            step: int tensor; another step puts the images into other groups.
             training: batch statistics, or the moving ones.
         """
-        if not training or self.parts == 1:
+        if not training or self.groups == 1:
             return tf.stop_gradient(self._encode(images, training))
         rows = tf.shape(images)[0]
         replicas, first = distribute.num_replicas(), distribute.first_row(rows)
         order = self._order(rows * replicas, step)
         own = tf.gather(distribute.gather(images), order[first : first + rows])
         with statistics_per_call():
-            parts = tf.split(own, self.parts // replicas)
+            parts = tf.split(own, self.groups // replicas)
             keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
         keys = tf.gather(distribute.gather(keys), tf.math.invert_permutation(order))
         return tf.stop_gradient(keys[first : first + rows])

@@ -1,7 +1,11 @@
 """What the methods with a memory bank share: queries against the rows of the bank."""
 
+import functools
+
+import keras
 import tensorflow as tf
 
+from cl_keras import heads
 from cl_keras.losses import (
     Queries,
     noise_contrastive,
@@ -15,6 +19,8 @@ from cl_keras.training.contrastive_model import ContrastiveModel
 from cl_keras.training.objective import mean_over
 
 LOSSES = ("nce", "info_nce", "softmax")
+
+HEADS = {"linear": heads.linear, "mlp": heads.mlp}
 
 
 class BankModel(ContrastiveModel):
@@ -43,7 +49,9 @@ class BankModel(ContrastiveModel):
         loss: `"nce"`, `"info_nce"` or `"softmax"`.
         temperature: τ.
         bank_momentum: m, in [0, 1).
-        output_dim: d, width of the bank.
+        head: `"linear"`, `"mlp"`, or a `keras.Model` from the representation to the embedding,
+            whose width is that of the bank, d.
+        output_dim: d of a head given by name.
         seed: of the views, the bank at the start, and the images drawn.
 
     Raises:
@@ -60,6 +68,7 @@ class BankModel(ContrastiveModel):
         loss,
         temperature,
         bank_momentum,
+        head,
         output_dim,
         seed,
         **kwargs,
@@ -67,7 +76,9 @@ class BankModel(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {list(LOSSES)}; received {loss!r}.")
-        self.bank = MemoryBank(num_images, output_dim, seed=seed)
+        presets = {name: functools.partial(f, output_dim=output_dim) for name, f in HEADS.items()}
+        self.head = self.build_head(head, presets)
+        self.bank = MemoryBank(num_images, self.head.output_shape[-1], seed=seed)
         self.bank_momentum = check_momentum(bank_momentum)
         self.num_negatives = num_negatives
         self.loss_name, self.partition = loss, None
@@ -132,5 +143,6 @@ class BankModel(ContrastiveModel):
             "num_negatives": self.num_negatives,
             "loss": self.loss_name,
             "bank_momentum": self.bank_momentum,
+            "head": keras.saving.serialize_keras_object(self.head),
             "output_dim": self.bank.dim,
         }

@@ -10,7 +10,7 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def test_embeddings_stand_at_their_index(random, float64):
+def test_embeddings_are_stored_at_their_index(random, float64):
     memory = ClusterMemory(6, 3, 2)
     first, second = random.normal(size=[2, 2, 3])
     assert memory.is_empty()
@@ -19,7 +19,7 @@ def test_embeddings_stand_at_their_index(random, float64):
     for bank, rows in zip(memory.banks, (first, second), strict=True):
         expected = np.zeros([6, 3])
         expected[[4, 1]] = unit(rows)
-        np.testing.assert_allclose(bank, expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(bank.bank, expected, rtol=0, atol=1e-12)
     assert (memory.clusters_of([0, 4]).numpy() == -1).all()
 
 
@@ -30,9 +30,9 @@ def test_clusters_are_those_of_k_means_on_the_banks_in_turns(random, float64):
     memory.remember(stored, list(rows))
     memory.recluster(epoch=2)
     for head in range(3):
-        vectors = memory.banks[head % 2].numpy()[stored]
+        vectors = memory.banks[head % 2].bank.numpy()[stored]
         centroids, clusters = spherical_k_means(vectors, 4, seed=[5, 2, head])
-        np.testing.assert_array_equal(memory.centroids[head], centroids)
+        np.testing.assert_array_equal(memory.centroids()[head], centroids)
         np.testing.assert_array_equal(memory.clusters_of(stored)[head], clusters)
     assert (memory.clusters_of([7, 11]).numpy() == -1).all()
 
@@ -51,7 +51,7 @@ def test_replicas_store_what_all_of_them_saw(random, mirrored):
     )
     index = mirrored.experimental_distribute_values_from_function(lambda context: local(context)[1])
     mirrored.run(tf.function(lambda i, v: memory.remember(i, [v, -v])), args=[index, values])
-    for copy in memory.banks[0].value.values:
+    for copy in memory.banks[0].bank.value.values:
         np.testing.assert_allclose(copy.numpy()[[5, 3, 0, 1]], unit(rows), rtol=0, atol=1e-6)
         assert not copy.numpy()[[2, 4]].any()
 
@@ -63,7 +63,7 @@ def test_it_survives_its_config():
 
 
 def test_too_few_images_are_refused(random):
-    with pytest.raises(ValueError, match="5 images are fewer than the 6 clusters"):
+    with pytest.raises(ValueError, match="5 images are fewer than 6 clusters"):
         ClusterMemory(5, 3, 6)
     memory = ClusterMemory(6, 3, 4)
     memory.remember(tf.constant([0, 2]), list(random.normal(size=[2, 2, 3])))

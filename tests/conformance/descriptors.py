@@ -17,6 +17,7 @@ OPTIONS = {
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
     "InstDisc": {"num_images": IMAGES, "num_negatives": 7},
     "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
+    "InstDisc, InfoNCE": {"num_images": IMAGES, "num_negatives": 7, "loss": "info_nce"},
     "PIRL": {"num_images": IMAGES, "num_negatives": 7},
     "SwAV": {"num_prototypes": 5, "frozen_steps": 1, "queue_size": 17},
     "DeepCluster": {"num_images": IMAGES, "num_clusters": 4, "num_clusterings": 2},

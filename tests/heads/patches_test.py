@@ -29,3 +29,14 @@ def test_it_survives_its_config():
     head = patch_head(5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
     assert again.get_config() == head.get_config()
+
+
+def test_a_hidden_layer_sees_each_patch(random, float64):
+    head = patch_head(5, num_patches=4, hidden_dim=6, patch_dim=3, output_dim=2)
+    weights = [random.normal(size=v.shape) for v in head.trainable_variables]
+    head.set_weights(weights)
+    hidden, hidden_bias, first, bias, second, offset = weights
+    patches = random.normal(size=[6, 4, 5])
+    each = np.maximum(patches @ hidden + hidden_bias, 0) @ first + bias
+    expected = each.reshape(6, -1) @ second + offset
+    np.testing.assert_allclose(head(patches), expected, rtol=0, atol=1e-12)

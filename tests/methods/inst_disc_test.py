@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import data
+from cl_keras import data, heads
 from cl_keras.methods.inst_disc import InstDisc
 from cl_keras.views import inst_disc
 from tests.complex_step import gradients
@@ -206,3 +206,13 @@ def test_the_defaults_are_the_papers():
         "loss": "nce",
     }
     assert config | expected == config
+
+
+def test_the_head_has_one_layer_or_two_or_is_a_model():
+    shapes = [tuple(v.shape) for v in tiny_inst_disc(head="mlp").head.variables]
+    assert shapes == [(16, 16), (16,), (16, 8), (8,)]
+    model = tiny_inst_disc(head=heads.mlp(16, output_dim=3))
+    assert model.bank.dim == 3
+    assert InstDisc.from_config(model.get_config()).get_config() == model.get_config()
+    with pytest.raises(ValueError, match="head must be one of .'linear', 'mlp'. or a built"):
+        tiny_inst_disc(head="deep")

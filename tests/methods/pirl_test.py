@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import data
+from cl_keras import data, heads
 from cl_keras.methods.pirl import PIRL
 from cl_keras.views import PIRLViews, pirl
 from tests.complex_step import gradients
 from tests.tiny import IMAGE_SIZE, tiny_encoder
 
 VIEWS = pirl(IMAGE_SIZE, channels=1)
-LOSSES = pytest.mark.parametrize("loss", ["nce", "softmax"])
+LOSSES = pytest.mark.parametrize("loss", ["nce", "info_nce", "softmax"])
 
 
 def tiny_pirl(optimizer=None, encoder=tiny_encoder, **options):
@@ -109,6 +109,10 @@ def test_two_steps_are_the_paper_in_numpy(random, float64, loss, weight):
             if loss == "softmax":
                 scores = query @ bank.T / tau
                 return -(scores[range(4), index] - np.log(np.exp(scores).sum(axis=1))).mean()
+            if loss == "info_nce":
+                count = np.concatenate([np.ones([4, 1]), slots[:, 1:] != index[:, None]], axis=1)
+                each = np.exp(np.einsum("bd,bkd->bk", query, bank[slots]) / tau) * count
+                return -np.log(each[:, 0] / each.sum(axis=1)).mean()
             probability = np.exp(np.einsum("bd,bkd->bk", query, bank[slots]) / tau) / z
             h = probability / (probability + 6 / 12)
             return -(np.log(h[:, 0]) + np.log(1 - h[:, 1:]).sum(axis=1)).mean()
@@ -197,3 +201,20 @@ def test_the_defaults_are_the_papers():
         "output_dim": 128,
     }
     assert config | expected == config
+
+
+def test_the_two_layer_heads_are_those_of_vissl():
+    model = tiny_pirl(head="mlp")
+    assert [tuple(v.shape) for v in model.head.variables] == [(16, 16), (16,), (16, 8), (8,)]
+    shapes = [tuple(v.shape) for v in model.patch_head.variables]
+    assert shapes == [(16, 16), (16,), (16, 128), (128,), (1152, 8), (8,)]
+
+
+def test_heads_may_be_models_and_come_back():
+    head, patches = heads.linear(16, output_dim=3), heads.patch_head(16, output_dim=3)
+    model = tiny_pirl(head=head, patch_head=patches)
+    assert model.head is head and model.patch_head is patches and model.bank.dim == 3
+    again = PIRL.from_config(model.get_config())
+    assert again.get_config() == model.get_config()
+    with pytest.raises(ValueError, match=r"go from \(9, 16\) to \(8,\).* to \(3,\)"):
+        tiny_pirl(patch_head=patches)

@@ -56,8 +56,8 @@ def test_no_variable_of_it_is_trained_and_no_gradient_passes(images):
     assert tape.gradient(loss, variables) == [None] * len(variables)
 
 
-def test_keys_in_parts_are_each_normalised_by_their_own_part(images, float64):
-    _, _, copy = pair(parts=4, seed=3)
+def test_keys_in_groups_are_each_normalized_by_their_own_group(images, float64):
+    _, _, copy = pair(groups=4, seed=3)
     keys = copy(images, step=5, training=True).numpy()
     order = copy._order(32, 5).numpy()
     assert sorted(order) == list(range(32)) and list(order) != list(range(32))
@@ -68,8 +68,8 @@ def test_keys_in_parts_are_each_normalised_by_their_own_part(images, float64):
     assert (copy._order(32, 6).numpy() != order).any()
 
 
-def test_the_statistics_of_parts_move_once_by_their_mean(images, float64):
-    _, _, copy = pair(parts=4, seed=3)
+def test_the_statistics_of_groups_move_once_by_their_mean(images, float64):
+    _, _, copy = pair(groups=4, seed=3)
     alone = []
     for part in copy._order(32, 5).numpy().reshape(4, 8):
         model = keras.models.clone_model(copy.encoder)
@@ -81,14 +81,14 @@ def test_the_statistics_of_parts_move_once_by_their_mean(images, float64):
         np.testing.assert_allclose(received, np.mean(parts, axis=0), rtol=0, atol=1e-12)
 
 
-def test_the_parts_of_two_replicas_are_those_of_one(images, float64, mirrored):
+def test_the_groups_of_two_replicas_are_those_of_one(images, float64, mirrored):
     """Images of both replicas are in each part; keys come back to where their images are."""
     images = images.astype("float64")
-    _, _, one = pair(parts=4, seed=3)
+    _, _, one = pair(groups=4, seed=3)
     before = [v.numpy() for v in one.variables]
     expected = one(images, step=5, training=True)
     with mirrored.scope():
-        _, _, two = pair(parts=4, seed=3)
+        _, _, two = pair(groups=4, seed=3)
         for variable, value in zip(two.variables, before, strict=True):
             variable.assign(value)
 
@@ -105,8 +105,8 @@ def test_the_parts_of_two_replicas_are_those_of_one(images, float64, mirrored):
     assert 0 < (first_part < 16).sum() < 8
 
 
-def test_in_inference_parts_make_no_difference(images):
-    encoder, head, copy = pair(parts=4)
+def test_in_inference_groups_make_no_difference(images):
+    encoder, head, copy = pair(groups=4)
     np.testing.assert_allclose(copy(images), head(encoder(images)), atol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_the_momentum_rises_by_a_cosine():
     assert pair(momentum=0.9)[2].momentum_at(7) == 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"momentum": 1.1}, {"momentum": -0.1}, {"parts": 0}])
+@pytest.mark.parametrize("wrong", [{"momentum": 1.1}, {"momentum": -0.1}, {"groups": 0}])
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="received"):
         pair(**wrong)

@@ -20,6 +20,7 @@ TABLE = {
     ("mocov3", "published"): ("lars", 0.3, 4.8, 1.5e-6, "cosine", 10),
     ("instdisc", "published"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
     ("pirl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
+    ("pirl", "mlp"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("swav", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
     ("deepcluster", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
 }

@@ -1,0 +1,141 @@
+"""Measures several ways to do one thing in turns: a busy machine slows all of them alike."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+
+def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, dict]:
+    """Seconds of each, one after the other, `rounds` times, after one call that is not counted.
+
+    Args:
+        contestants: by name, a callable that returns when its work is done; or a `Peer`.
+        rounds: calls of each that count.
+
+    Returns:
+        Of each: `median`, `quartiles` and `least` of the wall-clock time, and the median `cpu` time
+        of its process, which other work on the machine disturbs less.
+    """
+    for call in contestants.values():
+        call()
+    wall, cpu = ({name: [] for name in contestants} for _ in range(2))
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            begin, cpu_begin = time.perf_counter(), time.process_time()
+            reported = call()
+            if isinstance(call, Peer):
+                seconds, cpu_seconds = reported
+            else:
+                seconds = time.perf_counter() - begin
+                cpu_seconds = time.process_time() - cpu_begin
+            wall[name].append(seconds)
+            cpu[name].append(cpu_seconds)
+    return {name: _summary(wall[name], cpu[name]) for name in contestants}
+
+
+def _summary(wall, cpu):
+    first, _, third = statistics.quantiles(wall, n=4)
+    return {
+        "median": statistics.median(wall),
+        "quartiles": [first, third],
+        "least": min(wall),
+        "cpu": statistics.median(cpu),
+    }
+
+
+class Peer:
+    """A case of a script that runs in another environment, and times itself.
+
+    The script gets the case as its argument; for each line of its standard input it does its work
+    once, and answers with the seconds of wall-clock and CPU time.
+    """
+
+    def __init__(self, python: str, script: str, case: str):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([python, script, case], **pipes)
+
+    def __call__(self) -> tuple[float, float]:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().split()
+        if len(answer) != 2:
+            raise RuntimeError(f"The peer {self.process.args} ended without an answer.")
+        return float(answer[0]), float(answer[1])
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(work: Callable):
+    """The other side of a `Peer`."""
+    for _ in sys.stdin:
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        work()
+        print(time.perf_counter() - begin, time.process_time() - cpu_begin, flush=True)
+
+
+def peak_memory(work: Callable) -> int:
+    """Bytes that one call takes at its peak beyond what is held before it (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(key):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+def machine() -> dict:
+    """What the figures hang on."""
+    names = "tensorflow", "keras", "numpy", "scipy", "scikit-learn"
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def table(topic: str, results: dict[str, dict], goals: dict[str, float]) -> str:
+    """Lines of Markdown: each contestant, and the first one's ratio to it beside its goal."""
+    first, *_ = results
+    lines = [
+        f"{topic} | median ms | quartiles | CPU ms | {first} / it: wall | CPU | goal",
+        "---|---|---|---|---|---|---",
+    ]
+    for name, each in results.items():
+        low, high = (1e3 * second for second in each["quartiles"])
+        wall, cpu = (results[first][key] / each[key] for key in ("median", "cpu"))
+        goal = f"≤ {goals[name]}" if name in goals else ""
+        lines.append(
+            f"{name} | {1e3 * each['median']:.1f} | {low:.1f}–{high:.1f} | "
+            f"{1e3 * each['cpu']:.1f} | {wall:.2f} | {cpu:.2f} | {goal}"
+        )
+    return "\n".join(lines)
+
+
+def write_json(path: str, results: dict):
+    """All figures, with the machine that they are of."""
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"machine": machine(), "results": results}, file, indent=1)
