@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
@@ -57,7 +57,7 @@ def check_files(
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     found: list[Checked] = []
     with (
-        futures.ThreadPoolExecutor(THREADS) as pool,
+        ThreadPoolExecutor(THREADS) as pool,
         tqdm(
             total=len(names), desc="Checking images", unit="file", delay=1, disable=not progress
         ) as bar,

@@ -10,7 +10,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -182,7 +182,7 @@ class FolderSource(Source):
         if len(rows) == 1:  # as in a pipeline, which has threads of its own
             some(rows[0])
         else:  # a pool that outlives the call would hang in a forked process, and at the exit
-            with futures.ThreadPoolExecutor(THREADS) as pool:
+            with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(some, rows))
         return used
 

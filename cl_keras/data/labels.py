@@ -45,7 +45,21 @@ def as_labels(labels: Sequence[int] | np.ndarray, count: int, what: str) -> np.n
         )
     if array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError("labels must fit into 64 bits (signed); number them by np.unique.")
+    check_signs(array)
     return array.astype(np.int64)
+
+
+def check_signs(labels: np.ndarray) -> None:
+    """Refuses -1 and 1 as the names of two classes, since -1 is an image without a label.
+
+    Raises:
+        ValueError: the labels are these two numbers alone.
+    """
+    if len(labels) > 1 and set(np.unique(labels).tolist()) == {-1, 1}:
+        raise ValueError(
+            "labels are -1 and 1, and -1 means an image without a label. For two classes give "
+            "(labels > 0).astype('int64')."
+        )
 
 
 def _advice(array) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from cl_keras.data.pixel_range import warn_of_scale
+
 _ARRAY_BATCH = 256  # rows a step where the caller gives no batches
 
 
@@ -96,6 +98,8 @@ def features(model, batches, *, progress=True):
     found, rows = [], 0
     for element in tqdm(stream, total=total, desc=title, unit="batch", disable=not progress):
         image, index, label = _parts(element, first=rows)
+        if not found:
+            warn_of_scale(np.asarray(image))
         found.append((_vectors(encode(image), len(index)), index, label))
         rows += len(index)
     if not found:

@@ -33,6 +33,12 @@ def test_one_hot_labels_get_the_advice_for_them_and_others_do_not():
             as_labels(other, 3, "images")
 
 
+def test_minus_one_is_no_class_beside_one():
+    with pytest.raises(ValueError, match=r"-1 means an image without a label.*\(labels > 0\)"):
+        as_labels([1, -1, 1], 3, "images")
+    assert as_labels([1, -1, 0], 3, "images").tolist() == [1, -1, 0]
+
+
 def test_labels_are_renumbered_by_name():
     labels, names = renumber(np.array([0, 1, -1, 1]), ["ant", "cat"], ["cat", "bee"])
     assert labels.tolist() == [2, 0, -1, 0] and names == ["cat", "bee", "ant"]
