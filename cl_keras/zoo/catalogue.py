@@ -20,7 +20,7 @@ from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import cache, http
 
 OWN = pathlib.Path(__file__).with_name("catalogue.json")
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
