@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import typing
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from cl_keras.zoo.weights import building
 
 def list(
     *, method: str | None = None, encoder: str | None = None, data: str | None = None
-) -> list[str]:
+) -> typing.List[str]:  # noqa: UP006  `list` is this function here
     """Names of all entries, or of those of one method, encoder and data.
 
     Args:
@@ -129,7 +130,7 @@ def open_verified(
 def _build(card, file):
     if file.kind == "encoder":
         return building.encoder(card.encoder)
-    return building.pretraining(card, file)
+    return building.pretraining(card)
 
 
 def _field(card, field):

@@ -24,7 +24,7 @@ from cl_keras.zoo.download import http, hub
 try:
     import fcntl
 except ImportError:  # Windows: there two downloads at once are not excluded, only found out
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 RESERVED = ("partial", "partial.validator", "pin.json", "lock")
 

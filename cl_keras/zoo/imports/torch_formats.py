@@ -165,13 +165,11 @@ def _suggestion(value):
 SWAV_STD = (0.228 * 255, 0.224 * 255, 0.225 * 255)
 """For red all but SwAV's authors have .229: github.com/facebookresearch/swav, eval_linear.py."""
 
-_MOCO = {
-    "layouts": (
-        Layout(("state_dict",), "module.encoder_q."),
-        Layout(("state_dict",), "encoder_q."),
-    ),
-    "dropped": (r"(module\.)?(encoder_q\.fc\.|encoder_k\.|queue(_ptr)?$)",),
-}
+_MOCO_LAYOUTS = (
+    Layout(("state_dict",), "module.encoder_q."),
+    Layout(("state_dict",), "encoder_q."),
+)
+_MOCO_DROPPED = (r"(module\.)?(encoder_q\.fc\.|encoder_k\.|queue(_ptr)?$)",)
 
 TORCH_FORMATS = {
     known.name: known
@@ -188,7 +186,7 @@ TORCH_FORMATS = {
             (r"(module\.)?fc\.(weight|bias)$",),
         ),
         TorchFormat(  # github.com/facebookresearch/moco, moco/builder.py
-            "moco", "MoCo v1 and v2: the query encoder.", **_MOCO
+            "moco", "MoCo v1 and v2: the query encoder.", _MOCO_LAYOUTS, _MOCO_DROPPED
         ),
         TorchFormat(  # github.com/facebookresearch/moco-v3, moco/builder.py
             "moco_v3",
@@ -197,7 +195,7 @@ TORCH_FORMATS = {
             (r"module\.base_encoder\.fc\.", r"module\.momentum_encoder\.", r"module\.predictor\."),
         ),
         TorchFormat(  # github.com/salesforce/PCL, pcl/builder.py
-            "pcl", "PCL v1 and v2: the query encoder.", **_MOCO
+            "pcl", "PCL v1 and v2: the query encoder.", _MOCO_LAYOUTS, _MOCO_DROPPED
         ),
         TorchFormat(  # github.com/facebookresearch/swav, src/resnet50.py
             "swav",

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -29,20 +30,20 @@ COPIED = ("metrics.csv", "evaluation.json")
 
 
 def publish(
-    run_folder,
-    name,
+    run_folder: str | pathlib.Path,
+    name: str,
     *,
-    license,
-    out="zoo",
-    metrics=None,
-    data=None,
-    hardware=None,
-    paper=None,
-    origin=None,
-    notes=(),
-    pretraining=False,
-    upload=None,
-):
+    license: cards.License | str,
+    out: str | pathlib.Path = "zoo",
+    metrics: Sequence[cards.Metric] | None = None,
+    data: str | None = None,
+    hardware: str | None = None,
+    paper: cards.Paper | None = None,
+    origin: str | None = None,
+    notes: Sequence[str] = (),
+    pretraining: bool = False,
+    upload: str | None = None,
+) -> pathlib.Path:
     """Makes an entry of the zoo from a finished and evaluated run.
 
     The folder `out/name` gets `encoder.safetensors`, `golden.safetensors`, `recipe.flags`,

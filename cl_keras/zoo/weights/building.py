@@ -4,17 +4,21 @@ import math
 
 import tensorflow as tf
 
-from cl_keras.recipes import build, signatures
+from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 from cl_keras.zoo.cards import names
 from cl_keras.zoo.weights import tensors, variables
+
+MAX_VARIABLES = 10_000
+"""Of a model; MoCo of a ResNet-50 has some 700."""
 
 
 def filled(make, stream, what):
     """A model with the weights of a file, which must have all of its variables and no others.
 
-    The model is first made in a graph of its own, where variables have shapes but no memory. So a
-    card cannot ask for a larger network than its file holds.
+    The model is first made in a graph of its own, where variables have shapes but no memory, and
+    given up as soon as it needs more of them than the file can hold. So no card can ask for a
+    network that its file does not fill, in width or in number of layers.
 
     Args:
         make: function that makes the model.
@@ -24,12 +28,32 @@ def filled(make, stream, what):
     Raises:
         ValueError: if the file is not of this model, or is damaged.
     """
-    with tf.Graph().as_default():
+    size = stream.seek(0, 2)
+    with tf.Graph().as_default(), tf.variable_creator_scope(_bounded(size, what)):
         expected = variables.forms(make())
     arrays = tensors.read(stream, expected, what)
     model = make()
     variables.assign(model, arrays)
     return model
+
+
+def _bounded(size, what):
+    """A creator of variables for a model whose weights are a file of `size` bytes.
+
+    Optimizer and metrics, which are not in the file, have a few times as many.
+    """
+    left, count = 8 * size + 2**20, MAX_VARIABLES
+
+    def create(make, **options):
+        nonlocal left, count
+        variable = make(**options)
+        left -= math.prod(variable.shape) * variable.dtype.size
+        count -= 1
+        if left < 0 or count < 0:
+            raise ValueError(f"The card of {what} asks for more than its {size} bytes can fill.")
+        return variable
+
+    return create
 
 
 def encoder(description):
@@ -64,15 +88,14 @@ def encoder(description):
     return built
 
 
-def pretraining(card, file):
+def pretraining(card):
     """The untrained method of a card, compiled with its optimizer.
 
     Args:
         card: `cards.Card` whose training has a configuration.
-        file: the `cards.File` that will fill it.
 
     Raises:
-        ValueError: if the configuration makes no model, or one that the file cannot fill.
+        ValueError: if the configuration makes no model.
     """
     config, shape = card.training.config, [card.encoder.image_size] * 2 + [card.encoder.channels]
     where = f"{card.name}: training.config"
@@ -80,7 +103,6 @@ def pretraining(card, file):
     if None in (config.encoder, config.images, config.batch_size):
         raise ValueError(f"{where} must have encoder, images and batch_size.")
     try:
-        _check_sizes(config, file, where)
         config = build.resolve(config, config.images, tuple(shape))
         return build.make_model(config, tuple(shape), steps_per_epoch(config))
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
@@ -90,26 +112,3 @@ def pretraining(card, file):
 def steps_per_epoch(config):
     """Steps of an epoch of a configuration, whose last batch is dropped if it is not whole."""
     return max(1, config.images // config.batch_size)
-
-
-def _check_sizes(config, file, where):
-    """No queue, bank or layer that could not be in a file of that size: it would fill the memory.
-
-    A row of a table has at least a number of four bytes.
-    """
-    sizes = list(_numbers(config.method_options))
-    sizes += [config.images] if signatures.takes(config.method, "num_images") else []
-    for size in sizes:
-        if not math.isfinite(size) or 4 * size > file.size:
-            raise ValueError(
-                f"{where} names a size of {size}, which a file of {file.size} bytes has no room "
-                "for."
-            )
-
-
-def _numbers(value):
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(part)
-    elif isinstance(value, int | float):
-        yield value

@@ -61,7 +61,7 @@ def test_a_file_of_another_model_is_refused(change, message, tmp_path):
 
 
 def test_a_network_that_its_file_cannot_hold_is_never_made(tmp_path):
-    """4.9 GB for a file of some bytes: only its shapes are made."""
+    """4.5 GB for a file of some bytes: not even the graph of it is finished."""
     made = []
 
     def build():
@@ -69,11 +69,9 @@ def test_a_network_that_its_file_cannot_hold_is_never_made(tmp_path):
         return made[-1]
 
     with packed(tmp_path, tiny_encoder()) as stream:
-        with pytest.raises(ValueError, match="should be float32|lacks|no place for"):
+        with pytest.raises(ValueError, match="asks for more than its .* bytes can fill"):
             building.filled(build, stream, "a.safetensors")
-    [network] = made
-    assert network.count_params() * 4 > 4.5e9
-    assert all(variable.value.device == "" for variable in network.variables)
+    assert made == []
 
 
 def test_two_variables_of_one_name_are_an_error():
