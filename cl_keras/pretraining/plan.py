@@ -146,9 +146,20 @@ class Plan:
 
 
 def _described(views):
+    """One line for each kind of view, of the settings that do something."""
     config = views.get_config() if hasattr(views, "get_config") else {}
-    shown = [f"{name} {_short(value)}" for name, value in config.items()]
-    return f"{type(views).__name__}: {', '.join(shown)}" if shown else type(views).__name__
+    each = config.pop("views", None) or [config]
+    kinds = [_settings(view) for view in each if isinstance(view, dict)]
+    lines = [f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds)]
+    return ("\n" + " " * 12).join(lines) or type(views).__name__
+
+
+def _settings(view):
+    shown = {name: value for name, value in view.items() if value not in (0, None)}
+    for effect in ("blur", "color", "solarize", "grayscale"):
+        if not view.get(f"{effect}_probability", 1):
+            shown = {name: value for name, value in shown.items() if not name.startswith(effect)}
+    return ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
 
 
 def _short(value):

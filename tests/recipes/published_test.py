@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from cl_keras import data, encoders
+from cl_keras import data, encoders, optimizers, views
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config
+from cl_keras.training.recipe import make_optimizer
 
 IMAGENET = 1_281_167
 
@@ -72,6 +73,41 @@ def test_settings_of_one_method_alone():
     assert scaled("moco").method_options == {"queue_size": 65_536}
     assert scaled("instdisc").method_options == {"num_negatives": 4096}
     assert scaled("pirl", batch_size=1024).method_options == {"num_negatives": 32_000}
+
+
+@pytest.mark.parametrize("method", ["moco", "pcl"])
+def test_version_1_has_the_views_of_moco_v1(method):
+    recipe = build.METHODS[method].recipe(images=1000, image_size=96, preset="v1")
+    assert recipe.views.get_config() == views.moco_v1(96).get_config()
+    assert recipe.options["head"] == "v1"
+
+
+@pytest.mark.parametrize("method, preset", TABLE)
+def test_the_optimizer_follows_the_schedule_of_the_authors(method, preset):
+    name, peak, _, decay, schedule, warmup = TABLE[method, preset]
+    recipe, steps_per_epoch = scaled(method, preset, batch_size=256, epochs=200), 10
+    optimizer = make_optimizer(recipe, steps_per_epoch)
+    kind = {"sgd": optimizers.SGD, "lars": optimizers.LARS, "larc": optimizers.LARC}[name]
+    assert type(optimizer) is kind
+    config = optimizer.get_config()
+    assert (config["momentum"], config["weight_decay"]) == (0.9, decay)
+    if name == "lars":
+        assert config["momentum_convention"] == recipe.lars_convention
+
+    def expected(step):
+        total, first = 200 * steps_per_epoch, warmup * steps_per_epoch
+        if step < first:
+            start = recipe.warmup_start * peak
+            return start + (peak - start) * step / first
+        if schedule == "steps":
+            return peak * 0.1 ** ((step >= 0.6 * total) + (step >= 0.8 * total))
+        low = recipe.final_share * peak
+        share = (step - first) / (total - first)
+        return low + (peak - low) * (1 + np.cos(np.pi * share)) / 2
+
+    rate = optimizer._learning_rate
+    for step in (0, 3, 50, 99, 100, 700, 1199, 1200, 1599, 1600, 1999):
+        assert float(rate(step)) == pytest.approx(expected(step), rel=1e-4, abs=1e-9), step
 
 
 def test_warm_up_takes_no_more_than_a_tenth_of_a_short_run():
