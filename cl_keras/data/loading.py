@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from cl_keras.data.order import as_int
 from cl_keras.data.printable import printable
 from cl_keras.data.source import Source
 from cl_keras.data.tfds_source import TFDSSource
+from cl_keras.spelling import closest
 
 MAX_IMAGE_SIZE = 4096  # pixels
 
@@ -148,7 +148,7 @@ def _near(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
     known = ("folder", "tfds") if colon else ("fashion_mnist_mini",)
     word = kind if colon else spec.partition("/")[0]
-    near = difflib.get_close_matches(word.lower(), known, n=1)
+    near = closest(word.lower(), known)
     if near and near[0] != kind:
         return f" Did you mean {f'{near[0]}:{rest}' if colon else near[0]!r}?"
     if not colon and word.isidentifier():

@@ -1,6 +1,5 @@
 """Images from TensorFlow Datasets."""
 
-import difflib
 import functools
 import os
 
@@ -13,6 +12,7 @@ from cl_keras.data.identity import Identity
 from cl_keras.data.order import epoch_key, order
 from cl_keras.data.pixels import fit_tensor
 from cl_keras.data.source import Source
+from cl_keras.spelling import did_you_mean
 
 WHOLE = 2**30  # bytes, still encoded, of the largest set that is shuffled whole
 BLOCK = 4096  # examples of a larger one that are shuffled together
@@ -237,8 +237,7 @@ def _prepared(tfds, name, data_dir, progress):
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
-        near = difflib.get_close_matches(name.partition("/")[0], tfds.list_builders(), n=3)
-        hint = f" Did you mean {', '.join(repr(other) for other in near)}?" if near else ""
+        hint = did_you_mean(name.partition("/")[0], tfds.list_builders(), 3)
         raise ValueError(f"TensorFlow Datasets has no data set {name!r}.{hint}") from error
     tfds.display_progress_bar(progress)
     try:

@@ -1,6 +1,5 @@
 """The strategy by its name."""
 
-import difflib
 import os
 import re
 
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from cl_keras.distribute.cluster import cluster_from
 from cl_keras.distribute.workers import remember, several_workers
+from cl_keras.spelling import did_you_mean
 
 NAMES = ("auto", "cpu", "gpu", "mirrored", "multiworker")
 
@@ -42,11 +42,9 @@ def strategy(name="auto", devices=None):
     if ":" in name and devices is None:
         name, devices = "auto", name
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"strategy must be one of {', '.join(NAMES)}, or devices such as 'gpu:0,gpu:1'; "
-            f"received {name!r}.{hint}"
+            f"received {name!r}.{did_you_mean(name, NAMES)}"
         )
     if devices is not None and name in ("cpu", "gpu"):
         raise ValueError(

@@ -15,6 +15,7 @@ import pathlib
 from absl import logging
 
 from cl_keras.files import open_plain
+from cl_keras.spelling import did_you_mean
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import cache, http
@@ -107,8 +108,8 @@ def find(name):
     if not found:
         every = {entry.card.name for entry in known}
         raise ValueError(
-            f"The zoo has no {name!r}.{names.near(name, every)} `cl-keras zoo list` shows all "
-            f"{len(every)}; CL_KERAS_ZOO names more catalogues."
+            f"The zoo has no {name!r}.{did_you_mean(name, every, 3)} `cl-keras zoo list` shows "
+            f"all {len(every)}; CL_KERAS_ZOO names more catalogues."
         )
     if any(entry.card != found[0].card for entry in found):
         places = " and ".join(entry.where for entry in found)

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import keras
 
+from cl_keras.spelling import did_you_mean
 from cl_keras.zoo import cards, catalogue, imports
-from cl_keras.zoo.cards import names
 from cl_keras.zoo.download import cache
 from cl_keras.zoo.weights import building
 
@@ -36,7 +36,8 @@ def list(
         known = {_field(card, field) for card in found.values()}
         if value is not None and value not in known:
             raise ValueError(
-                f"The zoo has nothing of the {field} {value!r}.{names.near(str(value), known)} "
+                f"The zoo has nothing of the {field} {value!r}."
+                f"{did_you_mean(str(value), known, 3)} "
                 f"It has: {', '.join(sorted(known)) or 'nothing'}."
             )
         if value is not None:

@@ -1,6 +1,5 @@
 """Names of the zoo: `<method>_<encoder>_<data>[_<tag>]`, and no path before they are checked."""
 
-import difflib
 import re
 
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+", re.ASCII)
@@ -46,9 +45,3 @@ def check_relative_path(path):
             f"'.', '_' and '-'; received {path[: 2 * MAX_NAME]!r}."
         )
     return path
-
-
-def near(name, known):
-    """A sentence with the names that may have been meant, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""

@@ -9,7 +9,7 @@ import pathlib
 
 import keras
 
-from cl_keras.zoo.cards import names
+from cl_keras.spelling import did_you_mean
 from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
@@ -98,7 +98,7 @@ def network(format, encoder, *, width=1.0, image_size=224):
 def _format(name):
     if name not in _FORMATS:
         raise ValueError(
-            f"There is no format {name!r}.{names.near(str(name), _FORMATS)} "
+            f"There is no format {name!r}.{did_you_mean(str(name), _FORMATS, 3)} "
             f"There are: {', '.join(_FORMATS)}."
         )
     return _FORMATS[name]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
-from cl_keras.zoo.cards import names
+from cl_keras.spelling import did_you_mean
 from cl_keras.zoo.weights import tensors, variables
 
 MAX_VARIABLES = 10_000
@@ -69,7 +69,7 @@ def encoder(description):
     if description.name not in builders:
         raise ValueError(
             f"This version of cl_keras has no encoder {description.name!r}."
-            f"{names.near(description.name, builders)} It has {', '.join(builders)}."
+            f"{did_you_mean(description.name, builders, 3)} It has {', '.join(builders)}."
         )
     builder = builders[description.name]
     options = {"image_size": description.image_size, "channels": description.channels}

@@ -44,8 +44,3 @@ def test_paths_below_the_folder_are_taken(path):
 def test_a_path_that_could_lead_elsewhere_is_refused(path):
     with pytest.raises(ValueError, match="a path below the entry's folder"):
         names.check_relative_path(path)
-
-
-def test_near_names_are_offered():
-    assert names.near("moca", ["moco", "swav"]) == " Did you mean 'moco'?"
-    assert names.near("xyz", ["moco", "swav"]) == ""
