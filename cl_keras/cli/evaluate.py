@@ -7,6 +7,7 @@ import keras
 
 from cl_keras import data, evaluation
 from cl_keras.cli import evaluation_report, trained
+from cl_keras.downstream import duplicates
 from cl_keras.evaluation.metric import clear_leader
 from cl_keras.files import write_atomically
 from cl_keras.recipes import build
@@ -90,7 +91,19 @@ def measure(learned, untrained, train_source, test_source, *, training=None):
     rows[evaluation.LEARNED] = evaluation.metrics_of(encoded, curve=True)
     health = evaluation.health(encoded.test.vectors, encoded.perturbed.vectors)
     verdict = evaluation.verdict(rows, health, training)
-    return evaluation_report.Evaluation(rows, health, verdict, encoded)
+    return evaluation_report.Evaluation(rows, health, verdict, encoded, _leaks(*sources))
+
+
+def _leaks(train_source, test_source):
+    """A sentence about test images that are nearly training images, or "" if there are none."""
+    pairs = duplicates(train_source, test_source)
+    leaked = len({pair.second for pair in pairs})
+    if not leaked:
+        return ""
+    return (
+        f"{leaked:,} of {len(test_source):,} test images are near-duplicates of training images: "
+        "the accuracy on new images may be lower. `cl-keras duplicates` shows them."
+    )
 
 
 def save(measured, folder):
@@ -101,6 +114,7 @@ def save(measured, folder):
             name: [metric.as_json() for metric in row] for name, row in measured.rows.items()
         },
         "health": measured.health,
+        "leaks": measured.leaks,
     }
     path = pathlib.Path(folder) / "evaluation.json"
     write_atomically(path, json.dumps(plain, indent=2) + "\n")
@@ -111,6 +125,8 @@ def show(measured, path):
     print("\n" + as_text(measured))
     if curve := curve_as_text(measured):
         print("\n" + curve)
+    if measured.leaks:
+        print("\n" + measured.leaks)
     if path is not None:
         print(f"\nThe report is {path}.")
     print("\n" + measured.verdict.text)

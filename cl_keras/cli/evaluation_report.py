@@ -2,16 +2,23 @@
 
 import dataclasses
 import functools
+import json
+import os
+import platform
 
 import numpy as np
 
 from cl_keras import evaluation, report
+from cl_keras.callbacks.health import read as read_health
 from cl_keras.cli import trained
+from cl_keras.data.printable import printable
+from cl_keras.evaluation.knn import vote_of_several
+from cl_keras.evaluation.labeled import labeled_pair
 from cl_keras.evaluation.metric import clear_leader
 from cl_keras.recipes import build
 from cl_keras.views import view_grid
 
-QUERIES, NEIGHBORS, VIEWED, MAPPED = 8, 8, 8, 2000
+QUERIES, NEIGHBORS, VIEWED, MAPPED = 10, 8, 10, 1500
 """Images in the report: queries and neighbors of each, images with views, points of the map."""
 
 UNPLOTTED = {"step", "seconds"}
@@ -36,12 +43,14 @@ class Evaluation:
         health: of the learned embeddings, see `evaluation.health`.
         verdict: `evaluation.Verdict`.
         encoded: `evaluation.Encoded` of the learned encoder.
+        leaks: a sentence about test images that are near-duplicates of training images, or "".
     """
 
     rows: dict
     health: dict
     verdict: evaluation.Verdict
     encoded: evaluation.Encoded
+    leaks: str = ""
 
     @functools.cached_property
     def by_name(self):
@@ -92,15 +101,20 @@ def write(path, measured, train_source, test_source, *, run=None, title=None):
     """
     found = measured.encoded
     of_run = {} if run is None else _of_run(run, train_source)
+    notes = list(NOTES)
+    if measured.leaks:
+        notes.insert(0, measured.leaks)
     return report.write(
         path,
         title=title or f"{run.config['method']} on {train_source.name}",
         verdict=_verdict(measured),
         table=_table(measured),
         label_curve=_label_curve(measured),
+        baselines={"knn": _baselines(measured)},
         neighbors=_neighbors(found.train, found.test, train_source, test_source),
         embeddings=_embeddings(found.test, test_source),
-        notes=NOTES,
+        classes=_classes(found),
+        notes=notes,
         **of_run,
     )
 
@@ -108,12 +122,47 @@ def write(path, measured, train_source, test_source, *, run=None, title=None):
 def _of_run(run, source):
     viewed = source.images(_spread(len(source), VIEWED))
     views = build.make_views(trained.config_of(run), source.image_shape)
+    health = read_health(run.folder / "health.json")
     return {
         "config": run.config,
+        "facts": _facts(run) | {"views": views.get_config()},
+        "health": health if health["history"] or health["findings"] else None,
         "history": {key: column for key, column in run.metrics().items() if key not in UNPLOTTED},
-        "views": view_grid(viewed, views, draws=3)[:, 1:],
+        "views": view_grid(viewed, views, draws=4)[:, 1:],
         "originals": viewed,
     }
+
+
+def _facts(run):
+    """Duration, hardware, versions and seed of a run."""
+    seconds = sum(filter(None, run.metrics().get("seconds", [])))
+    versions = run.folder / "versions.json"
+    return {
+        "duration": f"{seconds / 60:.1f} minutes of training",
+        "seed": run.config.get("seed"),
+        "evaluated on": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "versions": json.loads(versions.read_text("utf-8")) if versions.is_file() else "not known",
+    }
+
+
+def _baselines(measured):
+    """{row: k-NN} of everything but the learned encoder."""
+    return {
+        name: measured.share(row["knn"])
+        for name, row in measured.by_name.items()
+        if name != evaluation.LEARNED and "knn" in row
+    }
+
+
+def _classes(encoded):
+    """The confusion of k-NN on the test images."""
+    if not encoded.has_labels:
+        return None
+    pair = labeled_pair(encoded.train, encoded.test)
+    winner = vote_of_several(pair, ks=[20])[20].winner
+    count = len(pair.class_names)
+    confusion = np.bincount(pair.test_classes * count + winner, minlength=count**2)
+    return {"confusion": confusion.reshape(count, count), "class_names": pair.class_names}
 
 
 def _verdict(measured):
@@ -172,6 +221,11 @@ def _neighbors(bank, test, train_source, test_source):
         "neighbors": pictures.reshape(*nearest.shape, *train_source.image_shape),
         "similarities": similarities,
     }
+    if train_source.names is not None and test_source.names is not None:
+        found["query_names"] = [_file(test_source, row) for row in test.index[rows]]
+        found["neighbor_names"] = [
+            [_file(train_source, row) for row in near] for near in bank.index[nearest]
+        ]
     if bank.labels is not None and test.labels is not None:
         found |= {
             "query_labels": test.labels[rows],
@@ -183,10 +237,17 @@ def _neighbors(bank, test, train_source, test_source):
 
 def _embeddings(test, source):
     rows = _spread(len(test), MAPPED)
-    found = {"vectors": test.vectors[rows]}
+    found = {"vectors": test.vectors[rows], "images": source.images(test.index[rows])}
+    if source.names is not None:
+        found["names"] = [_file(source, row) for row in test.index[rows]]
     if test.labels is not None:
         found |= {"labels": test.labels[rows], "class_names": source.class_names}
     return found
+
+
+def _file(source, row):
+    """The file name of an image, without control characters."""
+    return printable(source.names[row])
 
 
 def _spread(count, most):

@@ -3,7 +3,8 @@
 import pathlib
 
 from cl_keras.files import write_atomically
-from cl_keras.report import sections
+from cl_keras.report import details, sections
+from cl_keras.report.map import SCRIPT, script_hash
 from cl_keras.report.stylesheet import CSS
 from cl_keras.version import __version__
 
@@ -17,8 +18,12 @@ def write(
     verdict=None,
     config=None,
     history=None,
+    baselines=None,
     table=None,
     label_curve=None,
+    classes=None,
+    health=None,
+    facts=None,
     views=None,
     originals=None,
     neighbors=None,
@@ -28,8 +33,8 @@ def write(
 ):
     """Writes the report of a run as one self-contained HTML page; parts not given are left out.
 
-    The page loads nothing from anywhere (pictures and styles are inside, there is no script),
-    follows the reader's light or dark mode, and can be printed.
+    The page loads nothing from anywhere (pictures, styles and the one script are inside; its policy
+    forbids everything else), follows the reader's light or dark mode, and can be printed.
 
     Args:
         path: the file; its folder is made if need be. It is written whole or not at all. An
@@ -39,15 +44,21 @@ def write(
         config: {setting: value}, nested dictionaries allowed.
         history: {metric: list of numbers}, such as loss, contrastive_accuracy, learning_rate,
             knn, and "epoch" for the horizontal axis.
+        baselines: {metric: {name: value}}, drawn as lines into the curve of the metric.
         table: list of rows {"name": str, metric: cell, …}, baselines among them. A cell is a
             number, or {"value": share, "interval": (low, high), "best": bool}.
         label_curve: {encoder: {"labels": [n], "value": [n], "low": [n], "high": [n]}}, shares
             by the number of labels.
+        classes: {"confusion": `[C, C]` counts, rows are the true classes, "class_names": C names}.
+        health: {"findings": [{"name", "sentence"}], "history": [{"step", vital: value}]}.
+        facts: {name: value} of the run, such as duration, hardware and versions.
         views: `[n, v, h, w, c]` in 0..255, v views of n images.
         originals: `[n, h, w, c]` in 0..255, the images that the views were made of.
-        neighbors: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C]} and where known
-            "query_labels" [q], "neighbor_labels" [q, k], "similarities" [q, k], "class_names".
-        embeddings: {"vectors": [n, D]} and where known "labels" [n], "class_names".
+        neighbors: {"queries": `[q, h, w, c]`, "neighbors": `[q, k, h, w, c]`} and where known
+            "query_labels" and "query_names" `[q]`, "neighbor_labels", "neighbor_names" and
+            "similarities" `[q, k]`, "class_names".
+        embeddings: {"vectors": `[n, d]`} and where known "labels" `[n]`, "class_names", "images"
+            `[n, h, w, c]` and "names" for the thumbnails of the map.
         pairs: {"images": [first, second], each `[n, h, w, c]`, "names": likewise lists of n names,
             "correlations": [n]}, near-duplicates side by side.
         notes: list of str, what a reader of the numbers should know.
@@ -68,10 +79,13 @@ def write(
         ("metrics", "Metrics", table and sections.table(table)),
         ("notes", "Notes", notes and sections.notes(notes)),
         ("pairs", "Pairs", pairs and sections.pairs(pairs)),
-        ("curves", "Training", history and sections.curves(history)),
+        ("curves", "Training", history and sections.curves(history, baselines)),
+        ("health", "Health", health and details.health(health)),
+        ("classes", "Classes", classes and details.classes(classes)),
         ("views", "Views", _given(views) and sections.views(views, originals)),
         ("neighbors", "Nearest neighbors", neighbors and sections.neighbors(neighbors)),
         ("map", "Map of the embeddings", embeddings and sections.embedding_map(embeddings)),
+        ("facts", "The run", facts and sections.configuration(facts)),
         ("configuration", "Configuration", config and sections.configuration(config)),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +112,7 @@ def _page(title, parts):
 {_MARK} {__version__}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script_hash()}">
 <title>{title}</title>
 <style>{CSS}</style>
 </head>
@@ -111,6 +125,7 @@ def _page(title, parts):
 {body}
 </main>
 <footer>Written by cl_keras {__version__}.</footer>
+<script>{SCRIPT}</script>
 </body>
 </html>
 """

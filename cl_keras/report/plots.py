@@ -68,11 +68,12 @@ def _rank(key):
     return (usual.index(base) if base in usual else len(usual), base, key)
 
 
-def curve_figures(history):
+def curve_figures(history, baselines=None):
     """One figure for each metric of a history; `val_x` is drawn dashed beside `x`.
 
     Args:
         history: see `series`.
+        baselines: {key: {name: value}}, drawn as horizontal lines; default: none.
 
     Returns:
         {key: `matplotlib.figure.Figure`}, the usual metrics first.
@@ -89,7 +90,10 @@ def curve_figures(history):
                 x, y = curves[name]
                 marker = "o" if len(x) < 30 else None
                 (lines[name],) = axes.plot(x, y, dashes, color=color, marker=marker, ms=3)
-        if f"val_{key}" in curves:
+        for i, (name, value) in enumerate(((baselines or {}).get(key) or {}).items()):
+            color = COLORS[(i + 1) % len(COLORS)]
+            lines[name] = axes.axhline(value, color=color, linewidth=1, linestyle=":")
+        if len(lines) > 1:
             _legend(axes, lines)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -5,6 +5,7 @@ import numbers
 
 import numpy as np
 
+from cl_keras.report import map as maps
 from cl_keras.report import pictures, plots
 
 _HEADINGS = {
@@ -122,10 +123,10 @@ def notes(texts):
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
-def curves(history):
-    """A curve for each measure, with its last value; "" where there is nothing to draw."""
+def curves(history, baselines=None):
+    """A curve for each metric, with its last value; "" where there is nothing to draw."""
     figures, last = [], plots.series(history)
-    for i, (key, figure) in enumerate(plots.curve_figures(history).items()):
+    for i, (key, figure) in enumerate(plots.curve_figures(history, baselines).items()):
         name = heading(key)
         shown = key in last and key != "learning_rate"  # which ends near nothing
         value = f" <span>{last[key][1][-1]:.3g} at the end</span>" if shown else ""
@@ -185,10 +186,11 @@ def neighbors(found):
         )
     names, own = found.get("class_names"), found.get("query_labels")
     labels, similarities = found.get("neighbor_labels"), found.get("similarities")
+    own_files, files = found.get("query_names"), found.get("neighbor_names")
     rows = []
     for q, query in enumerate(queries):
         name = "" if own is None else plots.class_name(own[q], names)
-        row = [_neighbor(query, [name], "")]
+        row = [_neighbor(query, [name, "" if own_files is None else own_files[q]], "")]
         for n, neighbor in enumerate(near[q]):
             mark, words = "", []
             if labels is not None:
@@ -198,6 +200,8 @@ def neighbors(found):
                 mark, words[0] = ("right", f"✓ {words[0]}") if right else ("wrong", f"✗ {words[0]}")
             if similarities is not None:
                 words.append(f"{float(similarities[q][n]):.2f}")
+            if files is not None:
+                words.append(files[q][n])
             row.append(_neighbor(neighbor, words, mark))
         rows.append(f'<div class="row">{"".join(row)}</div>')
     text = "Left the query, then its nearest images"
@@ -229,10 +233,13 @@ def pairs(found):
 
 
 def embedding_map(embeddings):
-    """The map of {"vectors": [n, D], and where known "labels": [n], "class_names": list}."""
+    """The map of {"vectors": `[n, d]`, and where known "labels", "class_names", "images"}."""
     labels, names = embeddings.get("labels"), embeddings.get("class_names")
-    figure = plots.map_figure(embeddings["vectors"], labels, names, legend=False)
-    svg = plots.inline_svg(figure, "map", "map of the embeddings")
+    if embeddings.get("images") is not None:
+        drawn = maps.interactive(embeddings)
+    else:
+        figure = plots.map_figure(embeddings["vectors"], labels, names, legend=False)
+        drawn = plots.inline_svg(figure, "map", "map of the embeddings")
     legend = ""
     if labels is not None:
         entries = "".join(
@@ -246,7 +253,9 @@ def embedding_map(embeddings):
         "L2-normalized. A linear view: classes that overlap here may be apart in the directions "
         "that it leaves out, and no cluster is made by the drawing."
     )
-    return f'<p class="soft">{text}</p><div class="map"><figure>{svg}</figure>{legend}</div>'
+    if embeddings.get("images") is not None:
+        text += " Hover over a point, or tap it, to see its image."
+    return f'<p class="soft">{text}</p><div class="map"><figure>{drawn}</figure>{legend}</div>'
 
 
 def configuration(config):

@@ -38,7 +38,8 @@ thead th { color: var(--soft); font-weight: 600; font-size: .9rem; vertical-alig
   min-width: 4.5rem; max-width: 8rem; }
 tbody th { font-weight: 500; min-width: 9rem; }
 td.best { background: var(--best); font-weight: 700; }
-td .error { color: var(--soft); font-weight: 400; font-size: .78rem; }
+td .error { display: block; line-height: 1.1; color: var(--soft); font-weight: 400;
+  font-size: .78rem; }
 .verdict { font-size: 1.1rem; max-width: none; padding-left: 1rem;
   border-left: .3rem solid var(--wrong); }
 .verdict.good { border-color: var(--right); }
@@ -67,6 +68,18 @@ img { display: block; max-width: 100%; height: auto; }
   overflow-wrap: anywhere; }
 .right img { border-color: var(--right); }
 .wrong img { border: 2px dashed var(--wrong); }
+#map-box { position: relative; }
+#map-box svg { touch-action: manipulation; cursor: crosshair; border: 1px solid var(--line);
+  border-radius: .4rem; }
+#map-box use { fill-opacity: .75; }
+#map-box use.pinned { stroke: var(--ink); stroke-width: 2; fill-opacity: 1; }
+.thumb { position: absolute; pointer-events: none; max-width: 9rem; padding: .35rem;
+  background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
+  font-size: .75rem; line-height: 1.25; overflow-wrap: anywhere; box-shadow: 0 2px 8px #0003; }
+.confusion td { text-align: center; padding: .25rem .4rem; }
+.confusion td.own { font-weight: 700; }
+.finding { border-left: .3rem solid var(--wrong); padding-left: .75rem; }
+.fine { border-left: .3rem solid var(--right); padding-left: .75rem; }
 .pairs { display: grid; gap: .75rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); }
 .pair { display: flex; gap: .5rem; align-items: start; }
@@ -78,6 +91,8 @@ footer { color: var(--soft); font-size: .85rem; }
   body { padding: 1rem .6rem 3rem; }
   section { padding: .9rem; }
   th, td { padding: .35rem .5rem; }
+  .wide { border-right: 2px solid var(--line); padding-bottom: .25rem; }
+  .wide th:first-child { position: sticky; left: 0; background: var(--card); min-width: 6.5rem; }
 }
 @media print {
   :root {

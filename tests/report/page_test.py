@@ -1,6 +1,9 @@
 """The page holds what it was given, safely, and nothing from elsewhere."""
 
+import base64
+import hashlib
 import html.parser
+import json
 import re
 
 import numpy as np
@@ -82,7 +85,18 @@ def _everything(text="class"):
             "vectors": rng.normal(size=(30, 4)),
             "labels": np.arange(30) % 2,
             "class_names": names,
+            "images": images(30, 8, 8, 1),
+            "names": [f"{text}/{i}.png" for i in range(30)],
         },
+        "classes": {"confusion": [[3, 1], [0, 4]], "class_names": names},
+        "health": {
+            "findings": [{"name": "views", "sentence": f"{text} sentence"}],
+            "history": [
+                {"step": 20, "loss": 2.0, "floor": 0.5, "ceiling": 4.0},
+                {"step": 100, "loss": 1.0, "floor": 0.5, "ceiling": 4.0},
+            ],
+        },
+        "facts": {f"{text} fact": "1.5 minutes"},
         "notes": [f"{text} note"],
     }
 
@@ -95,6 +109,9 @@ SECTIONS = {
     "neighbors": "neighbors",
     "embeddings": "map",
     "config": "configuration",
+    "classes": "classes",
+    "health": "health",
+    "facts": "facts",
 }
 
 
@@ -103,7 +120,7 @@ def test_page_holds_every_part(tmp_path):
     assert page.open == []
     assert set(SECTIONS.values()) <= set(page.ids)
     assert page.count("img") == 1 + 2 * (1 + 3)  # the grid of views, queries and neighbors
-    assert page.count("svg") == 2 + 1  # two curves and the map
+    assert page.count("svg") == 2 + 1 + 1  # two curves, a vital and the map
     for text in ("class title", "class note", "nested.deep.er", "17", "class own"):
         assert text in page.text
     for text in ("✓ class zero", "✗ class one", "0.91", "0.46", "80.4", "69.5", "class raw"):
@@ -134,7 +151,7 @@ def test_history_without_a_number_leaves_no_section(tmp_path):
 def test_every_text_is_escaped(tmp_path):
     page = Page(report.write(tmp_path / "report.html", **_everything(EVIL)))
     assert page.open == []
-    assert page.count("script") == 0
+    assert page.count("script") == 2  # the page's own, and the facts of the map, which are data
     assert page.text.count(EVIL) >= 10
     assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
 
@@ -146,7 +163,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
         assert link.startswith(("data:image/png;base64,", "#")), link[:80]
     anchors = {link[1:] for link in page.links if link.startswith("#")}
     assert anchors <= set(page.ids)
-    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
+    assert not re.search(r"https?:|@import|url\((?!#|data:)", page.source)
     policy = [a["content"] for t, a in page.tags if a.get("http-equiv")]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
@@ -243,3 +260,47 @@ def test_wrong_pictures_are_explained(tmp_path):
     with pytest.raises(ValueError, match=r"received \(2, 8, 8, 1\) and \(3, 8, 8, 1\)"):
         report.write(tmp_path / "r.html", **given)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_policy_admits_the_one_script_and_nothing_else(tmp_path):
+    page = Page(report.write(tmp_path / "report.html", **_everything()))
+    script = re.search(r"<script>(.*?)</script>", page.source, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    assert policy == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+
+
+def test_the_map_knows_every_point(tmp_path):
+    embeddings = _everything(EVIL)["embeddings"]
+    page = Page(report.write(tmp_path / "report.html", title="t", embeddings=embeddings))
+    facts = re.search(r'id="map-facts">(.*?)</script>', page.source, re.DOTALL)[1]
+    assert "<" not in facts
+    points = json.loads(facts)["points"]
+    assert len(points) == 30 and points[3][2] == f"{EVIL}/3.png · {EVIL} one"
+    assert page.source.count("<use ") == 30
+    assert all(0 <= x <= 640 and 0 <= y <= 460 for x, y, _ in points)
+
+
+def test_the_confusion_is_in_percent_of_the_true_class(tmp_path):
+    page = Page(report.write(tmp_path / "r.html", title="t", classes=_everything()["classes"]))
+    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", page.source)]
+    assert cells == ["75", "25", "4", "·", "100", "4"]
+
+
+def test_of_many_classes_the_most_confused_pairs_are_told(tmp_path):
+    confusion = 10 * np.eye(30, dtype=int)
+    confusion[2, 7] = 5
+    names = [f"class {c}" for c in range(30)]
+    found = {"confusion": confusion, "class_names": names}
+    page = Page(report.write(tmp_path / "r.html", title="t", classes=found))
+    assert "class 2 taken for class 7: 5 of 15" in page.text
+    assert re.findall(r"<td>(.*?)</td>", page.source)[0] == "66.7"  # the worst comes first
+
+
+def test_a_healthy_run_is_said_to_be(tmp_path):
+    found = {"findings": [], "history": [{"step": 20, "loss": 2.0}]}
+    page = Page(report.write(tmp_path / "r.html", title="t", health=found))
+    assert "Nothing was found in 1 measurements." in page.text
