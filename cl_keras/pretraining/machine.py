@@ -5,6 +5,8 @@ import os
 
 import tensorflow as tf
 
+from cl_keras.training.precision import of_gpu
+
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
@@ -32,9 +34,7 @@ class Machine:
     @property
     def precision(self) -> str:
         """The fastest precision of layers that is safe: half where the GPU has units for it."""
-        if self.capability is None or self.capability < (7, 0):
-            return "float32"
-        return "mixed_bfloat16" if self.capability >= (8, 0) else "mixed_float16"
+        return of_gpu(self.capability) if self.capability else "float32"
 
 
 def this_machine() -> Machine:

@@ -8,6 +8,7 @@ from cl_keras import data, encoders, methods
 from cl_keras.recipes import config as config_module
 from cl_keras.recipes import signatures
 from cl_keras.recipes.config import DEFAULT_METHOD, Config
+from cl_keras.training import precision
 from cl_keras.training.recipe import make_optimizer
 
 METHODS = {name: getattr(methods, cls) for name, cls in signatures.methods().items()}
@@ -44,7 +45,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> C
     config = config.replace(
         method=config.method or DEFAULT_METHOD,
         preset=config.preset or "published",
-        precision=config.precision or "float32",
+        precision=precision.resolve(config.precision or "float32"),
     )
     recipe = METHODS[config.method].scaled_recipe(
         images=images,

@@ -17,7 +17,7 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "small_resnet")
 OPTIMIZERS = ("sgd", "lars", "larc", "adam", "adamw", "lamb")
 SCHEDULES = ("cosine", "steps", "constant")
 DEFAULT_METHOD = "simclr"
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 CONVENTIONS = ("inside", "outside")
 
 
@@ -143,8 +143,8 @@ class Config(Options):
     )
     precision: str | None = option(
         None,
-        "Precision of the layers. Default: half precision on a GPU that is fast with it, else "
-        "float32.",
+        "Precision of the layers; auto is the fastest that the GPU or the CPU has instructions "
+        "for. Default: half precision on a GPU that is fast with it, else float32.",
         choices=PRECISIONS,
     )
     seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
