@@ -12,7 +12,10 @@ if importlib.util.find_spec("tensorflow") is None:
         '  pip install "cl-keras[tensorflow]"  the plain package of your platform'
     )
 
+from cl_keras import keras_settings
 from cl_keras.version import __version__
+
+keras_settings.check()
 
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
     # The command line imports what a command needs, so that its help need not wait for TensorFlow.

@@ -1,4 +1,4 @@
-"""Any Keras model as an encoder: from images to a vector, or a clear word why not."""
+"""Any Keras model as an encoder: from images to a vector, or a clear error."""
 
 import keras
 import tensorflow as tf
@@ -21,23 +21,23 @@ class ToFloat(keras.layers.Layer):
         return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
 
 
-def as_encoder(model):
+def as_encoder(model: keras.Model) -> keras.Model:
     """`model` as an encoder: images, uint8 or float in 0..255, to one vector each.
 
-    A model of this package, or one that was made by this function, comes back as it is. Any other
-    gets a cast before it (its own preprocessing must be inside it, and start from 0..255), and
-    average pooling behind it if it gives a map `[B, H, W, D]`.
+    A model of this package, or one that this function made, is returned as it is. Any other gets a
+    cast before it (its own preprocessing must be inside it, and start from 0..255), and average
+    pooling behind it if it gives a map `[b, h, w, d]`.
 
     Args:
         model: a built `keras.Model` with one image input and one output, such as a backbone of
-            `keras.applications` with `include_top=False`.
+            `keras.applications` with `include_top=False`, or a subclass of your own.
 
     Returns:
-        A `keras.Model` from `[B, H, W, C]` to `[B, D]`.
+        A `keras.Model` from `[b, h, w, c]` to `[b, d]`.
 
     Raises:
-        TypeError: if it is no `keras.Model`.
-        ValueError: if it takes no images, or gives neither a vector nor a map.
+        TypeError: if it is not a `keras.Model`.
+        ValueError: if it does not take images, or gives neither a vector nor a map.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -53,14 +53,14 @@ def as_encoder(model):
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     if not _is_vector(keras.tree.flatten(x)):
         raise ValueError(
-            "encoder must give one vector [B, D], or one map [B, H, W, D] that can be pooled; "
+            "encoder must give one vector [b, d], or one map [b, h, w, d] that can be pooled; "
             f"{model.name!r} gives {_shapes(x)}. Cut it before its head, or wrap it in a "
             "keras.Model that returns the vector."
         )
     return keras.Model(inputs, x, name=model.name)
 
 
-def image_size(encoder):
+def image_size(encoder: keras.Model) -> int | None:
     """Side in pixels of the images that an encoder is meant for, or None if it does not say."""
     layer = _first_layer(encoder, Preprocessing)
     if layer:
@@ -70,7 +70,7 @@ def image_size(encoder):
 
 
 def _is_vector(outputs):
-    """Whether there is one output, of shape [B, D] with a known D."""
+    """Whether there is one output, of shape [b, d] with a known d."""
     return len(outputs) == 1 and len(outputs[0].shape) == 2 and outputs[0].shape[1] is not None
 
 
@@ -79,17 +79,24 @@ def _first_layer(model, kinds):
 
 
 def _image_shape(model):
-    try:
-        shape = model.input_shape
-    except AttributeError:
-        shape = None
-    if isinstance(shape, tuple) and len(shape) == 4:
-        return shape
+    shape = _input_shape(model)
+    if isinstance(shape, tuple | list) and len(shape) == 4:
+        return tuple(shape)
     raise ValueError(
-        "encoder must take one batch of images [B, H, W, C], and be built: "
+        "encoder must take one batch of images [b, h, w, c] and be built: "
         f"{model.name!r} has input shape {shape}. Give it a keras.Input([height, width, "
         "channels]), or call model.build([None, height, width, channels])."
     )
+
+
+def _input_shape(model):
+    """Of a model that is a graph of layers; of another, the shape that it was built with."""
+    try:
+        return model.input_shape
+    except AttributeError:
+        config = model.get_build_config() or {}
+    shapes = [config.get("input_shape"), *config.get("shapes_dict", {}).values()]
+    return next((shape for shape in shapes if shape is not None), None)
 
 
 def _shapes(outputs):

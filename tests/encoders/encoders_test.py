@@ -96,6 +96,35 @@ def test_models_of_keras_applications_are_pooled(name):
     assert encoders.image_size(encoder) == 64
 
 
+class Subclassed(keras.Model):
+    """As in many tutorials: layers as attributes, without a graph."""
+
+    def __init__(self):
+        super().__init__(name="net")
+        self.conv, self.dropout = keras.layers.Conv2D(8, 3), keras.layers.Dropout(0.5)
+
+    def call(self, images, training=False):
+        return self.dropout(self.conv(images), training=training)
+
+
+@pytest.mark.filterwarnings("ignore:`build..` was called:UserWarning")
+@pytest.mark.parametrize("by_call", [False, True])
+def test_a_subclassed_model_is_an_encoder_once_it_is_built(random, by_call):
+    model, pixels = Subclassed(), random.integers(0, 256, [4, 16, 16, 3]).astype("uint8")
+    with pytest.raises(ValueError, match="'net' has input shape None"):
+        encoders.as_encoder(model)
+    if by_call:
+        model(pixels.astype("float32"))
+    else:
+        model.build((None, 16, 16, 3))
+    encoder = encoders.as_encoder(model)
+    assert encoder.output_shape == (None, 8) and encoders.image_size(encoder) == 16
+    expected = model.conv(pixels.astype("float32")).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(encoder(pixels), expected, rtol=1e-4, atol=1e-3)
+    dropped = encoder(pixels, training=True).numpy()
+    assert np.abs(dropped - expected).max() > 1e-2, "training reaches the model"
+
+
 def outputs_a_map_of_text():
     x = keras.Input([8, 8, 3])
     return keras.Model(x, keras.layers.Reshape([8, 24])(x))
