@@ -250,7 +250,7 @@ class Batches(tf.data.Dataset):
         """Epoch 0, and the number of steps of an epoch."""
         steps = self._count_steps()
         first = self._finished(self._epochs(0, 1, 0, ()), steps)
-        for place, transform in enumerate(self.transforms):
+        for i, transform in enumerate(self.transforms):
             if transform.name != "repeat":
                 first = transform(first, 0)
                 continue
@@ -260,15 +260,15 @@ class Batches(tf.data.Dataset):
                 steps, length = length, tf.data.INFINITE_CARDINALITY
             elif length is not None:
                 length = length * count if length >= 0 else length
-            first = self._epoch(tf.constant(0, tf.int64), 0, self.transforms[: place + 1])
+            first = self._epoch(tf.constant(0, tf.int64), 0, self.transforms[: i + 1])
             first = self._finished(first, length, options)
         length = _length(first)
         return first, steps if length == tf.data.INFINITE_CARDINALITY else length
 
     def _last_endless(self) -> int | None:
-        """Place of the last transform that repeats without an end."""
-        places = [i for i, t in enumerate(self.transforms) if t.name == "repeat" and not t.count]
-        return places[-1] if places else None
+        """Position of the last transform that repeats without an end."""
+        found = [i for i, t in enumerate(self.transforms) if t.name == "repeat" and not t.count]
+        return found[-1] if found else None
 
     def _endless(self) -> bool:
         return _length(self._first_epoch) == tf.data.INFINITE_CARDINALITY

@@ -1,7 +1,7 @@
 """The bundled data set: a balanced part of Fashion-MNIST.
 
 The first 1,000 images of each class of the training set (10,000), and the first 200 of each class
-of the test set (2,000), each in their original order; 28×28 grey. Xiao, Rasul and Vollgraf 2017,
+of the test set (2,000), each in their original order; 28×28 gray. Xiao, Rasul and Vollgraf 2017,
 arXiv:1708.07747; MIT, © 2017 Zalando SE (see `bundled/LICENSE-fashion-mnist`).
 """
 
@@ -25,38 +25,41 @@ CLASS_NAMES = (
 )
 
 
-def arrays(split):
+def arrays(split: str) -> tuple[np.ndarray, np.ndarray]:
     """The raw arrays of one split.
 
     Args:
         split: "train" or "test".
 
     Returns:
-        (images, labels): uint8 [N, 28, 28] and uint8 [N]; N is 10,000 or 2,000.
+        (images, labels): uint8 `[n, 28, 28]` and uint8 `[n]`; n is 10,000 or 2,000.
     """
     file = resources.files("cl_keras.data").joinpath("bundled", "fashion_mnist_mini.npz")
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as members:
         return members[f"{split}_images"], members[f"{split}_labels"]
 
 
-def fashion_mnist_mini(split="train", *, image_size=None, channels=None, labels="auto"):
+def fashion_mnist_mini(
+    split: str = "train",
+    *,
+    image_size: int | None = None,
+    channels: int | None = None,
+    labels: str | None = "auto",
+) -> ArraySource:
     """The data set as a source.
 
     Args:
-        split: "train" or "test". Default: "train".
-        image_size: int. Default: None, 28.
-        channels: 1 or 3. Default: None, 1.
-        labels: "auto" or None. Default: "auto", with labels.
-
-    Returns:
-        `Source`.
+        split: "train" or "test"; default: "train".
+        image_size: side in pixels; default: None, 28.
+        channels: 1 or 3; default: None, 1.
+        labels: "auto" or None; default: "auto", with labels.
 
     Raises:
         ValueError: another split.
     """
     if split not in ("train", "test"):
         raise ValueError(
-            f"fashion_mnist_mini has the splits 'train' and 'test', received {split!r}."
+            f"fashion_mnist_mini has the splits 'train' and 'test'; received {split!r}."
         )
     images, numbers = arrays(split)
     return ArraySource(

@@ -36,8 +36,8 @@ class Subset(Source):
             raise ValueError(f"{source.name} has images 0 to {len(source) - 1}.")
         self.source, self.indices = source, indices
         self.rows_per_read = source.rows_per_read
-        self._place = np.full(len(source), -1, np.int64)
-        self._place[indices] = np.arange(len(indices))
+        self._own_index = np.full(len(source), -1, np.int64)
+        self._own_index[indices] = np.arange(len(indices))
         super().__init__(
             name or f"{source.name} ({len(indices)} of {len(source)})",
             len(indices),
@@ -64,7 +64,7 @@ class Subset(Source):
 
     def _read(self, indices):
         images, found = self.source._read(self.indices[indices])
-        own = self._place[found]
+        own = self._own_index[found]
         # The stand-in of a broken file may lie outside: then one of these images takes its place.
         for row in np.flatnonzero(own < 0):
             images[row], own[row] = self._stand_in(int(indices[row]))
@@ -77,10 +77,10 @@ class Subset(Source):
 
     def _read_cuts(self, indices, sizes, draw):
         def by_own_index(height, width, index):
-            return draw(height, width, max(0, int(self._place[index])))
+            return draw(height, width, max(0, int(self._own_index[index])))
 
         crops, found = self.source._read_cuts(self.indices[indices], sizes, by_own_index)
-        own = self._place[found]
+        own = self._own_index[found]
         for row in np.flatnonzero(own < 0):
             own[row] = self._stand_in(int(indices[row]))[1]
             place = self.indices[own[row : row + 1]]

@@ -1,7 +1,10 @@
 """Images from TensorFlow Datasets."""
 
+from __future__ import annotations
+
 import functools
 import os
+from types import ModuleType
 
 import numpy as np
 import tensorflow as tf
@@ -27,34 +30,34 @@ class TFDSSource(Source):
     pipeline. A set of up to 1 GiB as stored is shuffled whole; for that it is in memory, encoded.
     Of a larger one blocks of 4,096 examples are: the order within a block is uniform, and the
     blocks begin elsewhere in each epoch, but they follow each other in the stored order. For a
-    memory bank that is not enough; see `methods.bank_model`.
+    memory bank that is not enough; see `training.bank_model`.
 
     `images` and the first use of `labels` read through the set; `batches` is the quick way.
 
     Args:
-        name: str, data set as TFDS has it: "cifar10", "name:1.0.0", "name/config:1.0.0".
-        split: str, "train", or anything TFDS understands, as "train[:10%]". Default: "train".
-        image_size: int. Default: None; then the data set must declare one size.
-        channels: 1 or 3. Default: None, what the data set has.
-        labels: "auto" or None. Default: "auto", from an integer feature named "label".
-        data_dir: path of the prepared data sets. Default: None, the default of TFDS.
-        progress: bool, show the progress bars of the preparation. Default: True.
+        name: data set as TFDS has it: "cifar10", "name:1.0.0", "name/config:1.0.0".
+        split: "train", or anything TFDS understands, as "train[:10%]"; default: "train".
+        image_size: side in pixels; default: None, then the data set must declare one size.
+        channels: 1 or 3; default: None, what the data set has.
+        labels: "auto" or None; default: "auto", from an integer feature named "label".
+        data_dir: path of the prepared data sets; default: None, the default of TFDS.
+        progress: show the progress bars of the preparation; default: True.
 
     Raises:
         ImportError: tensorflow_datasets cannot be imported.
-        ValueError: no such data set, split, or image feature.
+        ValueError: there is no such data set, split, or image feature.
     """
 
     def __init__(
         self,
-        name,
-        split="train",
+        name: str,
+        split: str = "train",
         *,
-        image_size=None,
-        channels=None,
-        labels="auto",
-        data_dir=None,
-        progress=True,
+        image_size: int | None = None,
+        channels: int | None = None,
+        labels: str | None = "auto",
+        data_dir: str | os.PathLike | None = None,
+        progress: bool = True,
     ):
         tfds = import_tfds()
         builder = _prepared(tfds, name, data_dir, progress)
@@ -76,23 +79,23 @@ class TFDSSource(Source):
         )
 
     @property
-    def has_labels(self):
-        """bool: whether elements carry a label. Costs no pass over the data."""
+    def has_labels(self) -> bool:
+        """Whether elements carry a label. Costs no pass over the data."""
         return self._has_labels
 
     @property
-    def can_run_in_service(self):
-        """bool: TensorFlow alone reads and decodes."""
+    def can_run_in_service(self) -> bool:
+        """Whether TensorFlow alone reads the images: it does."""
         return True
 
     @property
-    def shuffles_whole(self):
-        """bool: whether all examples are shuffled together."""
+    def shuffles_whole(self) -> bool:
+        """Whether all examples are shuffled together."""
         return self._block >= self.num_images
 
     @property
-    def labels(self):
-        """int64 array [N], or None; the first use reads through the data set."""
+    def labels(self) -> np.ndarray | None:
+        """int64 `[n]`, or None; the first use reads through the data set."""
         if self._has_labels and self._labels is None:
             numbers = self._examples.map(lambda example: example["label"]).batch(4096)
             self._labels = np.concatenate(list(numbers.as_numpy_iterator()))
@@ -156,9 +159,9 @@ class TFDSSource(Source):
 
         @tf.autograph.experimental.do_not_convert
         def mixed(number, together):
-            places = order(seed, epoch, tf.shape(together["index"])[0], part=number)
-            return tf.data.Dataset.from_tensor_slices(places).map(
-                lambda place: {key: value[place] for key, value in together.items()}
+            positions = order(seed, epoch, tf.shape(together["index"])[0], block=number)
+            return tf.data.Dataset.from_tensor_slices(positions).map(
+                lambda i: {key: value[i] for key, value in together.items()}
             )
 
         return head.concatenate(rest).prefetch(1).enumerate().flat_map(mixed)
@@ -210,13 +213,13 @@ def _of_worker(examples, worker, rows, batch_size):
     """The examples that are a worker's, which has `rows` of each batch."""
 
     @tf.autograph.experimental.do_not_convert
-    def own(place, example):
-        return place % batch_size // rows == worker
+    def own(position, example):
+        return position % batch_size // rows == worker
 
-    return examples.enumerate().filter(own).map(lambda place, example: example)
+    return examples.enumerate().filter(own).map(lambda position, example: example)
 
 
-def import_tfds():
+def import_tfds() -> ModuleType:
     """The module tensorflow_datasets, imported when it is first needed: that takes seconds.
 
     Raises:
@@ -276,7 +279,7 @@ def _num_examples(builder, split):
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"tfds:{builder.info.full_name} has no split {split!r}; it has "
-            f"{', '.join(builder.info.splits)}. (What stands after the last slash is the split: "
+            f"{', '.join(builder.info.splits)}. (What follows the last slash is the split: "
             "a configuration is followed by one, as in tfds:name/config/train.)"
         ) from error
     if count == 0:

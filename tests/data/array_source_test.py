@@ -8,59 +8,59 @@ from cl_keras.data.source import Source
 
 
 @pytest.fixture
-def colour(random):
+def color(random):
     return random.integers(0, 256, [6, 9, 7, 3]).astype("uint8")
 
 
-def test_arrays_are_given_back_as_they_are(colour):
-    source = load(colour)
+def test_arrays_are_given_back_as_they_are(color):
+    source = load(color)
     assert len(source) == source.num_images == 6
     assert source.image_shape == (9, 7, 3)
     assert source.labels is None and source.class_names is None and source.names is None
     assert source.skipped == [] and source.name == "array"
-    np.testing.assert_array_equal(source.images([4, 0, 4]), colour[[4, 0, 4]])
+    np.testing.assert_array_equal(source.images([4, 0, 4]), color[[4, 0, 4]])
     assert source.images([]).shape == (0, 9, 7, 3)
     assert set(source.batches(2).element_spec) == {"image", "index"}
 
 
-def test_grey_arrays_get_a_channel(colour):
-    np.testing.assert_array_equal(load(colour[..., 0]).images(range(6)), colour[..., :1])
+def test_gray_arrays_get_a_channel(color):
+    np.testing.assert_array_equal(load(color[..., 0]).images(range(6)), color[..., :1])
 
 
-def test_channels_are_converted(colour):
-    luma = np.round(colour @ [0.299, 0.587, 0.114])
-    grey = load(colour, channels=1).images(range(6))
-    assert grey.shape == (6, 9, 7, 1)
-    assert np.abs(grey[..., 0] - luma).max() <= 1
-    repeated = load(colour[..., 0], channels=3).images(range(6))
-    np.testing.assert_array_equal(repeated, np.repeat(colour[..., :1], 3, axis=-1))
+def test_channels_are_converted(color):
+    luma = np.round(color @ [0.299, 0.587, 0.114])
+    gray = load(color, channels=1).images(range(6))
+    assert gray.shape == (6, 9, 7, 1)
+    assert np.abs(gray[..., 0] - luma).max() <= 1
+    repeated = load(color[..., 0], channels=3).images(range(6))
+    np.testing.assert_array_equal(repeated, np.repeat(color[..., :1], 3, axis=-1))
 
 
-def test_a_memory_map_is_read_piece_by_piece(tmp_path, colour):
-    mapped = np.memmap(tmp_path / "a.raw", np.uint8, "w+", shape=colour.shape)
-    mapped[:] = colour
+def test_a_memory_map_is_read_piece_by_piece(tmp_path, color):
+    mapped = np.memmap(tmp_path / "a.raw", np.uint8, "w+", shape=color.shape)
+    mapped[:] = color
     source = load(mapped)
     assert source._array.base is not None, "a view, no copy"
-    np.testing.assert_array_equal(source.images([5, 1]), colour[[5, 1]])
+    np.testing.assert_array_equal(source.images([5, 1]), color[[5, 1]])
     assert next(iter(source.batches(2)))["image"].shape == (2, 9, 7, 3)
 
 
-def test_labels_are_taken_and_counted(colour):
-    source = load(colour, labels=[3, 1, 2, 0, 0, 1])
+def test_labels_are_taken_and_counted(color):
+    source = load(color, labels=[3, 1, 2, 0, 0, 1])
     assert source.labels.dtype == np.int64 and source.labels.tolist() == [3, 1, 2, 0, 0, 1]
-    assert source.has_labels and not load(colour, labels=None).has_labels
+    assert source.has_labels and not load(color, labels=None).has_labels
     with pytest.raises(ValueError, match="received 5 labels for 6 images"):
-        load(colour, labels=[0] * 5)
+        load(color, labels=[0] * 5)
     with pytest.raises(ValueError, match=r"float64 of shape \(6,\)"):
-        load(colour, labels=np.zeros(6))
+        load(color, labels=np.zeros(6))
     with pytest.raises(ValueError, match=r"shape \(6, 2\).*argmax"):
-        load(colour, labels=np.eye(2, dtype=int)[[0, 1, 1, 0, 1, 1]])
+        load(color, labels=np.eye(2, dtype=int)[[0, 1, 1, 0, 1, 1]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
-def test_other_types_are_refused_with_the_remedy(colour, dtype):
+def test_other_types_are_refused_with_the_remedy(color, dtype):
     with pytest.raises(TypeError, match=rf"uint8.*received {dtype}.*From values of 0 … "):
-        load(colour.astype(dtype))
+        load(color.astype(dtype))
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 3, 8, 8), (5, 8, 8, 2), (2, 5, 8, 8, 3)])
@@ -75,9 +75,9 @@ def test_an_empty_array_is_refused():
 
 
 @pytest.mark.parametrize("index", [-1, 6])
-def test_indices_outside_are_refused(colour, index):
+def test_indices_outside_are_refused(color, index):
     with pytest.raises(IndexError, match=f"images 0 to 5, received index {index}"):
-        load(colour).images([0, index])
+        load(color).images([0, index])
 
 
 class Skipping(Source):

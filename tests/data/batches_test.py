@@ -62,7 +62,7 @@ def test_is_a_dataset_of_known_length_and_spec(source):
 
 @pytest.mark.parametrize("how", [{}, {"drop_remainder": False}, {"shuffle": False}])
 @pytest.mark.parametrize("first", [1, 3])
-def test_taking_up_an_epoch_is_the_same_as_running_to_it(source, how, first):
+def test_resuming_an_epoch_is_the_same_as_running_to_it(source, how, first):
     batches = source.batches(4, seed=2, **how)
     steps = batches.steps_per_epoch
     whole = indices(batches.from_epoch(0).take((first + 2) * steps))
@@ -71,7 +71,7 @@ def test_taking_up_an_epoch_is_the_same_as_running_to_it(source, how, first):
 
 
 @pytest.mark.parametrize("how", [{}, {"drop_remainder": False}, {"shuffle": False}])
-def test_taking_up_the_middle_of_an_epoch_gives_its_rest_and_then_whole_ones(source, how):
+def test_resuming_the_middle_of_an_epoch_gives_its_rest_and_then_whole_ones(source, how):
     batches = source.batches(4, seed=2, **how)
     steps = batches.steps_per_epoch
     whole = indices(batches.from_epoch(1).take(3 * steps))
@@ -94,7 +94,7 @@ def test_what_is_skipped_is_not_read(source, monkeypatch):
 def test_a_wrong_skip_is_refused(source):
     with pytest.raises(ValueError, match="skip must be at most 5, .*; received 6"):
         source.batches(4).from_epoch(0, skip=6)
-    with pytest.raises(ValueError, match="skip must be an int of at least 0, received -1"):
+    with pytest.raises(ValueError, match="skip must be an int of at least 0; received -1"):
         source.batches(4).from_epoch(0, skip=-1)
 
 
@@ -110,9 +110,9 @@ def test_each_epoch_is_another_permutation(source):
 @pytest.mark.parametrize(
     ("size", "error", "message"),
     [
-        (0, ValueError, "batch_size must be an int of at least 1, received 0"),
-        (-3, ValueError, "batch_size must be an int of at least 1, received -3"),
-        (2.0, TypeError, "batch_size must be an int, received 2.0"),
+        (0, ValueError, "batch_size must be an int of at least 1; received 0"),
+        (-3, ValueError, "batch_size must be an int of at least 1; received -3"),
+        (2.0, TypeError, "batch_size must be an int; received 2.0"),
         (23, ValueError, "array has 22 images, fewer than one batch of 23.*at most 22"),
     ],
 )
@@ -126,9 +126,9 @@ def test_a_small_last_batch_is_fine_where_it_is_kept(source):
 
 
 def test_a_wrong_epoch_or_seed_is_refused(source):
-    with pytest.raises(ValueError, match="epoch must be an int of at least 0, received -1"):
+    with pytest.raises(ValueError, match="epoch must be an int of at least 0; received -1"):
         source.batches(4).from_epoch(-1)
-    with pytest.raises(TypeError, match="seed must be an int, received 'a'"):
+    with pytest.raises(TypeError, match="seed must be an int; received 'a'"):
         source.batches(4, seed="a")
 
 

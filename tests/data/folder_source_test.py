@@ -20,7 +20,7 @@ from tests.export.image_forms import REFUSED
 
 
 def picture(number, size=(8, 8)):
-    """A PIL image of one colour, from which its number can be read back."""
+    """A PIL image of one color, from which its number can be read back."""
     return Image.new("RGB", size, (number, number, number))
 
 

@@ -49,7 +49,7 @@ def test_an_unknown_spec_lists_the_forms_and_the_nearest(spec, meant):
     assert all(form in text for form in ('"folder:PATH"', '"tfds:NAME/SPLIT"', "[n, h, w, c]"))
 
 
-def test_a_folder_without_its_prefix_is_recognised(tmp_path):
+def test_a_folder_without_its_prefix_is_recognized(tmp_path):
     with pytest.raises(ValueError, match=f"Did you mean 'folder:{tmp_path}'"):
         load(str(tmp_path))
 
@@ -63,8 +63,8 @@ def test_other_types_are_refused(spec):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"image_size": 0}, ValueError, "image_size must be an int of at least 1, received 0"),
-        ({"image_size": (32, 32)}, TypeError, r"image_size must be an int, received \(32, 32\)"),
+        ({"image_size": 0}, ValueError, "image_size must be an int of at least 1; received 0"),
+        ({"image_size": (32, 32)}, TypeError, r"image_size must be an int; received \(32, 32\)"),
         ({"channels": 4}, ValueError, r"channels must be 1 \(gray\), 3 \(color\).*received 4"),
         ({"image_size": 100_000}, ValueError, "image_size must be at most 4096 pixels"),
         ({"labels": "yes"}, ValueError, "labels must be 'auto', None, a sequence of integers, or"),
@@ -78,7 +78,7 @@ def test_options_are_checked(array, options, error, message):
 
 
 def test_a_wrong_split_of_the_bundled_set_is_refused():
-    with pytest.raises(ValueError, match="has the splits 'train' and 'test', received 'val'"):
+    with pytest.raises(ValueError, match="has the splits 'train' and 'test'; received 'val'"):
         load("fashion_mnist_mini/val")
 
 

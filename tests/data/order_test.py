@@ -8,8 +8,8 @@ from cl_keras.data.order import as_int, order
 
 
 def test_is_a_permutation_that_differs_by_seed_epoch_and_part():
-    drawn = [order(0, 0, 100), order(1, 0, 100), order(0, 1, 100), order(0, 0, 100, part=0)]
-    drawn.append(order(0, 0, 100, part=1))
+    drawn = [order(0, 0, 100), order(1, 0, 100), order(0, 1, 100), order(0, 0, 100, block=0)]
+    drawn.append(order(0, 0, 100, block=1))
     for one in drawn:
         assert sorted(one.numpy()) == list(range(100))
     assert len({tuple(one.numpy()) for one in drawn}) == len(drawn)
@@ -45,12 +45,12 @@ def test_as_int_takes_every_integer(value):
 
 @pytest.mark.parametrize("value", [5.0, "5", None, True, [5]])
 def test_as_int_refuses_what_is_none(value):
-    with pytest.raises(TypeError, match="seed must be an int, received"):
+    with pytest.raises(TypeError, match="seed must be an int; received"):
         as_int(value, "seed")
 
 
 def test_as_int_refuses_what_is_too_small_or_too_large():
-    with pytest.raises(ValueError, match="epoch must be an int of at least 0, received -1"):
+    with pytest.raises(ValueError, match="epoch must be an int of at least 0; received -1"):
         as_int(-1, "epoch", at_least=0)
     with pytest.raises(ValueError, match="64 bits"):
         as_int(2**63, "seed")

@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
     write(path, "configured", numbered(15), np.arange(15) % 2, config="red")
     sizes = [np.full([4 + i, 9, 3], 10 * i, np.uint8) for i in range(12)]
     write(path, "sizes", sizes, shape=(None, None, 3))
-    write(path, "grey", numbered(9)[..., :1], shape=(6, 6, 1))
+    write(path, "gray", numbered(9)[..., :1], shape=(6, 6, 1))
     return path
 
 
@@ -111,7 +111,7 @@ def test_shuffled_elements_stay_together(source):
 def test_a_set_that_fits_into_memory_is_shuffled_whole(source, folder):
     assert source.shuffles_whole
     assert load("tfds:numbered/train[:50%]", data_dir=folder, progress=False).shuffles_whole
-    expected = order(4, 1, 40, part=0).numpy().reshape(5, 8).tolist()
+    expected = order(4, 1, 40, block=0).numpy().reshape(5, 8).tolist()
     assert indices(source.batches(8, seed=4).from_epoch(1).take(5)) == expected
 
 
@@ -136,7 +136,7 @@ def test_a_large_set_is_shuffled_in_blocks_that_move(large):
 
 
 @pytest.mark.parametrize("name", ["source", "large"])
-def test_taking_up_an_epoch_is_the_same_as_running_to_it(name, request):
+def test_resuming_an_epoch_is_the_same_as_running_to_it(name, request):
     for how in ({}, {"drop_remainder": False}, {"shuffle": False}):
         batches = request.getfixturevalue(name).batches(12, seed=2, **how)
         steps = batches.steps_per_epoch
@@ -161,9 +161,9 @@ def test_sizes_and_channels_are_converted(folder):
     assert sizes.image_shape == (5, 5, 3) and not sizes.has_labels and sizes.labels is None
     values = sizes.images(range(7))[:, 2, 2, 0]
     assert sorted(values) == [0, 10, 20, 30, 40, 50, 60]
-    assert load("tfds:grey", **how).image_shape == (6, 6, 1)
-    colour = load("tfds:grey", channels=3, **how).images([0])
-    assert colour.shape == (1, 6, 6, 3) and (colour[..., 0] == colour[..., 2]).all()
+    assert load("tfds:gray", **how).image_shape == (6, 6, 1)
+    color = load("tfds:gray", channels=3, **how).images([0])
+    assert color.shape == (1, 6, 6, 3) and (color[..., 0] == color[..., 2]).all()
     unlabelled = load("tfds:numbered", labels=None, **how)
     assert unlabelled.labels is None and "label" not in unlabelled.batches(4).element_spec
 
