@@ -39,18 +39,41 @@ if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
         views,
         zoo,
     )
-    from cl_keras.methods import PCL, PIRL, DeepCluster, InstDisc, MoCo, MoCoV3, SimCLR, SwAV
+    from cl_keras.methods import (
+        CPC,
+        PCL,
+        PIRL,
+        DeepCluster,
+        DeepInfoMax,
+        InstDisc,
+        Jigsaw,
+        MoCo,
+        MoCoV3,
+        RelativePosition,
+        RotNet,
+        SimCLR,
+        SupCon,
+        SwAV,
+        TwoTower,
+    )
     from cl_keras.pretraining import pretrain
 
 __all__ = [
+    "CPC",
     "PCL",
     "PIRL",
     "DeepCluster",
+    "DeepInfoMax",
     "InstDisc",
+    "Jigsaw",
     "MoCo",
     "MoCoV3",
+    "RelativePosition",
+    "RotNet",
     "SimCLR",
+    "SupCon",
     "SwAV",
+    "TwoTower",
     "__version__",
     "callbacks",
     "clustering",

@@ -10,6 +10,7 @@ from cl_keras.evaluation.linear import fit_linear_head, linear_probe
 from cl_keras.evaluation.metric import Difference, Metric, difference
 from cl_keras.evaluation.monitor import KNNMonitor
 from cl_keras.evaluation.perturbed import perturb, retrieval_top1
+from cl_keras.evaluation.retrieval import cross_retrieval
 from cl_keras.evaluation.table import MAJORITY, METRICS, Encoded, encode, metrics_of, table
 from cl_keras.evaluation.verdict import LEARNED, Verdict, verdict
 
@@ -26,6 +27,7 @@ __all__ = [
     "Verdict",
     "WhitenedPCA",
     "alignment",
+    "cross_retrieval",
     "difference",
     "effective_rank",
     "encode",

@@ -89,7 +89,10 @@ def _classes():
 
 
 def _is_method(node):
-    return any("register_keras_serializable" in ast.unparse(one) for one in node.decorator_list)
+    """Whether a class is a method that a configuration can make: one that takes one encoder."""
+    registered = any("register_keras_serializable" in ast.unparse(d) for d in node.decorator_list)
+    constructor = _constructor(node)
+    return registered and (constructor is None or len(constructor.args.args) <= 2)
 
 
 def _with_bases(name):

@@ -44,8 +44,9 @@ class PretextModel(keras.Model):
 
     Args:
         encoder: a `keras.Model` from images to vectors, or to a feature map, which is pooled.
-        views: a callable `(images, seed, step, first_row) -> views` with `image_size`; or a Keras
-            model that augments images, which is then called for each of two views.
+        views: a callable `(images, seed, step, first_row) -> views` with `image_size`; a Keras
+            model that augments images, which is then called for each of two views; or None for one
+            view, the images as they are.
         seed: of the views; default: 0.
         gradient_accumulation: number of micro-batches in which a step takes its batch, one after
             the other, to save memory; default: 1. The gradient is the mean over all. Random draws
@@ -64,7 +65,7 @@ class PretextModel(keras.Model):
         self,
         encoder: keras.Model,
         *,
-        views: Callable,
+        views: Callable | None,
         seed: int = 0,
         gradient_accumulation: int = 1,
         **kwargs,
@@ -73,7 +74,7 @@ class PretextModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_encoder(encoder)
         checks.check_scope(self.encoder.variables, tf.distribute.get_strategy())
-        self.views = as_views(views)
+        self.views = None if views is None else as_views(views)
         self.seed = int(seed)
         if gradient_accumulation < 1:
             raise ValueError(
@@ -226,16 +227,22 @@ class PretextModel(keras.Model):
 
     # What a subclass may use.
 
-    def build_head(self, head: str | keras.Model, presets: dict[str, Callable]) -> keras.Model:
-        """A head named in `presets`, built for this encoder's width; or a model, checked."""
-        width = self.encoder.output_shape[-1]
+    def build_head(
+        self,
+        head: str | keras.Model,
+        presets: dict[str, Callable],
+        encoder: keras.Model | None = None,
+    ) -> keras.Model:
+        """A head named in `presets`, built for an encoder's width; or a model, checked."""
+        encoder = encoder or self.encoder
+        width = encoder.output_shape[-1]
         if isinstance(head, str) and head in presets:
             return presets[head](width)
         if isinstance(head, keras.Model) and head.built:
             if head.input_shape[-1] == width:
                 return head
             raise ValueError(
-                f"The head must take the {width} features of the encoder {self.encoder.name!r}; "
+                f"The head must take the {width} features of the encoder {encoder.name!r}; "
                 f"it takes {head.input_shape[-1]}."
             )
         raise ValueError(
@@ -252,6 +259,12 @@ class PretextModel(keras.Model):
         z = self.head(tf.concat(passes, axis=0), training=training)
         return tf.split(z, len(views), axis=0)
 
+    def encode_patches(self, patches: tf.Tensor, training: bool) -> tf.Tensor:
+        """The representation of each patch of each image, `[b, n, h, w, C]` to `[b, n, d]`."""
+        flat = tf.reshape(patches, [-1, *patches.shape[2:]])
+        features = self.encoder(flat, training=training)
+        return tf.reshape(features, [-1, patches.shape[1], features.shape[-1]])
+
     def make_batch(self, data, seed: int, step) -> dict[str, Any]:
         """An element of the dataset with its images made into views, as `objective` takes it."""
         data = data[0] if isinstance(data, tuple) else data
@@ -259,6 +272,8 @@ class PretextModel(keras.Model):
         images, crops = data.pop("image", None), data.pop("crops", None)
         if "views" in data:
             return data | {"views": tuple(data["views"])}
+        if self.views is None:
+            return data | {"views": (images,)}
         make = self.views if crops is None else self.views.finish
         given = images if crops is None else crops
         first_row = distribute.first_row(tf.shape(tf.nest.flatten(given)[0])[0])

@@ -2,11 +2,11 @@
 
 from cl_keras.views.augmenter import KerasViews
 from cl_keras.views.grid import view_grid
-from cl_keras.views.jigsaw import Jigsaw, PIRLViews, distant_permutations, jigsaw, pirl
+from cl_keras.views.jigsaw import JigsawViews, PIRLViews, distant_permutations, jigsaw, pirl
 from cl_keras.views.patches import (
     Labeled,
     PatchGrid,
-    RelativePosition,
+    RelativePositionViews,
     Rotations,
     patch_grid,
     relative_position,
@@ -26,13 +26,13 @@ from cl_keras.views.random_views import RandomViews
 from cl_keras.views.view import View, changed
 
 __all__ = [
-    "Jigsaw",
     "KerasViews",
+    "JigsawViews",
     "Labeled",
     "PIRLViews",
     "PatchGrid",
     "RandomViews",
-    "RelativePosition",
+    "RelativePositionViews",
     "Rotations",
     "View",
     "byol",

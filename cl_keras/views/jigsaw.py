@@ -19,7 +19,7 @@ _CANDIDATES = 20_000  # permutations to choose from
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class Jigsaw(PatchViews):
+class JigsawViews(PatchViews):
     """Patches of an image, in random order (Noroozi & Favaro 2016; Misra & van der Maaten 2020).
 
     A random crop is resized to `grid · cell_size` pixels and divided into `grid × grid` cells. From
@@ -115,12 +115,12 @@ class PIRLViews:
 
     Args:
         image_view: a `RandomViews` of one view.
-        jigsaw: a `Jigsaw`.
+        jigsaw: a `JigsawViews`.
     """
 
     num_views = 1
 
-    def __init__(self, image_view: RandomViews, jigsaw: Jigsaw):
+    def __init__(self, image_view: RandomViews, jigsaw: JigsawViews):
         self.image_view, self.jigsaw = image_view, jigsaw
 
     @property
@@ -208,7 +208,7 @@ def distant_permutations(count: int, length: int = 9, *, seed: int = 0) -> np.nd
 
 def jigsaw(
     image_size: int, channels: int = 3, *, num_permutations: int | None = None, **changes
-) -> Jigsaw:
+) -> JigsawViews:
     """PIRL's jigsaw (facebookresearch/vissl) for images of a size.
 
     | images | cells | patches |
@@ -223,7 +223,7 @@ def jigsaw(
     Args:
         image_size: side of the images in pixels.
         channels: number of channels; default: 3.
-        num_permutations: see `Jigsaw`.
+        num_permutations: see `JigsawViews`.
         **changes: arguments of `View` to replace in the look of a patch.
     """
     if image_size > 64:
@@ -232,7 +232,7 @@ def jigsaw(
         cell = image_size // 3
         patch = cell - max(1, round(cell / 10))
     (look,) = fitted([_pirl(patch, (1.0, 1.0))], channels, patch, changes)
-    return Jigsaw(cell, look, num_permutations=num_permutations)
+    return JigsawViews(cell, look, num_permutations=num_permutations)
 
 
 def pirl(image_size: int, channels: int = 3, **changes) -> PIRLViews:

@@ -104,7 +104,7 @@ class PatchViews:
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class RelativePosition(PatchViews):
+class RelativePositionViews(PatchViews):
     """The middle patch of a 3 × 3 grid and one of the eight around it (Doersch et al. 2015).
 
         0 1 2
@@ -320,7 +320,7 @@ def views_from(config: dict, *names: str) -> dict[str, View | None]:
     return {name: config[name] and View(**config[name]) for name in names}
 
 
-def relative_position(image_size: int, channels: int = 3, **changes) -> RelativePosition:
+def relative_position(image_size: int, channels: int = 3, **changes) -> RelativePositionViews:
     """The views of Doersch et al. 2015 for images of a size.
 
     A grid of 398 pixels has patches of 96, gaps of 48 and a jitter of 7; another has the same
@@ -329,13 +329,13 @@ def relative_position(image_size: int, channels: int = 3, **changes) -> Relative
     Args:
         image_size: side of the grid in pixels, at most; default in the paper: 398.
         channels: number of channels; default: 3.
-        **changes: arguments of `RelativePosition` to replace.
+        **changes: arguments of `RelativePositionViews` to replace.
     """
     patch, jitter = max(1, int(image_size * 96 / 398)), round(image_size * 7 / 398)
     gap = max(0, (image_size - 3 * patch - 2 * jitter) // 2)
     defense = "drop_channels" if channels == 3 else None
     preset = {"patch_size": patch, "gap": gap, "jitter": jitter, "defense": defense}
-    return RelativePosition(**(preset | changes))
+    return RelativePositionViews(**(preset | changes))
 
 
 def patch_grid(image_size: int, channels: int = 3, **changes) -> PatchGrid:

@@ -1,17 +1,34 @@
 """Every method once, small: what the generic tests run over."""
 
 import keras
+import numpy as np
 
 from cl_keras import methods
 from tests.conformance.toy_method import ToyMethod
-from tests.tiny import IMAGE_SIZE, tiny_encoder
+from tests.tiny import IMAGE_SIZE, VIEWS, tiny_encoder
 
 IMAGES = 80
 """Number of images that the generic tests train on: five steps of 16."""
 
+LABELS = np.arange(IMAGES) // 4
+"""Several images of a class."""
+
+
+def label_encoder():
+    """The other side of pairs of an image and its number."""
+    numbers = keras.Input([], dtype="int64")
+    return keras.Model(numbers, keras.layers.Embedding(IMAGES, 6)(numbers), name="labels")
+
+
 OPTIONS = {
     "ToyMethod": {},
     "SimCLR": {},
+    "SupCon": {},
+    "TwoTower": {"other": "label", "other_encoder": label_encoder},
+    "TwoTower, sigmoid": {"other": "label", "other_encoder": label_encoder, "loss": "sigmoid"},
+    "DeepInfoMax": {"critic_dim": 8, "global_weight": 0.5, "output_dim": 6},
+    "DeepInfoMax, dv": {"critic_dim": 8, "critic": "concat", "bound": "dv", "prior_weight": 0.0},
+    "DeepInfoMax, two views": {"critic_dim": 8, "bound": "infonce", "views": VIEWS},
     "MoCo": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 1},
     "MoCo, shuffled": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 4},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
@@ -19,6 +36,10 @@ OPTIONS = {
     "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
     "InstDisc, InfoNCE": {"num_images": IMAGES, "num_negatives": 7, "loss": "info_nce"},
     "PIRL": {"num_images": IMAGES, "num_negatives": 7},
+    "RotNet": {},
+    "RelativePosition": {"hidden_dim": 8},
+    "Jigsaw": {"hidden_dim": 8},
+    "CPC": {"steps": (1, 2), "target_dim": 4, "context_layers": 1},
     "SwAV": {"num_prototypes": 5, "frozen_steps": 1, "queue_size": 17},
     "DeepCluster": {"num_images": IMAGES, "num_clusters": 4, "num_clusterings": 2},
     "PCL": {
@@ -44,7 +65,9 @@ def make(name, optimizer=None, encoder=tiny_encoder, **changes):
     keras.utils.set_random_seed(0)
     method = ToyMethod if name == "ToyMethod" else getattr(methods, method_of(name))
     options = OPTIONS[name] | changes
-    views = options.get("views") or _views(method)
+    if "other_encoder" in options:
+        options["other_encoder"] = options["other_encoder"]()
+    views = options.pop("views", None) or _views(method)
     model = method(encoder(), views=views, seed=1, **options)
     model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))
     return model

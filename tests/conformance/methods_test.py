@@ -12,7 +12,7 @@ from cl_keras import data, export, methods
 from cl_keras.runs import Checkpoints
 from cl_keras.training import PretextModel
 from tests.conformance import toy_method
-from tests.conformance.descriptors import OPTIONS, make, method_of
+from tests.conformance.descriptors import LABELS, OPTIONS, make, method_of
 from tests.conformance.replicas import images, state
 
 every_method = pytest.mark.parametrize("name", OPTIONS)
@@ -20,7 +20,7 @@ every_method = pytest.mark.parametrize("name", OPTIONS)
 
 @pytest.fixture(scope="module")
 def source():
-    return data.load(images())
+    return data.load(images(), labels=LABELS)
 
 
 def fit(model, source, **options):

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import data, distribute
-from tests.conformance.descriptors import IMAGES, OPTIONS, make
+from tests.conformance.descriptors import IMAGES, LABELS, OPTIONS, make
 
 DEVICES = {"one": 1, "two": 2, "four": 4, "workers": 1}
 BATCH, EPOCHS, STEPS = 16, 2, 2
@@ -101,7 +101,7 @@ def main():
             [tf.config.LogicalDeviceConfiguration()] * count,
         )
         strategy = distribute.strategy(",".join(f"cpu:{i}" for i in range(count)))
-    source = data.load(images())
+    source = data.load(images(), labels=LABELS)
     found = {}
     for name in asked.only:
         for key, value in train(name, strategy, source).items():

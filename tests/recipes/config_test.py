@@ -13,7 +13,9 @@ SHAPE = (28, 28, 1)
 
 
 def test_what_the_source_says_of_methods_is_what_python_says():
-    assert set(signatures.methods().values()) == set(methods.__all__)
+    assert set(signatures.methods().values()) == set(methods.__all__) - {
+        "TwoTower"
+    }  # it needs a second encoder
     for name, cls in build.METHODS.items():
         method = getattr(methods, signatures.methods()[name])
         assert cls is method

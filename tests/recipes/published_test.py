@@ -22,6 +22,12 @@ TABLE = {
     ("instdisc", "published"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
     ("pirl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("pirl", "mlp"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
+    ("supcon", "published"): ("sgd", 0.125, 2.0, 1e-4, "cosine", 0),
+    ("rotnet", "published"): ("sgd", 0.1, 0.1, 5e-4, "steps", 0),
+    ("jigsaw", "published"): ("sgd", 0.01, 0.16, 5e-4, "steps", 0),
+    ("relativeposition", "published"): ("sgd", 0.0025, 0.04, 0.0, "constant", 0),
+    ("deepinfomax", "published"): ("adam", 1e-4, 1e-4, 0.0, "constant", 0),
+    ("cpc", "published"): ("adam", 4e-4, 4e-4, 0.0, "constant", 0),
     ("swav", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
     ("deepcluster", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
 }
@@ -107,7 +113,7 @@ def test_the_optimizer_follows_the_schedule_of_the_authors(method, preset):
 
     rate = optimizer._learning_rate
     for step in (0, 3, 50, 99, 100, 700, 1199, 1200, 1599, 1600, 1999):
-        assert float(rate(step)) == pytest.approx(expected(step), rel=1e-4, abs=1e-9), step
+        assert float(rate(step)) == pytest.approx(expected(step), rel=1e-4, abs=1e-8), step
 
 
 def test_warm_up_takes_no_more_than_a_tenth_of_a_short_run():
@@ -139,12 +145,13 @@ def test_the_recipe_of_a_class_makes_a_model_that_can_be_trained(method):
     model = cls(encoder, views=recipe.views, **recipe.options)
     model.compile(recipe.optimizer)
     images = np.random.default_rng(0).integers(0, 256, [64, 16, 16, 1]).astype("uint8")
-    model.check_data(data.load(images).batches(recipe.batch_size))
+    source = data.load(images, labels=np.arange(64) % 4)
+    model.check_data(source.batches(recipe.batch_size))
 
 
 def losses_of(method, count):
     """Losses of three epochs on some of the bundled images, with no option but the preset."""
-    source = data.load(data.load("fashion_mnist_mini").images(np.arange(count)))
+    source = data.Subset(data.load("fashion_mnist_mini"), range(count))
     config = Config(data="fashion_mnist_mini", method=method, preset="small", epochs=3)
     config = build.resolve(config, count, source.image_shape)
     batches = source.batches(config.batch_size, seed=0)

@@ -4,7 +4,15 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.views import Jigsaw, PIRLViews, RandomViews, View, distant_permutations, jigsaw, pirl
+from cl_keras.views import (
+    JigsawViews,
+    PIRLViews,
+    RandomViews,
+    View,
+    distant_permutations,
+    jigsaw,
+    pirl,
+)
 from cl_keras.views.patches import PLAIN
 
 WHOLE = {"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
@@ -14,7 +22,7 @@ def still(cell_size, patch_size, *, grid=3, crop_ratio=(1.0, 1.0), **look):
     """A jigsaw of the whole image that changes nothing but what is asked for."""
     crop = View(1, crop_area=(1.0, 1.0), crop_ratio=crop_ratio, flip=0.0)
     view = View(patch_size, **(PLAIN | {"flip": 0.0} | look))
-    return Jigsaw(cell_size, view, grid=grid, crop=crop)
+    return JigsawViews(cell_size, view, grid=grid, crop=crop)
 
 
 def places(count, size=12):
@@ -136,7 +144,7 @@ def test_sizes_follow_the_paper(size, cell, patch):
     [
         lambda: jigsaw(28, hue=0.1, flip=0.0),
         lambda: jigsaw(28, num_permutations=5),
-        lambda: PIRLViews(RandomViews([View(20)]), Jigsaw(8, View(5), grid=2)),
+        lambda: PIRLViews(RandomViews([View(20)]), JigsawViews(8, View(5), grid=2)),
     ],
 )
 def test_views_survive_their_config(make):
@@ -156,13 +164,13 @@ def test_views_survive_their_config(make):
 )
 def test_values_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Jigsaw(**({"cell_size": 8, "look": View(6)} | wrong))
+        JigsawViews(**({"cell_size": 8, "look": View(6)} | wrong))
 
 
 def test_the_label_is_the_order_of_the_patches():
     """Decoded from the pixels, which say where they come from: all orders, evenly."""
     crop = View(1, **WHOLE)
-    made = Jigsaw(4, View(3, **PLAIN | {"flip": 0.0}), crop=crop, num_permutations=7)
+    made = JigsawViews(4, View(3, **PLAIN | {"flip": 0.0}), crop=crop, num_permutations=7)
     patches, label = made(places(350), seed=0, step=0)
     corner = np.round(patches.numpy()[:, :, 0, 0, 0]).astype(int)
     cells = corner // 12 // 4 * 3 + corner % 12 // 4

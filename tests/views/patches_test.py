@@ -4,7 +4,7 @@ import pytest
 
 from cl_keras.views import (
     PatchGrid,
-    RelativePosition,
+    RelativePositionViews,
     Rotations,
     View,
     patch_grid,
@@ -22,7 +22,7 @@ def places(count, size):
 
 def test_the_label_is_the_position_of_the_second_patch():
     """Decoded from the pixels: all eight positions, evenly, and jitter up to its limit."""
-    made = RelativePosition(6, gap=4, jitter=2, crop_area=(1.0, 1.0))
+    made = RelativePositionViews(6, gap=4, jitter=2, crop_area=(1.0, 1.0))
     assert made.crop.image_size == 30
     (patches, label) = made(places(800, 30), seed=0, step=0)
     corner = np.round(patches.numpy()[:, :, 0, 0]).astype(int)  # [b, 2, (row, column)]
@@ -41,7 +41,7 @@ def test_the_label_is_the_position_of_the_second_patch():
 
 def test_two_of_three_channels_are_dropped(random):
     pixels = random.integers(0, 256, [60, 30, 30, 3]).astype("uint8")
-    patches, _ = RelativePosition(6, gap=4, jitter=2)(pixels, seed=0, step=0)
+    patches, _ = RelativePositionViews(6, gap=4, jitter=2)(pixels, seed=0, step=0)
     lively = patches.numpy().std(axis=(2, 3)) > 1.0  # [b, 2, 3]
     assert (lively.sum(axis=-1) == 1).all()
     kept = lively.argmax(axis=-1)
@@ -52,7 +52,7 @@ def test_two_of_three_channels_are_dropped(random):
 
 def test_two_of_three_patches_are_gray(random):
     pixels = random.integers(0, 256, [600, 14, 14, 3]).astype("uint8")
-    made = RelativePosition(4, gap=1, jitter=0, defense="grayscale")
+    made = RelativePositionViews(4, gap=1, jitter=0, defense="grayscale")
     patches, _ = made(pixels, seed=0, step=0)
     gray = np.ptp(patches.numpy(), axis=-1).max(axis=(2, 3)) < 1e-2
     assert gray.mean() == pytest.approx(0.66, abs=0.05)
@@ -118,8 +118,8 @@ def test_they_survive_their_config(make):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (lambda: RelativePosition(defense="none"), "received 'none'"),
-        (lambda: RelativePosition(0), "received 0, 48 and 7"),
+        (lambda: RelativePositionViews(defense="none"), "received 'none'"),
+        (lambda: RelativePositionViews(0), "received 0, 48 and 7"),
         (lambda: PatchGrid(8, stride=0), "received 8, 0 and 6"),
         (lambda: Rotations(View(8), copies=5), "received 5"),
     ],

@@ -1,0 +1,58 @@
+"""Losses of two sides, whose row i of one belongs to row i of the other, at a learned scale."""
+
+import tensorflow as tf
+
+from cl_keras import distribute
+from cl_keras.losses.queries import Queries, softmax_over_candidates
+from cl_keras.similarity import cosine
+
+
+def _own_rows(rows):
+    count = tf.shape(rows)[0]
+    return distribute.first_row(count) + tf.range(count)
+
+
+def clip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor) -> tuple[Queries, Queries]:
+    """The softmax loss of CLIP, in each of its directions.
+
+        L = ½ ( CE(e^a · x·yᵀ) + CE(e^a · y·xᵀ) )
+
+    Radford et al. 2021. The candidates of a query are the rows of the other side in the global
+    batch, with their gradient.
+
+    Args:
+        first: `[b, d]`, x of this replica; need not be normalized.
+        second: `[b, d]`, y.
+        scale: scalar, e^a, the inverse of the temperature.
+
+    Returns:
+        `Queries` of the first side, and of the second.
+    """
+    own = _own_rows(first)
+    return tuple(
+        softmax_over_candidates(own, cosine(a, distribute.gather(b)) * scale, 1.0)
+        for a, b in ((first, second), (second, first))
+    )
+
+
+def siglip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> Queries:
+    """The sigmoid loss of SigLIP: each pair for itself, whether it belongs together.
+
+        L_i = -Σ_j log σ( y_ij (e^{t'} x_i·y_j + b) ),  y_ij = 1 where i = j, else -1
+
+    Zhai et al. 2023; google-research/big_vision. The sum goes over the global batch.
+
+    Args:
+        first: `[b, d]`, x of this replica; need not be normalized.
+        second: `[b, d]`, y.
+        scale: scalar, e^{t'}.
+        bias: scalar, b.
+
+    Returns:
+        `Queries` of the first side; a hit is a best candidate that belongs to the query.
+    """
+    own, scores = _own_rows(first), cosine(first, distribute.gather(second))
+    logits = scores * scale + bias
+    together = own[:, None] == tf.range(tf.shape(scores)[1])
+    losses = tf.reduce_sum(tf.nn.softplus(tf.where(together, -logits, logits)), axis=1)
+    return Queries(losses, tf.argmax(scores, axis=1, output_type=tf.int32) == own)

@@ -1,0 +1,169 @@
+"""CPC: the context of the rows above predicts the patches below."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from cl_keras import distribute
+from cl_keras.heads.context import context_network
+from cl_keras.losses import softmax_over_candidates
+from cl_keras.similarity import at_least_float32
+from cl_keras.training.objective import mean_over
+from cl_keras.training.pretext_model import PretextModel
+from cl_keras.training.recipe import Recipe, small_recipe
+from cl_keras.views import patch_grid
+
+DIRECTIONS = ("down", "up", "right", "left")
+PREDICTION_SCALE = 0.1
+"""By which predictions are multiplied, so that the softmax is soft at the start."""
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class CPC(PretextModel):
+    """Contrastive Predictive Coding v2 (van den Oord et al. 2018; Hénaff et al. 2020).
+
+    An image is cut into a grid of overlapping patches, each encoded to `z_{i,j}`. A masked
+    convolutional network sums up the rows above in a context `c_{i,j}`, from which the patch k rows
+    below is predicted, `ẑ_{i+k,j} = W_k·c_{i,j}`, against every other patch of this image and of
+    the others in the global batch:
+
+        L = mean over directions and k of  -log( exp(ẑ_{i+k,j}·z_{i+k,j}) / Σ_l exp(ẑ_{i+k,j}·z_l) )
+
+    The scores are products, not cosines. Each direction (down, up, right, left) has a context
+    network of its own.
+
+    NOTE: the representation, of `predict` and of the export, is that of the encoder on the whole
+    image; the authors take the mean over the patches.
+
+    Args:
+        encoder: a `keras.Model` from patches to vectors, of any size, such as
+            `encoders.resnet50(norm="layer")`. Batch normalization leaks what is to be predicted
+            from patch to patch.
+        views: what cuts a batch of images into patches, such as `views.cpc(260)`.
+        steps: rows k ahead that are predicted; default: (2, 3). Patches that overlap give the next
+            row away.
+        directions: of `"down"`, `"up"`, `"right"`, `"left"`; default: all four.
+        target_dim: width in which predictions and patches meet; default: 64.
+        context_layers: blocks of a context network; default: 5.
+        seed: of the views; default: 0.
+
+    Raises:
+        ValueError: for an unknown direction, or steps below 1.
+    """
+
+    accuracy_name = "contrastive_accuracy"
+
+    recipes = {
+        "published": Recipe(
+            origin="Hénaff et al. 2020, appendix",
+            batch_size=512,
+            epochs=200,
+            optimizer="adam",
+            learning_rate=4e-4,
+            rate_power=0.0,
+            weight_decay=0.0,
+            schedule="constant",
+        ),
+        "small": small_recipe(options={"steps": (1, 2), "context_layers": 2}),
+    }
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        *,
+        views: Callable,
+        steps: tuple[int, ...] = (2, 3),
+        directions: tuple[str, ...] = DIRECTIONS,
+        target_dim: int = 64,
+        context_layers: int = 5,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, seed=seed, **kwargs)
+        if not directions or set(directions) - set(DIRECTIONS):
+            raise ValueError(f"directions must be of {DIRECTIONS}; received {directions!r}.")
+        if not steps or min(steps) < 1:
+            raise ValueError(f"steps must be numbers of rows from 1 on; received {steps!r}.")
+        self.steps, self.directions = tuple(steps), tuple(directions)
+        self.target_dim, self.context_layers = target_dim, context_layers
+        width = self.encoder.output_shape[-1]
+        self.contexts = [
+            context_network(width, layers=context_layers, name=f"context_{direction}")
+            for direction in directions
+        ]
+        self.target_layer = _linear(width, target_dim, "target")
+        self.predictors = [
+            [_linear(width, target_dim, f"predict_{direction}_{step}") for step in self.steps]
+            for direction in directions
+        ]
+        if any(isinstance(layer, keras.layers.BatchNormalization) for layer in _layers(encoder)):
+            logging.warning(
+                f"CPC: {encoder.name!r} has batch normalization, through which a patch can tell "
+                'the others; take layer normalization, such as encoders.resnet50(norm="layer").'
+            )
+
+    def objective(self, batch, training):
+        patches = batch["views"]  # [b, g², p, p, C]
+        side = round(patches.shape[1] ** 0.5)
+        z = self.encode_patches(patches, training)
+        grid = tf.reshape(z, [-1, side, side, z.shape[-1]])
+        terms = [
+            self._predict(grid, direction, context, predictors, training)
+            for direction, context, predictors in zip(
+                self.directions, self.contexts, self.predictors, strict=True
+            )
+        ]
+        terms = [term for of_direction in terms for term in of_direction]
+        return (1.0 / len(terms)) * sum(terms[1:], start=terms[0])
+
+    def _predict(self, grid, direction, context, predictors, training):
+        """One term for each step, with the grid turned so that the direction is down."""
+        grid = _turned(grid, direction)
+        side, local = grid.shape[1], tf.shape(grid)[0]
+        targets = at_least_float32(self.target_layer(grid))
+        candidates = distribute.gather(tf.reshape(targets, [-1, self.target_dim]))
+        place = tf.reshape(tf.range(side * side), [side, side])
+        image = distribute.first_row(local) + tf.range(local)
+        seen = context(grid, training=training)
+        for step, predictor in zip(self.steps, predictors, strict=True):
+            predicted = at_least_float32(predictor(seen[:, : side - step])) * PREDICTION_SCALE
+            scores = tf.matmul(
+                tf.reshape(predicted, [-1, self.target_dim]), candidates, transpose_b=True
+            )
+            right = image[:, None] * side * side + tf.reshape(place[step:], [1, -1])
+            yield mean_over(softmax_over_candidates(tf.reshape(right, [-1]), scores, 1.0))
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        return patch_grid(image_size, channels, **changes)
+
+    def check_data(self, dataset):
+        grid = getattr(self.views, "grid", None)
+        if grid is not None and max(self.steps) >= grid:
+            raise ValueError(
+                f"CPC predicts {max(self.steps)} rows ahead; the grid of the views has {grid} "
+                "rows. Give steps below that, or views with more patches."
+            )
+
+    def get_config(self):
+        names = ("steps", "directions", "target_dim", "context_layers")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _turned(grid, direction):
+    if direction in ("right", "left"):
+        grid = tf.transpose(grid, [0, 2, 1, 3])
+    return grid if direction in ("down", "right") else grid[:, ::-1]
+
+
+def _linear(input_dim, units, name):
+    layer = keras.layers.Dense(units, use_bias=False, name=name)
+    layer.build([None, input_dim])
+    return layer
+
+
+def _layers(model):
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]

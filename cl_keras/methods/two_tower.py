@@ -1,0 +1,148 @@
+"""TwoTower: two encoders, one for each side of a pair."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from cl_keras import distribute, heads
+from cl_keras.losses.two_sided import clip, siglip
+from cl_keras.training.objective import mean_over
+from cl_keras.training.pretext_model import PretextModel
+from cl_keras.training.recipe import Recipe, small_recipe
+from cl_keras.views import inst_disc
+
+LOSSES = ("softmax", "sigmoid")
+HEADS = {"linear": heads.linear, "mlp": heads.mlp}
+MAX_SCALE = 100.0
+"""Of the cosines: CLIP's, beyond which training was unstable."""
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class TwoTower(PretextModel):
+    """Two encoders, trained together on pairs of inputs that belong together.
+
+    The pairs may be two photographs of one thing, an image and a spectrum, a table row or token
+    ids: whatever the elements of the dataset give together. With `x = g(f(image))` and
+    `y = g'(f'(other))` of unit length and the other pairs of the global batch as negatives,
+
+        softmax   L = ½ ( CE(e^a · x·yᵀ) + CE(e^a · y·xᵀ) )             Radford et al. 2021 (CLIP)
+        sigmoid   L = -1/B Σ_i Σ_j log σ( y_ij (e^a x_i·y_j + b) )      Zhai et al. 2023 (SigLIP)
+
+    with a, and b, learned. The metric `recall_at_1` is the share of images whose partner in the
+    batch is the nearest; `evaluation.cross_retrieval` measures held-out pairs.
+
+    NOTE: a has no weight decay with optimizers that leave out scalars, such as `LARS`; with others
+    exclude `log_scale` and `bias` by `optimizer.exclude_from_weight_decay`.
+
+    Args:
+        encoder: a `keras.Model` from images to vectors; the one that is predicted with, exported
+            and evaluated.
+        other_encoder: a built `keras.Model` from the other input to vectors `[b, d']`.
+        views: what makes one view of a batch of images; None for the images as they are.
+        other: name of the element of the dataset that holds the other input; default: `"other"`.
+        other_views: what makes one view of the other input, where it is images too; default: None.
+        loss: `"softmax"` or `"sigmoid"`; default: `"softmax"`.
+        head: `"linear"`, `"mlp"`, or a `keras.Model`, on the first encoder; default: `"linear"`.
+        other_head: the same on the other; default: of the same kind.
+        seed: of the views; default: 0.
+
+    Raises:
+        ValueError: for a loss of another name, or heads of different width.
+    """
+
+    accuracy_name = "recall_at_1"
+
+    recipes = {
+        "published": Recipe(
+            origin="Radford et al. 2021, appendix F",
+            batch_size=32_768,
+            epochs=32,
+            optimizer="adamw",
+            learning_rate=5e-4,
+            rate_power=0.0,
+            weight_decay=0.2,
+            warmup_epochs=0.16,  # 2,000 steps
+        ),
+        "small": small_recipe(options={}),
+    }
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        other_encoder: keras.Model,
+        *,
+        views: Callable | None = None,
+        other: str = "other",
+        other_views: Callable | None = None,
+        loss: str = "softmax",
+        head: str | keras.Model = "linear",
+        other_head: str | keras.Model = "linear",
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(encoder, views=views, seed=seed, **kwargs)
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {list(LOSSES)}; received {loss!r}.")
+        self.other, self.other_views, self.loss_name = other, other_views, loss
+        self.other_encoder = other_encoder
+        self.head = self.build_head(head, HEADS)
+        self.other_head = self.build_head(other_head, HEADS, encoder=other_encoder)
+        widths = self.head.output_shape[-1], self.other_head.output_shape[-1]
+        if widths[0] != widths[1]:
+            raise ValueError(f"The heads must give vectors of one width; they give {widths}.")
+        self.log_scale = self._scalar("log_scale", math.log(1 / 0.07 if loss == "softmax" else 10))
+        self.bias = self._scalar("bias", -10.0) if loss == "sigmoid" else None
+
+    def _scalar(self, name, value):
+        return self.add_weight(name=name, shape=[], initializer=keras.initializers.Constant(value))
+
+    def make_batch(self, data, seed, step):
+        batch = super().make_batch(data, seed, step)
+        if self.other_views is not None:
+            rows = tf.shape(batch[self.other])[0]
+            draw = {"seed": seed + 1000, "step": step, "first_row": distribute.first_row(rows)}
+            batch[self.other] = self.other_views(batch[self.other], **draw)[0]
+        return batch
+
+    def objective(self, batch, training):
+        first = self.head(self.encoder(batch["views"][0], training=training), training=training)
+        second = self.embed_other(batch[self.other], training)
+        scale = tf.minimum(tf.exp(self.log_scale.value), MAX_SCALE)
+        if self.bias is not None:
+            return mean_over(siglip(first, second, scale, self.bias.value))
+        to_second, to_first = clip(first, second, scale)
+        return 0.5 * (mean_over(to_second) + mean_over(to_first))
+
+    def embed(self, images, training: bool = False) -> tf.Tensor:
+        """Images in the space that both sides share, `[b, d]`, not normalized."""
+        return self.head(self.encoder(images, training=training), training=training)
+
+    def embed_other(self, inputs, training: bool = False) -> tf.Tensor:
+        """The other inputs in the space that both sides share, `[b, d]`, not normalized."""
+        return self.other_head(self.other_encoder(inputs, training=training), training=training)
+
+    def check_data(self, dataset):
+        spec = dataset.element_spec
+        if not isinstance(spec, dict) or self.other not in spec:
+            raise ValueError(
+                f'TwoTower needs pairs: elements of {{"image", "{self.other}"}}; received {spec}. '
+                "Name the other input by other=."
+            )
+
+    @classmethod
+    def default_views(cls, image_size, channels=3, **changes):
+        return inst_disc(image_size, channels, **changes)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "other_encoder": serialize(self.other_encoder),
+            "other": self.other,
+            "other_views": serialize(self.other_views),
+            "loss": self.loss_name,
+            "head": serialize(self.head),
+            "other_head": serialize(self.other_head),
+        }

@@ -1,0 +1,42 @@
+"""Momentum encoder: MoCo, whose negatives are the keys of earlier batches, in a queue.
+
+python examples/momentum_encoder.py
+"""
+
+import argparse
+import os
+
+import cl_keras as cl
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=10_000, help="of the 10,000 bundled ones")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--out", default="runs/example")
+    args = parser.parse_args(arguments)
+
+    # Any source does as well: cl.data.load("folder:photos", image_size=96), an array, TFDS.
+    train = cl.data.Subset(cl.data.load("fashion_mnist_mini"), range(args.images))
+    test = cl.data.load("fashion_mnist_mini/test")
+
+    # Views, optimizer, schedule and options, for images of this number, size and kind.
+    kind = {"image_size": 28, "channels": 1}
+    recipe = cl.MoCo.recipe(images=len(train), epochs=args.epochs, preset="small", **kind)
+    encoder = cl.encoders.small_resnet(**kind, **recipe.encoder_options)
+    model = cl.MoCo(encoder, views=recipe.views, **recipe.options)
+    model.compile(recipe.optimizer)
+    model.fit(train, batch_size=recipe.batch_size, epochs=recipe.epochs)
+
+    vectors = cl.evaluation.features(model, train)
+    accuracy = cl.evaluation.knn(vectors, cl.evaluation.features(model, test), k=20)
+    print(f"k-NN accuracy: {accuracy['top1']:.3f}")
+
+    # The queue and the momentum encoder are saved with the model, so training can resume.
+    os.makedirs(args.out, exist_ok=True)
+    model.save(f"{args.out}/moco.keras")
+    print("keys in the queue:", model.queue.keys.shape)
+
+
+if __name__ == "__main__":
+    main()
