@@ -9,6 +9,40 @@ from cl_keras.recipes.config import ENCODERS, Config
 from cl_keras.runs import Run
 from cl_keras.training import PretextModel
 
+FEW_IMAGES = 5000
+"""Up to here a run of the small preset begins with weights of the zoo."""
+
+STARTS = {1: "simclr_small_resnet_fashion_mnist", 3: "simclr_small_resnet_emoji"}
+"""Entries to begin with, by the number of channels."""
+
+FREE_LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0")
+NONE = "none"
+"""What `--init` says for random weights."""
+
+
+def suggest(config: Config, images: int) -> str:
+    """What to begin with where the user does not say: an entry of the zoo, or `"none"`.
+
+    It is an entry where the images are few, its encoder is the one that the small preset has, and
+    its license lets everybody use it; but not where it cannot be read, as without a network.
+
+    Args:
+        config: with its choices made.
+        images: number of images.
+    """
+    name = STARTS.get(config.channels)
+    fits = config.preset == "small" and config.encoder in (None, "small_resnet")
+    if images >= FEW_IMAGES or not fits or name is None:
+        return NONE
+    try:
+        usable = zoo.card(name).license.name in FREE_LICENSES
+        if usable:
+            zoo.download(name)
+    except (OSError, ValueError) as error:
+        print(f"Beginning with random weights, since {name} of the zoo cannot be read: {error}")
+        return NONE
+    return name if usable else NONE
+
 
 def load(init: str) -> keras.Model:
     """The encoder that `--init` names.

@@ -128,7 +128,8 @@ class Plan:
         size, channels = self.config.image_size, self.config.channels
         kind = "gray" if channels == 1 else "color"
         at = f"on {kind} images of {size} × {size} pixels" if size else f"on {kind} images"
-        begin = f", beginning with the weights of {self.config.init}" if self.config.init else ""
+        init = self.config.init
+        begin = "" if init in (None, "none") else f", beginning with the weights of {init}"
         return f"{self.config.encoder}, {self.parameters / 1e6:.2g} M parameters, {at}{begin}"
 
     def _options(self):

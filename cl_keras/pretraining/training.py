@@ -128,13 +128,14 @@ def _saved_config(folder):
 
 def _planned(config, execution, strategy):
     """A resolved configuration for a new run, printed as a plan; and the images."""
-    loaded = initial.load(config.init) if config.init else None
-    if loaded is not None:
-        config = initial.with_its_encoder(config, loaded)
+    if config.init not in (None, initial.NONE):
+        config = initial.with_its_encoder(config, initial.load(config.init))
     looked_at = config.replace(image_size=config.image_size or GLANCE_SIDE)
     source = build.load_data(config.data, looked_at, progress=False)
     summary, machine = source.summary(), this_machine()
     chosen = choices.choose(config, summary, machine)
+    if chosen.init is None:
+        chosen = chosen.replace(init=initial.suggest(chosen, len(source)))
     source = build.load_data(config.data, chosen)
     config = build.resolve(chosen, len(source), source.image_shape)
     if config.minutes is not None:
@@ -172,7 +173,7 @@ def _model_and_batches(config, execution, source, strategy):
         batches = batches.from_service(execution.data_service)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
-        if config.init:
+        if config.init not in (None, initial.NONE):
             initial.fill(model.encoder, initial.load(config.init), config.init)
     return model, batches
 

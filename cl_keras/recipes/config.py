@@ -62,7 +62,8 @@ class Config(Options):
     init: str | None = option(
         None,
         "Existing weights of the encoder to begin from: an entry of the zoo, the folder of a run, "
-        "or a .keras file. Default: random ones.",
+        "or a .keras file; `none` for random ones. Default: for few images and the small preset an "
+        "entry of the zoo that fits, else random ones.",
     )
     encoder: str | None = option(
         None,

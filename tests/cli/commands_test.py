@@ -20,6 +20,7 @@ from cl_keras.runs import Checkpoints, Run
 
 FLAGS = [
     "--encoder=small_resnet",
+    "--init=none",
     "--temperature=0.2",
     "--batch_size=8",
     "--epochs=4",

@@ -29,6 +29,7 @@ def finished(photos, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "measure", lambda model, batches: plan.Speed(10.0, 1.0))
         # 50 seconds are left after the compilation: 16 epochs of three steps.
+        patch.setattr(initial, "suggest", lambda config, images: "none")
         cl.pretrain(photos, out, minutes=1)
     return out
 
@@ -57,7 +58,7 @@ def test_another_option_on_an_existing_run_is_refused(finished, photos):
 
 def test_the_plan_is_printed_before_the_run_begins(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *arguments: None)
-    cl.pretrain(photos, tmp_path / "run", epochs=2)
+    cl.pretrain(photos, tmp_path / "run", epochs=2, init="none")
     printed = capsys.readouterr().out
     for words in (
         "24 images, 16 × 16 pixels, gray",
@@ -78,7 +79,7 @@ def test_an_option_that_does_not_exist_is_named(photos, tmp_path):
 def test_a_wrong_option_writes_nothing(photos, tmp_path):
     for options in ({"temperature": -1}, {"views": {"flip": 2}}, {"preset": "smal"}):
         with pytest.raises(ValueError):
-            cl.pretrain(photos, tmp_path / "run", epochs=1, **options)
+            cl.pretrain(photos, tmp_path / "run", epochs=1, init="none", **options)
     assert not (tmp_path / "run").exists()
 
 
@@ -127,3 +128,25 @@ def test_weights_that_are_nowhere_or_do_not_fit(finished):
     with pytest.raises(ValueError, match="do not fit the encoder small_resnet"):
         initial.fill(other, loaded, str(finished))
     keras.utils.clear_session()
+
+
+def test_few_images_begin_with_an_entry_of_the_zoo(monkeypatch):
+    small = Config(data="folder:a", method="simclr", preset="small", channels=1)
+    found = []
+    monkeypatch.setattr(cl.zoo, "download", found.append)
+    assert initial.suggest(small, 4999) == "simclr_small_resnet_fashion_mnist"
+    assert found == ["simclr_small_resnet_fashion_mnist"]
+    assert initial.suggest(small.replace(channels=3), 100) == "simclr_small_resnet_emoji"
+    assert initial.suggest(small, 5000) == "none"
+    for other in ({"channels": 4}, {"preset": "published"}, {"encoder": "resnet18"}):
+        assert initial.suggest(small.replace(**other), 100) == "none"
+
+
+def test_without_a_network_it_begins_with_random_weights(monkeypatch, capsys):
+    def fail(name):
+        raise OSError("no network")
+
+    monkeypatch.setattr(cl.zoo, "download", fail)
+    small = Config(data="folder:a", method="simclr", preset="small", channels=1)
+    assert initial.suggest(small, 100) == "none"
+    assert "cannot be read: no network" in capsys.readouterr().out
