@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
-    version files spelling similarity distribute data views encoders heads negatives losses
-    clustering optimizers training methods recipes evaluation callbacks downstream export runs zoo
-    report pretraining cli
+    version files locks stopping spelling similarity distribute data views encoders heads
+    negatives losses clustering optimizers training methods recipes evaluation callbacks downstream
+    export runs zoo report pretraining cli
 """.split()
 """A folder or file may import from those before it, and from itself."""
 

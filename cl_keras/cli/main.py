@@ -15,6 +15,7 @@ from cl_keras.cli.commands import COMMANDS
 from cl_keras.recipes import signatures
 from cl_keras.recipes.config import DEFAULT_METHOD, Config
 from cl_keras.spelling import did_you_mean
+from cl_keras.stopping import StopRequest
 from cl_keras.version import __version__
 
 FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
@@ -79,14 +80,15 @@ def _run_command(name, command, flags, action):
     """Does the work, and says in one sentence why where it cannot be done."""
     try:
         options = [cli_flags.read(flags, cls) for cls in command.options]
-        # TensorFlow comes with the module that does the work, and not before.
-        importlib.import_module(f"cl_keras.cli.{name}").main(*options, *action)
+        with StopRequest(at_once=True):  # what trains, and has something to save, answers itself
+            # TensorFlow comes with the module that does the work, and not before.
+            importlib.import_module(f"cl_keras.cli.{name}").main(*options, *action)
     except KeyboardInterrupt:
         return _complain("stopped; the same command resumes the work.", INTERRUPTED, name)
     except SystemExit as stop:
         if stop.code != PREEMPTED:
             raise
-        again = "stopped by SIGTERM; a checkpoint is saved, and the same command resumes the run."
+        again = "stopped by SIGTERM; what was trained is saved, and the same command resumes."
         return _complain(again, PREEMPTED, name)
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)

@@ -2,11 +2,10 @@
 
 import pathlib
 
-import keras
-
 from cl_keras import encoders, zoo
 from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
+from cl_keras.runs.model_file import load_model
 from cl_keras.training import PretextModel
 
 
@@ -26,7 +25,7 @@ def load_encoder(flags):
     path = pathlib.Path(flags.encoder)
     if not path.is_file() or path.suffix != ".keras":
         raise FileNotFoundError(f"--encoder must be a .keras file that exists; received {path}.")
-    model = keras.models.load_model(path, compile=False)
+    model = load_model(path)
     return model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
 
 

@@ -7,6 +7,7 @@ import keras
 from cl_keras import encoders, zoo
 from cl_keras.recipes.config import ENCODERS, Config
 from cl_keras.runs import Run
+from cl_keras.runs.model_file import load_model
 from cl_keras.training import PretextModel
 
 FEW_IMAGES = 5000
@@ -55,7 +56,7 @@ def load(init: str) -> keras.Model:
     """
     path = pathlib.Path(init)
     if path.suffix == ".keras" and path.is_file():
-        model = keras.models.load_model(path, compile=False)
+        model = load_model(path)
         return model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
     if (path / "config.json").is_file():
         return Run(path).load_encoder()

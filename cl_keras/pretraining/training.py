@@ -15,7 +15,7 @@ from cl_keras.pretraining import choices, initial
 from cl_keras.pretraining import plan as plans
 from cl_keras.pretraining.machine import this_machine
 from cl_keras.pretraining.progress import Progress
-from cl_keras.recipes import build
+from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config, Execution
 from cl_keras.runs import Run
 
@@ -100,7 +100,13 @@ def train(config: Config, execution: Execution, source, strategy=None) -> Run:
     model, batches = _model_and_batches(config, execution, source, strategy)
     test_source = _load_test(config, source)
     model.check_data(batches)
-    run = Run(execution.run, config.to_dict(), keep=execution.keep_checkpoints)
+    run = Run(
+        execution.run,
+        config.to_dict(),
+        images=source.identity(),
+        allow_changed_images=_may_change_images(config, execution),
+        keep=execution.keep_checkpoints,
+    )
     with run.locked():
         _fit(run, model, batches, config, execution, source, test_source)
         if source.skipped and distribute.is_chief():
@@ -110,6 +116,15 @@ def train(config: Config, execution: Execution, source, strategy=None) -> Run:
         run.save_encoder(model.encoder)
     print(f"The encoder is in {run.encoder_path}.")
     return run
+
+
+def _may_change_images(config, execution):
+    if execution.allow_changed_images and signatures.takes(config.method, "num_images"):
+        raise ValueError(
+            f"--allow_changed_images is not for {config.method}, which keeps a row for each image: "
+            "they would be the rows of other images."
+        )
+    return execution.allow_changed_images
 
 
 def _saved_config(folder):

@@ -203,6 +203,11 @@ class Execution(Options):
     keep_checkpoints: int = option(
         2, "Number of newest checkpoints to keep, in addition to the best.", minimum=1
     )
+    allow_changed_images: bool = option(
+        False,
+        "Resume although some images were replaced by as many others since the run began; not for "
+        "methods that keep a row for each image.",
+    )
     strategy: str = option(
         "auto",
         "auto, cpu, gpu, mirrored (all GPUs of this machine) or multiworker (the workers of "

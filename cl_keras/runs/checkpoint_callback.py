@@ -6,40 +6,42 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.runs.stopping import StopRequest
+from cl_keras.runs.checkpoints import Checkpoints
+from cl_keras.stopping import StopRequest
 
 EVERY_SECONDS = 600
 """Most training, in seconds, that a kill costs where epochs are long."""
 
-LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+LOST_WORKER = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """What TensorFlow raises in a worker when another one has ended."""
 
 
 class CheckpointCallback(keras.callbacks.Callback):
     """Saves a checkpoint after every epoch, within epochs, and when the process is told to end.
 
-    Put it last, so that the other callbacks have done with an epoch whose checkpoint is there.
+    Put it last, so that the other callbacks have finished with an epoch before it is saved.
 
     SIGTERM, which clusters send before they take a machine away, ends the training after the
     running step: a checkpoint is saved, and `Preempted` raised, which ends the process with exit
     code 75. Ctrl-C does the same and raises `KeyboardInterrupt`; a second one does not wait.
 
-    Of several workers the first one saves and answers signals. The others go on in step with it
+    Of several workers the first one saves and answers signals. The others continue in step with it
     until it has stopped.
 
     NOTE: the time within an epoch counts from the last checkpoint, so epochs shorter than that are
-    saved once each. A moment told by a clock does no harm: what is resumed does not depend on it.
+    saved once each. That a clock decides does no harm: what is resumed does not depend on it.
 
     Args:
         checkpoints: a `Checkpoints`.
-        every_steps: also within an epoch, after so many steps at most. Default: None, ten minutes
-            after the last checkpoint.
+        every_steps: most steps between two checkpoints, also within an epoch; default: None, ten
+            minutes.
 
     Raises:
-        ValueError: for `every_steps` below 1.
+        ValueError: for `every_steps` below 1; when training begins, if the model was restored from
+            a checkpoint of another batch size.
     """
 
-    def __init__(self, checkpoints, *, every_steps=None):
+    def __init__(self, checkpoints: Checkpoints, *, every_steps: int | None = None):
         super().__init__()
         if every_steps is not None and every_steps < 1:
             raise ValueError(f"every_steps must be at least 1; received {every_steps!r}.")
@@ -55,14 +57,19 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def __exit__(self, kind, error, trace):
         self._stop.__exit__()
-        if isinstance(error, LOST) and distribute.num_workers() > 1:
+        if isinstance(error, LOST_WORKER) and distribute.num_workers() > 1:
             self._stop.answer()
             raise OSError(
-                "Another worker of this run has ended. Restart all workers with the same commands; "
-                f"they go on from {self._newest()}."
+                "Another worker of this run has ended. Restart all workers with the same commands: "
+                f"they resume from {self._newest()}."
             ) from error
 
     def on_train_begin(self, logs=None):
+        # Only now is the size of the batches known.
+        step = int(self.model.step.numpy())
+        for record in self._checkpoints.list():
+            if step and record["step"] == step:
+                self._checkpoints.check_run(self.model, record)
         self._saved()
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -1,49 +1,80 @@
-"""The numbers of every epoch, in a table that a resumed run goes on with."""
+"""The metrics of every epoch, in a table that a resumed run continues."""
+
+from __future__ import annotations
 
 import csv
 import io
 import math
+import os
+import pathlib
 import time
 
 import keras
+from absl import logging
 
 from cl_keras.files import write_atomically
 
 
-def read_metrics(path):
+def read_metrics(path: str | os.PathLike) -> dict[str, list[float | None]]:
     """The table as a dictionary of columns, each a list of floats, or None where a cell is empty.
 
     Args:
         path: of a `metrics.csv`; one that is not there gives an empty dictionary.
+
+    Raises:
+        ValueError: if it is damaged.
+        OSError: if it cannot be read.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        text = pathlib.Path(path).read_text("utf-8")
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        columns, rows = reader.fieldnames or [], list(reader)
+        if text and not (text.endswith("\n") and {"epoch", "step"} <= set(columns)):
+            raise ValueError("it is cut off, or has no epochs and steps")
+        if any(list(row) != columns or None in row.values() for row in rows):
+            raise ValueError("it has rows of different lengths")
+        table = {
+            name: [float(row[name]) if row[name] else None for row in rows] for name in columns
+        }
+        positions = [value for name in ("epoch", "step") for value in table.get(name, [])]
+        if not all(value is not None and math.isfinite(value) for value in positions):
+            raise ValueError("it has epochs or steps that are not numbers")
     except FileNotFoundError:
         return {}
-    return {
-        column: [float(row[column]) if row[column] else None for row in rows]
-        for column in (rows[0] if rows else {})
-    }
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}. Remove it; a run begins another.") from error
+    return table
+
+
+def set_aside_if_damaged(path: str | os.PathLike) -> None:
+    """Renames a table that is damaged to `….damaged`: it must not keep a run from training."""
+    try:
+        read_metrics(path)
+    except ValueError as error:
+        aside = f"{os.fspath(path)}.damaged"
+        logging.warning("%s It is now %s.", error, aside)
+        os.replace(path, aside)
 
 
 class MetricsLog(keras.callbacks.Callback):
     """Writes `epoch, step, seconds, images_per_second, learning_rate` and all logs of an epoch.
 
     It adds `learning_rate` to the logs, so put it before other loggers. The file is written whole
-    after each epoch. On a resumed run, rows of epochs that are done again are dropped; the seconds
-    of an epoch that was taken up in its middle are those since then.
+    after each epoch. In a resumed run, rows of epochs that are done again are dropped; the seconds
+    of an epoch that was resumed within count from then on. In place of a table that is damaged
+    another one is begun.
 
     Args:
         path: of the table.
         images_per_epoch: number of images that an epoch trains on.
     """
 
-    def __init__(self, path, images_per_epoch):
+    def __init__(self, path: str | os.PathLike, images_per_epoch: int):
         super().__init__()
-        self._path, self._images = path, images_per_epoch
+        self._path, self._images = pathlib.Path(path), images_per_epoch
 
     def on_train_begin(self, logs=None):
+        set_aside_if_damaged(self._path)
         columns = read_metrics(self._path)
         length = len(columns["epoch"]) if columns else 0
         self._rows = [{key: column[i] for key, column in columns.items()} for i in range(length)]

@@ -1,112 +1,209 @@
 """The folder of a run."""
 
+from __future__ import annotations
+
 import contextlib
-import fcntl
+import hashlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
+from collections.abc import Iterator
+from typing import Any
 
 import keras
+from absl import logging
 
 from cl_keras import distribute
+from cl_keras.data import Identity, compare
 from cl_keras.files import UNFINISHED, replacing, write_atomically
+from cl_keras.locks import Locked, locked
 from cl_keras.runs.checkpoint_callback import CheckpointCallback
 from cl_keras.runs.checkpoints import Checkpoints
-from cl_keras.runs.metrics_log import MetricsLog, read_metrics
+from cl_keras.runs.metrics_log import MetricsLog, read_metrics, set_aside_if_damaged
+from cl_keras.runs.model_file import load_model
 from cl_keras.version import __version__
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tensorflow-datasets", "pillow")
+LOCK = ".lock"
 
 
 class Run:
-    """What a run leaves behind, and what it needs to go on.
+    """What a run leaves behind, and what it needs to resume.
 
         config.json      everything that decides the result
+        images.json      which images there are: their names, and sizes and hashes of the files
         versions.json    of Python and the packages, at the last start
         metrics.csv      a row for each epoch
         tensorboard/     the same, for TensorBoard
-        checkpoints/     the newest weights and the best, with all that training needs to go on
+        checkpoints/     the newest weights and the best, with all that training needs to resume
         skipped.txt      images that could not be read, with the reason
         encoder.keras    the trained encoder
 
-    `Run(folder, config)` opens a folder, or makes it; the configuration of a run that is there
-    must be the same. While it is locked (`with run.locked():`) no other process can write to it.
+    `Run(folder, config)` checks that a run in the folder is the same run, and writes nothing.
+    `with run.locked():` keeps all other processes out, checks again, and makes the folder a run:
+    so its configuration is always that of the process that trains.
 
     Of several workers that train together the first one writes; all must see the same folder.
 
     Args:
         folder: of the run.
-        config: what JSON can hold. None: open an existing run, whatever it is.
-        keep: how many checkpoints to keep, beside the best.
+        config: everything that decides the result, as JSON has it; default: None, to open an
+            existing run whatever it is.
+        images: the `data.Identity` of the images; default: None, they are not checked. Each index
+            must still stand for the image that it stood for when the run began: rows of memory
+            banks and the order of the images mean something only then. A file that cannot be read
+            any longer keeps its index, and is allowed.
+        allow_changed_images: allow other files in place of those that the run began with, as many
+            as there were; default: False.
+        keep: how many checkpoints to keep, in addition to the best; default: 2.
 
     Raises:
         FileNotFoundError: without `config`, if there is no run.
-        ValueError: if there is a run with another configuration.
-        OSError: if the folder cannot be made or written.
+        ValueError: if there is a run with another configuration or other images, or something else.
+        OSError: if the folder cannot be read.
     """
 
-    def __init__(self, folder, config=None, *, keep=2):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        config: dict[str, Any] | None = None,
+        *,
+        images: Identity | None = None,
+        allow_changed_images: bool = False,
+        keep: int = 2,
+    ):
         self.folder = pathlib.Path(folder)
-        path = self.folder / "config.json"
-        existing = json.loads(path.read_text("utf-8")) if path.exists() else None
+        self._images, self._allow_changed_images = images, allow_changed_images
         if config is None:
-            if existing is None:
+            config = self._read_config()
+            if config is None:
                 raise FileNotFoundError(
                     f"{self.folder} holds no run (no config.json). Give the folder that "
                     "`cl-keras pretrain --run=...` wrote."
                 )
-            config = existing
-        config = json.loads(json.dumps(config))
-        if existing is None:
-            if distribute.is_chief():
-                self._begin(path, config)
-        elif existing != config:
-            raise ValueError(
-                f"{self.folder} holds a run with another configuration:\n"
-                + _differences(existing, config)
-                + "\nNothing was changed. Give another --run folder, or the old values to resume."
-            )
-        self.config = config
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", keep=keep)
-
-    def _begin(self, path, config):
-        # A process that was killed while it wrote config.json leaves that unfinished.
-        there = set(self.folder.glob("*")) - set(self.folder.glob(UNFINISHED))
-        if there:
-            raise ValueError(
-                f"{self.folder} is not empty and holds no run; nothing was written. "
-                "Give a new or empty folder."
-            )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, _as_json(config))
-        except OSError as error:
-            raise OSError(f"Cannot write the run folder {self.folder}: {error}.") from error
+        self.config = json.loads(json.dumps(config))
+        self._check()
+        digest = hashlib.sha256(_as_json(self.config).encode()).hexdigest()
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints", keep=keep, run={"configuration": digest[:16]}
+        )
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator[Run]:
         """Keeps other processes from writing to the run; a killed one lets go by itself.
 
         Raises:
-            OSError: if another process has it.
+            OSError: if another process has it, or the folder cannot be written.
+            ValueError: if another process has just made another run of the folder.
         """
         if not distribute.is_chief():
             yield self
             return
-        with open(self.folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OSError(
-                    f"Another process is training in {self.folder}. Wait for it, or end it."
-                ) from None
-            for path in self.folder.glob(UNFINISHED):  # of a process that was killed
-                path.unlink()
-            write_atomically(self.folder / "versions.json", _as_json(_versions()))
+        with contextlib.ExitStack() as stack:
+            with self._naming_the_folder():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(locked(self.folder / LOCK, wait=False))
+                except Locked:
+                    raise Locked(
+                        f"Another process is training in {self.folder}. Wait for it, or end it."
+                    ) from None
+            is_new = self._check()
+            with self._naming_the_folder():
+                for path in self.folder.glob(UNFINISHED):  # of a process that was killed
+                    path.unlink()
+                self._write(is_new)
             yield self
 
-    def callbacks(self, images_per_epoch, *, every_steps=None):
+    def _check(self):
+        """Checks that a run in the folder is this one; whether there is none."""
+        config = self._read_config()
+        if config is None:
+            self._check_empty()
+            return True
+        self._check_images()
+        if config != self.config:
+            raise ValueError(
+                f"{self.folder} holds a run with another configuration:\n"
+                + _differences(config, self.config)
+                + "\nNothing was changed. Give another --run folder, or the old values to resume."
+            )
+        return False
+
+    def _check_empty(self):
+        # A process that was killed before it wrote config.json leaves its lock, or that unfinished.
+        there = set(self.folder.glob("*")) - set(self.folder.glob(UNFINISHED))
+        if there - {self.folder / LOCK}:
+            raise ValueError(
+                f"{self.folder} is not empty and holds no run; nothing was written. "
+                "Give a new or empty folder."
+            )
+
+    def _check_images(self):
+        path = self.folder / "images.json"
+        if self._images is None or not path.exists():
+            return
+        try:
+            before = Identity.from_json(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged ({error}). Restore it from a copy; or remove it, if you are "
+                "sure that the images are those with which the run began."
+            ) from error
+        changes = compare(before, self._images)
+        if changes.same_rows:
+            if changes:
+                logging.warning(
+                    "Images of %s have changed, and keep their rows: %s.", path, changes
+                )
+            return
+        same_number = len(before.images) == len(self._images.images)
+        if self._allow_changed_images and same_number:
+            logging.warning("Images of %s have changed, as allowed: %s.", path, changes)
+            return
+        raise ValueError(
+            f"The images of the run {self.folder} are not those with which it began: {changes}.\n"
+            "Nothing was changed. Put the old images back, or give another --run folder."
+        )
+
+    def _write(self, is_new):
+        if is_new:
+            write_atomically(self.folder / "config.json", _as_json(self.config))
+        images = self.folder / "images.json"
+        if self._images is not None and (self._allow_changed_images or not images.exists()):
+            write_atomically(images, self._images.to_json())
+        set_aside_if_damaged(self.folder / "metrics.csv")
+        write_atomically(self.folder / "versions.json", _as_json(_versions()))
+
+    def _read_config(self):
+        path = self.folder / "config.json"
+        try:
+            config = json.loads(path.read_bytes().decode("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}). Restore it from a copy, or give another --run "
+                "folder."
+            ) from error
+        if not isinstance(config, dict):
+            raise ValueError(f"{path} is damaged: a JSON object is expected.")
+        return config
+
+    @contextlib.contextmanager
+    def _naming_the_folder(self):
+        try:
+            yield
+        except Locked:
+            raise
+        except OSError as error:
+            raise OSError(f"Cannot write the run folder {self.folder}: {error}.") from error
+
+    def callbacks(
+        self, images_per_epoch: int, *, every_steps: int | None = None
+    ) -> list[keras.callbacks.Callback]:
         """Keras callbacks that write the metrics, TensorBoard's logs and the checkpoints.
 
         Args:
@@ -122,33 +219,45 @@ class Run:
             checkpoints,
         ]
 
-    def metrics(self):
+    def metrics(self) -> dict[str, list[float | None]]:
         """The columns of `metrics.csv`; see `read_metrics`."""
         return read_metrics(self.folder / "metrics.csv")
 
     @property
-    def encoder_path(self):
+    def encoder_path(self) -> pathlib.Path:
+        """Of `encoder.keras`."""
         return self.folder / "encoder.keras"
 
-    def save_encoder(self, encoder):
-        """Writes `encoder.keras`, whole or not at all."""
+    def save_encoder(self, encoder: keras.Model) -> None:
+        """Writes `encoder.keras`, whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written; it names the file.
+        """
         if not distribute.is_chief():
             return
-        with replacing(self.encoder_path) as temporary:
-            encoder.save(temporary)
+        try:
+            with replacing(self.encoder_path) as temporary:
+                encoder.save(temporary)
+        except OSError as error:
+            raise OSError(
+                f"Could not write {self.encoder_path}: {error}. Free space, or make the folder "
+                "writable, and start the same run again: its checkpoints are whole."
+            ) from error
 
-    def load_encoder(self):
+    def load_encoder(self) -> keras.Model:
         """The trained encoder.
 
         Raises:
             FileNotFoundError: if the run has not ended yet.
+            ValueError: if the file is damaged.
         """
         if not self.encoder_path.exists():
             raise FileNotFoundError(
                 f"{self.folder} has no encoder.keras: the run has not ended. "
-                "Start the same `cl-keras pretrain` command again; it goes on."
+                "Start the same `cl-keras pretrain` command again; it resumes."
             )
-        return keras.models.load_model(self.encoder_path, compile=False)
+        return load_model(self.encoder_path)
 
 
 def _versions():

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def values_of(model):
-    """All variables of a compiled model, its optimizer and metrics, as arrays by their place.
+    """All variables of a compiled model, its optimizer and metrics, as arrays by their index.
 
     Under a strategy this is what the first replica here holds, and no other process is asked: all
     replicas hold the same.
@@ -13,7 +13,7 @@ def values_of(model):
 
 
 def check_finite(model):
-    """The weights must be numbers. The loss shows only a step later that they are none any more.
+    """Checks that all weights are finite; the loss would show it only a step later.
 
     Raises:
         FloatingPointError: if one is not finite.
@@ -51,9 +51,9 @@ def assign(model, path):
 
 
 def _variables(model):
-    """The variables by their place.
+    """The variables by their index.
 
-    Their names will not do: Keras counts models of one class, and names the second another way.
+    Their names will not do: Keras counts models of one class, and names the second differently.
     """
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
@@ -66,6 +66,6 @@ def _copies(variable):
     """The `tf.Variable` of each replica in this process.
 
     Those of metrics are summed over all replicas when they are read as a whole, and that is not
-    what a replica goes on from.
+    what a replica continues from.
     """
     return getattr(variable.value, "values", [variable.value])

@@ -337,6 +337,9 @@ class PretextModel(keras.Model):
     resuming_epoch = False
     """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
 
+    batch_size: int | None = None
+    """Of the running or last `fit`, if it is known; a checkpoint names it."""
+
     steps_in_execution = 1
     """How many steps the next execution runs; `StepCallbacks` set it."""
 
@@ -434,6 +437,7 @@ class PretextModel(keras.Model):
         """
         checks.check_fit_arguments(self, kwargs)
         x = self._image_batches(x, batch_size, shuffle=shuffle)
+        self.batch_size = getattr(x, "batch_size", None)
         self.check_data(x)
         steps = self._length_of(x, steps_per_epoch)
         own = self.method_callbacks(x.take(steps) if steps and x.cardinality() != steps else x)

@@ -123,8 +123,8 @@ def test_an_epoch_that_was_stopped_at_its_last_step_still_ends(images, tmp_path)
     with pytest.raises(Preempted):
         fit(images, model, Do(STEPS, kill(15)), CheckpointCallback(checkpoints), epochs=1)
     again = tiny_simclr()
-    place = checkpoints.restore(again)
-    assert (place.epoch, place.batch, place.step) == (0, STEPS, STEPS)
+    position = checkpoints.restore(again)
+    assert (position.epoch, position.batch, position.step) == (0, STEPS, STEPS)
     options = {"initial_epoch": 0, "initial_batch": STEPS, "epochs": 1, "verbose": 0}
     callback = CheckpointCallback(checkpoints)
     history = again.fit(images, batch_size=8, callbacks=[callback], **options).history

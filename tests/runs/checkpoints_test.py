@@ -1,12 +1,10 @@
 import json
-import resource
-import signal
 
 import numpy as np
 import pytest
 
 from cl_keras import distribute
-from cl_keras.runs import CheckpointCallback, Checkpoints, Place
+from cl_keras.runs import CheckpointCallback, Checkpoints, Position, checksummed_json
 from tests.tiny import tiny_simclr
 from tools.die_in_write import SPOTS, Death
 
@@ -40,7 +38,7 @@ def test_the_newest_comes_back_with_all_state_and_the_oldest_goes(images, tmp_pa
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"manifest.json", *FILES[1], *FILES[2]}
     again = tiny_simclr()
-    assert checkpoints.restore(again) == Place(epoch=3, batch=0, step=6)
+    assert checkpoints.restore(again) == Position(epoch=3, batch=0, step=6)
     # Metrics are begun anew at every epoch; all else must be there, momentum and step too.
     for metric in again.metrics:
         metric.reset_state()
@@ -51,8 +49,8 @@ def test_the_newest_comes_back_with_all_state_and_the_oldest_goes(images, tmp_pa
 
 
 def test_nothing_there_is_epoch_zero(tmp_path):
-    place = Checkpoints(tmp_path / "none").restore(tiny_simclr())
-    assert place == Place(0, 0, 0) and not place and Place(0, 1, 1)
+    position = Checkpoints(tmp_path / "none").restore(tiny_simclr())
+    assert position == Position(0, 0, 0) and not position and Position(0, 1, 1)
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
@@ -68,7 +66,7 @@ def test_a_broken_one_is_found_and_the_one_before_it_taken(images, tmp_path, har
     else:
         newest.unlink()
     assert checkpoints.restore(tiny_simclr()).epoch == 2
-    assert "is broken; trying the one before it" in caplog.text
+    assert "is damaged; trying the one before it" in caplog.text
 
 
 def test_one_of_another_model_is_refused(images, tmp_path):
@@ -91,19 +89,11 @@ def test_a_file_that_the_manifest_does_not_name_is_no_checkpoint(images, tmp_pat
     assert checkpoints.restore(tiny_simclr()).epoch == 3
 
 
-def test_a_full_disk_ends_the_run_with_a_word_and_the_last_checkpoint(images, tmp_path):
-    """A limit on the size of files stands in for the full disk: the write itself fails."""
+def test_a_full_disk_ends_the_run_with_a_word_and_the_last_checkpoint(images, tmp_path, full_disk):
     model, checkpoints = trained(images, tmp_path, epochs=1)
     before = checkpoints.list()
-    old_limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old_limits[1]))
-        with pytest.raises(OSError, match="Could not write .* epoch 2, .*Free space"):
-            checkpoints.save(model, 2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old_limits)
-        signal.signal(signal.SIGXFSZ, old_handler)
+    with full_disk, pytest.raises(OSError, match="Could not write .* epoch 2, .*Free space"):
+        checkpoints.save(model, 2)
     assert checkpoints.list() == before
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", *FILES[0]}
     assert checkpoints.restore(tiny_simclr()).epoch == 1
@@ -183,7 +173,7 @@ def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
             checkpoints.restore_best(tiny_simclr())
     else:
         again = tiny_simclr()
-        assert checkpoints.restore_best(again) == Place(best, 0, 10 * best)
+        assert checkpoints.restore_best(again) == Position(best, 0, 10 * best)
         assert int(again.step) == 10 * best
         manifest = json.loads((tmp_path / "manifest.json").read_text())
         assert manifest["best"] == FILES[best - 1][0]
@@ -193,7 +183,7 @@ def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
     "options, message",
     [
         ({"keep": 0}, "keep must be at least 1 checkpoint; received 0"),
-        ({"monitor": "purity"}, "mode must be .* good of 'purity'; received None"),
+        ({"monitor": "purity"}, "mode must be .* of 'purity' is good; received None"),
         ({"monitor": "knn", "mode": "high"}, "received 'high'"),
     ],
 )
@@ -202,7 +192,7 @@ def test_what_cannot_be_kept_is_refused(options, message, tmp_path):
         Checkpoints(tmp_path, **options)
 
 
-def places(size, count):
+def offsets(size, count):
     """The first and last bytes, and others evenly between them."""
     return sorted({*range(8), *range(size - 8, size), *np.linspace(0, size - 1, count, dtype=int)})
 
@@ -213,14 +203,14 @@ def test_every_flipped_byte_is_found_and_costs_at_most_the_newest(tmp_path, capl
     flipped = 0
     for name in [*FILES[1], FILES[0][1], "manifest.json"]:
         data, step = (tmp_path / name).read_bytes(), 10 if name.endswith("npz") else 20
-        for place in places(len(data), 100):
+        for at in offsets(len(data), 100):
             damaged = bytearray(data)
-            damaged[place] ^= 1 << place % 8
+            damaged[at] ^= 1 << at % 8
             (tmp_path / name).write_bytes(damaged)
             caplog.clear()
-            assert checkpoints.restore(model) == Place(step // 10, 0, step), (name, place)
+            assert checkpoints.restore(model) == Position(step // 10, 0, step), (name, at)
             assert int(model.step) == step
-            assert "is broken" in caplog.text and name in caplog.text, (name, place)
+            assert "is damaged" in caplog.text and name in caplog.text, (name, at)
             flipped += 1
         (tmp_path / name).write_bytes(data)
     assert flipped > 400
@@ -288,7 +278,7 @@ def test_all_replicas_go_on_from_one_checkpoint(tmp_path, mirrored):
     kernel.assign(kernel + 1)
     two.step.assign(7)
     checkpoints.save(two, 1)
-    assert checkpoints.restore(again) == Place(1, 0, 7)
+    assert checkpoints.restore(again) == Position(1, 0, 7)
     assert_same_state(again, state(two))
     for model in models:
         copies = model.loss_metric.total.value.values
@@ -306,3 +296,52 @@ def tiny_restored(checkpoints):
     model = tiny_simclr()
     checkpoints.restore(model)
     return model
+
+
+def test_a_checkpoint_of_another_run_is_not_restored(tmp_path):
+    """Another seed, another method, or what the run was said to be."""
+    checkpoints = logged({"loss": 1.0}, run={"data": "photos"})(tmp_path)
+    other = tiny_simclr()
+    other.seed += 1
+    with pytest.raises(ValueError, match="of another run:\n  seed: 0 in the checkpoint, 1 now"):
+        checkpoints.restore(other)
+    with pytest.raises(ValueError, match="data: 'photos' in the checkpoint, 'cats' now"):
+        Checkpoints(tmp_path, run={"data": "cats"}).restore(tiny_simclr())
+    assert Checkpoints(tmp_path).restore(tiny_simclr()).epoch == 1
+
+
+def test_another_batch_size_is_not_resumed(images, tmp_path):
+    trained(images, tmp_path, epochs=1)
+    again, checkpoints = tiny_simclr(), Checkpoints(tmp_path)
+    assert checkpoints.restore(again).epoch == 1
+    options = {"initial_epoch": 1, "epochs": 2, "verbose": 0}
+    callback = CheckpointCallback(checkpoints)
+    with pytest.raises(ValueError, match="batch_size: 16 in the checkpoint, 8 now"):
+        again.fit(images, batch_size=8, callbacks=callback, **options)
+    again.fit(images, batch_size=16, callbacks=callback, **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": -1},
+        {"batch": True},
+        {"step": "7"},
+        {"file": "../../other.npz"},
+        {"sha256": "0"},
+        {"logs": {"loss": "low"}},
+        {"run": None},
+    ],
+)
+def test_a_record_that_is_not_one_counts_as_damaged(change, tmp_path, caplog):
+    """Its own checksum may be right: another version may have written it, or a hand."""
+    checkpoints = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path)
+    path = tmp_path / FILES[1][1]
+    record = checksummed_json.loads(path.read_bytes())
+    (tmp_path / "manifest.json").unlink()
+    missing = {name: value for name, value in record.items() if name not in change}
+    for bad in ({**record, **change}, missing):
+        path.write_text(checksummed_json.dumps(bad))
+        caplog.clear()
+        assert checkpoints.restore(tiny_simclr()).epoch == 1
+        assert f"no valid {next(iter(change))!r}" in caplog.text

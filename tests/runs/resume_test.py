@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import data
-from cl_keras.runs import CheckpointCallback, Checkpoints, Place
+from cl_keras.runs import CheckpointCallback, Checkpoints, Position
 from tests.conformance.descriptors import IMAGES, OPTIONS, make
 
 STEPS = IMAGES // 16
@@ -65,10 +65,10 @@ def test_the_middle_of_an_epoch_is_as_good_as_its_beginning(name, source, tmp_pa
 
     # Two batches of the second epoch are left, to a model that knows nothing but the checkpoint.
     resumed = without_graphs(name)
-    place = checkpoints.restore(resumed)
-    assert place == Place(epoch=1, batch=3, step=STEPS + 3)
+    position = checkpoints.restore(resumed)
+    assert position == Position(epoch=1, batch=3, step=STEPS + 3)
     received = resumed.fit(
-        batches, epochs=2, initial_epoch=place.epoch, initial_batch=place.batch, verbose=0
+        batches, epochs=2, initial_epoch=position.epoch, initial_batch=position.batch, verbose=0
     ).history
     assert received == {log: values[1:] for log, values in expected.items()}
     assert_same_state(resumed, state(whole))

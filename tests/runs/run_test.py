@@ -1,27 +1,68 @@
 import json
+import os
 
 import keras
 import numpy as np
 import pytest
 
+from cl_keras.data.identity import Identity, Image
 from cl_keras.runs import MetricsLog, Run, read_metrics
 from tests.tiny import tiny_encoder, tiny_simclr
 
 
+def begin(folder, config=None, **options):
+    """A run that has begun."""
+    run = Run(folder, {} if config is None else config, **options)
+    with run.locked():
+        pass
+    return run
+
+
 def test_a_run_opens_again_with_its_configuration_alone(tmp_path):
     config = {"data": "photos", "epochs": 3, "crop": (0.2, 1.0)}
-    Run(tmp_path / "run", config)
-    Run(tmp_path / "run", config)
+    begin(tmp_path / "run", config)
+    begin(tmp_path / "run", config)
     assert Run(tmp_path / "run").config == {"data": "photos", "epochs": 3, "crop": [0.2, 1.0]}
 
 
 def test_another_configuration_is_refused_and_nothing_changes(tmp_path):
-    Run(tmp_path, {"data": "photos", "epochs": 3})
+    begin(tmp_path, {"data": "photos", "epochs": 3})
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError, match="epochs: 3 in the run, 4 now") as error:
         Run(tmp_path, {"data": "photos", "epochs": 4})
     assert "data" not in str(error.value).split("configuration")[1].split("Nothing")[0]
     assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_nothing_is_written_before_the_lock(tmp_path):
+    """So that no configuration but that of the process that trains is ever there."""
+    first, second = (Run(tmp_path / "run", {"epochs": epochs}) for epochs in (3, 4))
+    assert not (tmp_path / "run").exists()
+    with first.locked():
+        with pytest.raises(OSError, match="Another process is training"), second.locked():
+            pass
+        assert Run(tmp_path / "run").config == {"epochs": 3}
+    with pytest.raises(ValueError, match="epochs: 3 in the run, 4 now"), second.locked():
+        pass
+    assert Run(tmp_path / "run").config == {"epochs": 3}
+
+
+def test_what_a_process_left_that_was_killed_before_it_began_is_no_hindrance(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".writing-7-config.json").write_text("{")
+    begin(tmp_path, {"epochs": 3})
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".lock", "config.json", "versions.json"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_configuration_is_a_sentence(content, tmp_path):
+    begin(tmp_path, {"epochs": 3})
+    (tmp_path / "config.json").write_bytes(content)
+    for config in (None, {"epochs": 3}):
+        with pytest.raises(ValueError, match="config.json is damaged"):
+            Run(tmp_path, config)
+    assert (tmp_path / "config.json").read_bytes() == content
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -35,17 +76,28 @@ def test_no_run_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         Run(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="has no encoder.keras: the run has not ended"):
-        Run(tmp_path / "run", {}).load_encoder()
+        begin(tmp_path / "run").load_encoder()
 
 
 def test_a_folder_that_cannot_be_made_gets_a_word(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Cannot write the run folder"):
-        Run(tmp_path / "file" / "run", {})
+        begin(tmp_path / "file" / "run")
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused(tmp_path):
+    (tmp_path / "thesis").write_text("years of work")
+    for make in (lambda path: path.symlink_to(tmp_path / "thesis"), os.mkfifo):
+        run = tmp_path / make.__name__
+        run.mkdir()
+        make(run / ".lock")
+        with pytest.raises(OSError, match="Cannot lock"):
+            begin(run)
+    assert (tmp_path / "thesis").read_text() == "years of work"
 
 
 def test_only_one_process_writes(tmp_path):
-    run = Run(tmp_path, {})
+    run = begin(tmp_path)
     with run.locked():
         with pytest.raises(OSError, match="Another process is training"):
             with Run(tmp_path).locked():
@@ -55,15 +107,86 @@ def test_only_one_process_writes(tmp_path):
     assert versions["keras"] == keras.__version__
 
 
+def identity(*names, unreadable=()):
+    images = [Image(name, f"bytes of {name}", name not in unreadable) for name in names]
+    return Identity({"kind": "folder", "num_images": len(names)}, tuple(images))
+
+
+@pytest.mark.parametrize(
+    "now, message",
+    [
+        (identity("a", "c", "d"), r"1 vanished \(b\); 1 added \(d\)"),
+        (identity("a", "b"), r"1 vanished \(c\)"),
+        (identity("a", "b", "c", "d"), r"1 added \(d\)"),
+    ],
+)
+def test_other_images_are_named_and_refused(now, message, tmp_path):
+    begin(tmp_path, images=identity("a", "b", "c"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=f"not those with which it began: .*{message}"):
+        Run(tmp_path, {}, images=now)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_as_many_other_images_can_be_allowed(tmp_path, caplog):
+    begin(tmp_path, images=identity("a", "b"))
+    begin(tmp_path, images=identity("a", "c"), allow_changed_images=True)
+    assert "as allowed: 1 vanished (b); 1 added (c)" in caplog.text
+    begin(tmp_path, images=identity("a", "c"))  # they are those of the run now
+    with pytest.raises(ValueError, match="added"):
+        Run(tmp_path, {}, images=identity("a", "c", "d"), allow_changed_images=True)
+
+
+def test_a_file_gone_bad_keeps_its_row(tmp_path, caplog):
+    begin(tmp_path, images=identity("a", "b"))
+    begin(tmp_path, images=identity("a", "b", unreadable=["b"]))
+    assert "keep their rows: 1 spoiled (b)" in caplog.text
+    assert json.loads((tmp_path / "images.json").read_text())["images"][1] == ["b", "bytes of b"]
+
+
+def test_a_damaged_list_of_images_is_a_sentence(tmp_path):
+    begin(tmp_path, images=identity("a", "b"))
+    (tmp_path / "images.json").write_bytes(b"{}")
+    with pytest.raises(ValueError, match="images.json is damaged"):
+        Run(tmp_path, {}, images=identity("a", "b"))
+
+
 def test_the_encoder_comes_back(tmp_path, images):
-    run = Run(tmp_path, {})
+    run = begin(tmp_path)
     encoder = tiny_encoder()
     run.save_encoder(encoder)
     np.testing.assert_array_equal(run.load_encoder()(images), encoder(images))
 
 
+def test_an_encoder_that_cannot_be_written_names_its_path(tmp_path, full_disk):
+    run, encoder = begin(tmp_path), tiny_encoder()
+    with full_disk, pytest.raises(OSError, match=f"Could not write {run.encoder_path}: .*Free"):
+        run.save_encoder(encoder)
+    assert not run.encoder_path.exists() and not list(tmp_path.glob(".writing-*"))
+
+
+def test_a_damaged_encoder_is_a_sentence(tmp_path, images):
+    """Cut anywhere, or with bytes flipped in its directory, settings and weights."""
+    run, encoder = begin(tmp_path), tiny_encoder()
+    run.save_encoder(encoder)
+    data = run.encoder_path.read_bytes()
+    draws = np.random.default_rng(0)
+    damaged = [data[: int(share * len(data))] for share in (0, 0.01, 0.5, 0.999)]
+    for at in draws.integers(0, len(data), 20):
+        damaged.append(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+    refused = 0
+    for content in damaged:
+        run.encoder_path.write_bytes(content)
+        try:
+            np.testing.assert_array_equal(run.load_encoder()(images), encoder(images))
+        except ValueError as error:
+            assert "encoder.keras is damaged" in str(error)
+            refused += 1
+    assert refused >= 10
+
+
 def test_a_run_leaves_its_metrics_and_tensorboard_logs(images, tmp_path):
-    run = Run(tmp_path, {})
+    run = begin(tmp_path)
     model = tiny_simclr()
     history = model.fit(
         images, batch_size=16, epochs=3, verbose=0, callbacks=run.callbacks(32)

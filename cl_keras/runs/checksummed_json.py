@@ -2,35 +2,39 @@
 
 import hashlib
 import json
+from typing import Any
 
 
-def seal(content):
+def dumps(content: dict[str, Any]) -> str:
     """A dictionary as readable JSON, with the SHA-256 of its content as the last entry.
 
     Args:
         content: what JSON can hold, without NaN and infinity.
 
     Returns:
-        A str; `unseal` gives the dictionary back.
+        Text; `loads` gives the dictionary back.
     """
     digest = hashlib.sha256(_as_json(content).encode()).hexdigest()
     return _as_json({**content, "sha256_of_the_above": digest})
 
 
-def unseal(data):
-    """The dictionary that `seal` was given.
+def loads(data: bytes) -> dict[str, Any]:
+    """The dictionary that `dumps` was given.
 
     Args:
         data: bytes of the file.
 
     Raises:
-        ValueError: if they are not, byte for byte, what `seal` wrote.
+        ValueError: if they are not, byte for byte, what `dumps` wrote.
     """
-    content = json.loads(data.decode("utf-8"))
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(content, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     content.pop("sha256_of_the_above", None)
-    if seal(content).encode("utf-8") != data:
+    if dumps(content).encode("utf-8") != data:
         raise ValueError("its content and its SHA-256 differ")
     return content
 

@@ -1,4 +1,9 @@
-"""Being told to stop, by SIGTERM or ctrl-C, at a moment when nothing is lost."""
+"""Being told to stop, by SIGTERM or ctrl-C, at a moment when nothing is lost.
+
+Nothing here needs TensorFlow, so that a command can answer while it is still being imported.
+"""
+
+from __future__ import annotations
 
 import signal
 import threading
@@ -8,27 +13,33 @@ PREEMPTED = 75
 
 
 class Preempted(SystemExit):
-    """SIGTERM was received, and a checkpoint is saved; ends the process with exit code 75."""
+    """SIGTERM was received, and what there is to save is saved; exit code 75."""
 
     def __init__(self):
         super().__init__(PREEMPTED)
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT, in `with`, instead of letting them end the process at once.
+    """Answers SIGTERM and SIGINT, within `with`, in place of ending the process at once.
 
-    A second ctrl-C does end it. Outside of the main thread, and for a signal that the process
-    was started to ignore (as under nohup), nothing is changed.
+    Outside of the main thread, and for a signal that the process was started to ignore (as under
+    nohup), nothing is changed.
+
+    Args:
+        at_once: raise what `answer` raises as soon as the signal comes, where there is nothing to
+            save; default: False, it is noted until `answer` is called, and only a second ctrl-C
+            does not wait.
 
     Attributes:
         received: the signal that came last, or None.
     """
 
-    def __init__(self):
-        self.received = None
-        self._previous = {}
+    def __init__(self, *, at_once: bool = False):
+        self.received: int | None = None
+        self._at_once = at_once
+        self._previous: dict = {}
 
-    def __enter__(self):
+    def __enter__(self) -> StopRequest:
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,7 +53,7 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous = {}
 
-    def answer(self):
+    def answer(self) -> None:
         """Ends the training as the signal asks.
 
         Raises:
@@ -58,3 +69,5 @@ class StopRequest:
         if number == self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
+        if self._at_once:
+            self.answer()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cl_keras.runs.stopping import Preempted, StopRequest
+from cl_keras.stopping import Preempted, StopRequest
 
 
 def send(number):
@@ -74,3 +74,19 @@ def test_another_thread_changes_nothing(handlers):
 
 def test_it_is_an_end_of_the_process_with_a_code_of_its_own():
     assert issubclass(Preempted, SystemExit) and Preempted().code == os.EX_TEMPFAIL == 75
+
+
+@pytest.mark.parametrize("number, error", [(15, Preempted), (2, KeyboardInterrupt)])
+def test_where_nothing_is_to_be_saved_it_ends_at_once(number, error, handlers):
+    with pytest.raises(error), StopRequest(at_once=True):
+        send(number)
+    assert not handlers
+
+
+def test_the_innermost_request_is_the_one_that_answers(handlers):
+    with StopRequest(at_once=True):
+        with StopRequest() as inner:
+            send(signal.SIGTERM)
+            assert inner.received == signal.SIGTERM
+        with pytest.raises(Preempted):
+            send(signal.SIGTERM)
