@@ -31,7 +31,7 @@ from die_in_write import SPOTS  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from cl_keras.files import sha256  # noqa: E402
-from cl_keras.runs.sealed import unseal  # noqa: E402
+from cl_keras.runs import records  # noqa: E402
 
 IMAGES, BATCH = 192, 16
 STEPS_PER_EPOCH = IMAGES // BATCH
@@ -197,11 +197,12 @@ def end_well(processes):
         raise SystemExit(f"A run that was left alone ended with {codes}.")
 
 
-def records(checkpoints):
-    """What the manifest and the records name."""
-    paths = [*checkpoints.glob("epoch-*.json"), *checkpoints.glob("manifest.json")]
-    contents = [unseal(path.read_bytes()) for path in paths]
-    return [record for content in contents for record in content.get("checkpoints", [content])]
+def whole_records(checkpoints):
+    """What the manifest and the records name; a ValueError if one of them is damaged."""
+    found, damaged = records.read_all(checkpoints)
+    if damaged:
+        raise ValueError(f"{damaged} files are damaged")
+    return found
 
 
 def newest_step(run):
@@ -213,7 +214,7 @@ def newest_step(run):
 def unreadable(checkpoints):
     """A line for each record or checkpoint that is not whole."""
     try:
-        named = records(checkpoints)
+        named = whole_records(checkpoints)
     except ValueError as error:
         return [f"a broken record in {checkpoints}: {error}"]
     broken = []
@@ -228,7 +229,9 @@ def unreadable(checkpoints):
 def differences(whole, killed):
     """A line for each thing that differs between two runs that have ended."""
     found = []
-    ends = [max(records(run / "checkpoints"), key=lambda r: r["step"]) for run in (whole, killed)]
+    ends = [
+        max(whole_records(run / "checkpoints"), key=lambda r: r["step"]) for run in (whole, killed)
+    ]
     if ends[0]["step"] != ends[1]["step"] or ends[0]["logs"] != ends[1]["logs"]:
         found.append(f"the ends differ: {ends}")
     arrays = [
