@@ -13,9 +13,9 @@ from tests.zoo.examples import CONTENT
 FAST = http.Limits(timeout=0.6, attempts=3, pause=0.01, window=0.3, min_bytes_per_second=10_000)
 
 
-def get(server, path, target, **how):
-    how = {"size": len(CONTENT), "anchored": True, "limits": FAST, "progress": False} | how
-    http.download(server.address + path, target, **how)
+def get(server, path, target, **options):
+    known = {"size": len(CONTENT), "anchored": True, "limits": FAST, "progress": False}
+    http.download(server.address + path, target, **known | options)
     return target.read_bytes()
 
 

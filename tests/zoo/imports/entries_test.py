@@ -99,13 +99,13 @@ def test_a_later_change_of_the_official_file_is_refused(entry, server, cache_fol
 def test_a_checkpoint_of_two_files_is_read(server, tmp_path, monkeypatch):
     values = simclr_network.variables(width=2)
     simclr_network.save(values, tmp_path / "model.ckpt-1")
-    name, endings = "simclr_v2_resnet50_imagenet", (".index", ".data-00000-of-00001")
+    name, endings = "simclr_v2_resnet50_photos", (".index", ".data-00000-of-00001")
     files = []
     for kind, ending in zip(("encoder", cards.DATA), endings, strict=True):
         server.answers[f"/model{ending}"] = (tmp_path / f"model.ckpt-1{ending}").read_bytes()
         files.append(foreign_file(f"{server.address}/model{ending}", kind=kind, format="simclr"))
     description = cards.Encoder("resnet50", 32, 3, 64, "imagenet", 2 / 64)
-    more = {"method": "simclr_v2", "data": "imagenet", "name": name, "files": tuple(files)}
+    more = {"method": "simclr_v2", "name": name, "files": tuple(files)}
     (tmp_path / "zoo" / name).mkdir(parents=True)
     card = card_of(encoder=description, **more)
     (tmp_path / "zoo" / name / "card.json").write_text(schema.as_json(card))
