@@ -52,8 +52,9 @@ def warmup_step_decay(
     """
     _check_steps(warmup_steps, steps)
     # Keras keeps the value at the boundary itself: the last step before a milestone.
-    boundaries = [round(share * steps) - 1 - warmup_steps for share in milestones]
-    values = [peak * factor**i for i in range(len(milestones) + 1)]
+    # One boundary at the end, since Keras needs at least one.
+    boundaries = [round(share * steps) - 1 - warmup_steps for share in (*milestones, 1.0)]
+    values = [peak * factor**i for i in range(len(boundaries) + 1)]
     fall = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
     return Warmup(fall, warmup_steps, start) if warmup_steps else fall
 
