@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cl_keras.views.crops import Cropper
 from cl_keras.views.draws import CROP_COLUMNS, LOOK_COLUMNS, uniform
-from cl_keras.views.stages import cut, look
+from cl_keras.views.stages import look, make
 from cl_keras.views.view import View
 
 
@@ -69,11 +69,9 @@ class RandomViews:
         images = checked_images(images)
         self._warn_of_what_is_dropped(images.shape[-1])
         blocks = self._blocks(seed, step, first_row, tf.shape(images)[0])
-        crops = (
-            cut(images, block[:, :CROP_COLUMNS], view)
-            for block, view in zip(blocks, self.views, strict=True)
+        return tuple(
+            make(images, block, view) for block, view in zip(blocks, self.views, strict=True)
         )
-        return self._look(crops, blocks)
 
     def cropper(self, seed: int) -> Cropper:
         """What draws the crops where photographs are decoded; `finish` makes views of them."""
@@ -104,9 +102,7 @@ class RandomViews:
                 f"received {sizes}."
             )
         self._warn_of_what_is_dropped(crops[0].shape[-1])
-        return self._look(crops, self._blocks(seed, step, first_row, tf.shape(crops[0])[0]))
-
-    def _look(self, crops, blocks):
+        blocks = self._blocks(seed, step, first_row, tf.shape(crops[0])[0])
         return tuple(
             look(crop, block[:, CROP_COLUMNS:], view)
             for crop, block, view in zip(crops, blocks, self.views, strict=True)

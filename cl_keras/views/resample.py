@@ -1,4 +1,4 @@
-"""Crop, resize and blur of a batch: the arithmetic, without the draws.
+"""Resize and blur of a batch: the arithmetic, without the draws.
 
 All are linear along the rows and along the columns of an image, with few weights for each pixel of
 the result. On a GPU they are products with matrices that hold mostly zeros, which is what it does
@@ -39,56 +39,71 @@ def resize_weights(
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def crop(
-    images: tf.Tensor,
-    box: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
-    flipped: tf.Tensor,
+def plan(
+    start: tf.Tensor,
+    length: tf.Tensor,
     size: int,
+    limit: int,
+    *,
+    flipped: tf.Tensor | None = None,
     matrices: bool,
-) -> tf.Tensor:
-    """A box of each image, resized to a square, perhaps flipped left to right.
+) -> tuple[tf.Tensor, ...]:
+    """What `resize` needs to bring a part of an axis to `size` pixels.
 
     Args:
-        images: `[b, h, w, c]`.
-        box: y, x, height and width of the box, `[b]` each, in pixels, fractions allowed.
-        flipped: bool `[b]`.
-        size: side of the result in pixels.
-        matrices: whether as products of matrices, for a GPU.
+        start: `[b]`, first pixel of the part, fractions allowed.
+        length: `[b]`, its length in pixels.
+        size: pixels of the result.
+        limit: pixels of the axis.
+        flipped: bool `[b]`, whether the result is turned around; default: None, never.
+        matrices: whether as a product with a matrix, for a GPU.
 
     Returns:
-        float32 `[b, size, size, c]`.
+        weights `[b, size, limit]`; or weights and pixels, both `[b, size, k]`, that have weights
+        other than zero.
     """
-    y, x, box_height, box_width = box
-    height, width, channels = images.shape[1:]
-    flat = tf.reshape(images, [-1, height, width * channels])
-    rows = _resize(flat, y, box_height, size, None, matrices, unit=1)
-    # Columns are rows of the transposed image; here each is `channels` values wide.
-    rows = tf.reshape(rows, [-1, size, width, channels])
-    return _resize(rows, x, box_width, size, flipped, matrices, unit=2)
-
-
-def _resize(images, start, length, size, flipped, matrices, unit):
-    """Along axis `unit`, 1 or 2; the weights are turned around where `flipped`."""
-    limit = images.shape[unit]
     taps = math.ceil(2 * max(limit / size, 1.0))
     if matrices or taps > MAX_TAPS:
         position = tf.range(limit, dtype=tf.float32)[None, None]
-        weights = _turned(resize_weights(start, length, size, limit, position), flipped)
-        images = tf.cast(images, tf.float32)
-        return weights @ images if unit == 1 else tf.einsum("btw,bhwc->bhtc", weights, images)
+        return (_turned(resize_weights(start, length, size, limit, position), flipped),)
     support = tf.maximum(length / size, 1.0)[:, None]
     first = tf.floor(_centers(start, length, size) - support) + 1.0
     position = first[..., None] + tf.range(taps, dtype=tf.float32)
     weights = _turned(resize_weights(start, length, size, limit, position), flipped)
     index = tf.cast(tf.clip_by_value(_turned(position, flipped), 0.0, limit - 1.0), tf.int32)
-    shape = [-1, size, 1] if unit == 1 else [-1, 1, size, 1]
-    return tf.add_n(
-        [
-            tf.reshape(weights[..., tap], shape)
-            * tf.cast(tf.gather(images, index[..., tap], axis=unit, batch_dims=1), tf.float32)
-            for tap in range(taps)
-        ]
-    )
+    return weights, index
+
+
+def resize(images: tf.Tensor, planned: tuple[tf.Tensor, ...], axis: int) -> tf.Tensor:
+    """A part of each image along one axis, as planned.
+
+    Args:
+        images: `[b, h, w, c]`.
+        planned: of `plan`.
+        axis: 1, the rows, or 2, the columns.
+
+    Returns:
+        float32 `[b, size, w, c]` or `[b, h, size, c]`.
+    """
+    weights = planned[0]
+    height, width, channels = images.shape[1:]
+    if axis == 1:  # an image is a list of rows
+        images = tf.reshape(images, [-1, height, width * channels])
+    if len(planned) == 1:
+        images = tf.cast(images, tf.float32)
+        equation = "bth,bhx->btx" if axis == 1 else "btw,bhwc->bhtc"
+        result = tf.einsum(equation, weights, images)
+    else:
+        index = planned[1]
+        shape = [-1, weights.shape[1], 1] if axis == 1 else [-1, 1, weights.shape[1], 1]
+        result = tf.add_n(
+            [
+                tf.reshape(weights[..., tap], shape)
+                * tf.cast(tf.gather(images, index[..., tap], axis=axis, batch_dims=1), tf.float32)
+                for tap in range(weights.shape[2])
+            ]
+        )
+    return tf.reshape(result, [-1, weights.shape[1], width, channels]) if axis == 1 else result
 
 
 def _centers(start, length, size):

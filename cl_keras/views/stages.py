@@ -1,11 +1,12 @@
-"""The two stages of a view, each compiled: cut a crop, and change its look."""
+"""The stages of a view, each compiled: a crop is cut, and its look changed."""
 
 import functools
+import os
 
 import tensorflow as tf
 
 from cl_keras.views import color, resample
-from cl_keras.views.draws import Columns, crop_boxes, decide
+from cl_keras.views.draws import CROP_COLUMNS, Columns, crop_boxes, decide
 from cl_keras.views.view import View
 
 _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
@@ -13,23 +14,28 @@ _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 # Functions are kept by the view's values, so that equal views are compiled once.
 _cached = functools.lru_cache(maxsize=256)
 
-
 _GRAY = 5  # column of the look that decides on grayscale, and on solarization
 
+ALONE = 160
+"""Side in pixels from which a CPU makes one view at a time: it stays in the cache, and the blur is
+left out where it does not apply."""
 
-def cut(images: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
-    """A crop of each image, resized and perhaps flipped.
+MIN_PIXELS, MAX_PIXELS = 2**15, 2**18
+"""Of the smaller views that a CPU makes at a time: enough to pay for a call, few for the cache."""
+
+
+def make(images: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
+    """A view of each image: cut, resized, perhaps flipped, and with its look.
 
     Args:
         images: `[b, H, W, C]`.
-        block: uniform `[b, CROP_COLUMNS]`.
-        view: of which size, crop and flip are used.
+        block: uniform `[b, CROP_COLUMNS + LOOK_COLUMNS]`.
+        view: its values.
 
     Returns:
         float32 `[b, size, size, C]`.
     """
-    crop = (view.image_size, view.crop_area, view.crop_ratio, view.flip)
-    return _cutter(*crop, _on_gpu())(images, block)
+    return _maker(view, _on_gpu(), True)(images, block)
 
 
 def look(crops: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
@@ -38,14 +44,12 @@ def look(crops: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
     Args:
         crops: `[b, size, size, C]`.
         block: uniform `[b, LOOK_COLUMNS]`.
-        view: the strengths.
+        view: its values.
 
     Returns:
         float32, of the same shape.
     """
-    for stage in _look_stages(view, _on_gpu()):
-        crops = stage(crops, block)
-    return crops
+    return _maker(view, _on_gpu(), False)(crops, block)
 
 
 def _on_gpu() -> bool:
@@ -54,37 +58,103 @@ def _on_gpu() -> bool:
 
 
 @_cached
-def _cutter(size, area, ratio, flip, matrices):
-    @_compiled
-    def draw_and_cut(images, block):
-        columns = Columns(block)
-        box = crop_boxes(columns, *images.shape[1:3], area, ratio)
-        return resample.crop(images, box, columns.take() < flip, size, matrices)
+def _maker(view, matrices, cuts):
+    """A function of images (or of crops, where it does not cut) and draws."""
+    columns = CROP_COLUMNS if cuts else 0
 
-    return draw_and_cut
+    def stages(images, block):
+        if cuts:
+            images = _cut(view, matrices)(images, block[:, :columns])
+        for stage in _look(view, matrices):
+            images = stage(images, block[:, columns:])
+        return images
+
+    if matrices:
+        return _compiled(stages)
+
+    @functools.partial(tf.function, autograph=False)
+    def in_chunks(images, block):
+        return _in_chunks(stages, view.image_size, images, block)
+
+    return in_chunks
+
+
+def _in_chunks(function, size, images, block):
+    """The function of some rows at a time, on all cores; XLA uses one core for each call."""
+    rows, cores = images.shape[0], os.cpu_count() or 1
+    if rows is None:
+        return function(images, block)
+    most = 1 if size >= ALONE else max(1, MAX_PIXELS // size**2)
+    chunk = min(most, max(-(-rows // cores), MIN_PIXELS // size**2))
+    count = rows // chunk
+    if count < 2:
+        return function(images, block)
+    whole = count * chunk
+    made = tf.map_fn(
+        lambda chunks: function(*chunks),
+        [tf.reshape(x[:whole], [count, chunk, *x.shape[1:]]) for x in (images, block)],
+        fn_output_signature=tf.TensorSpec([chunk, size, size, images.shape[-1]]),
+        parallel_iterations=cores,
+    )
+    made = tf.reshape(made, [whole, size, size, images.shape[-1]])
+    if whole == rows:
+        return made
+    return tf.concat([made, function(images[whole:], block[whole:])], axis=0)
 
 
 @_cached
-def _look_stages(view, matrices):
-    """One function on a GPU; on a CPU one for each pass over the image.
+def _cut(view, matrices):
+    size = view.image_size
+
+    # XLA would compute what is planned again for each pixel, if it were one function with the rest.
+    @_compiled
+    def plan(block, height, width):
+        columns = Columns(block)
+        box = crop_boxes(columns, height, width, view.crop_area, view.crop_ratio)
+        y, x, box_height, box_width = box
+        flipped = columns.take() < view.flip
+        return (
+            resample.plan(y, box_height, size, height, matrices=matrices),
+            resample.plan(x, box_width, size, width, flipped=flipped, matrices=matrices),
+        )
+
+    rows = _compiled(functools.partial(resample.resize, axis=1))
+    columns = _compiled(functools.partial(resample.resize, axis=2))
+
+    def cut(images, block):
+        across, along = plan(block, *images.shape[1:3])
+        return columns(rows(images, across), along)
+
+    return cut
+
+
+@_cached
+def _look(view, matrices):
+    """The passes over an image that change its look.
 
     XLA would fuse the two passes of a blur into one that computes the first again and again.
     """
-    stages = [_jitter(view)]
+    compiled = (lambda stage: stage) if matrices else _compiled
+    stages = [compiled(_jitter(view))]
     if view.blur_probability > 0:
-        stages += [_blur(view, 1, matrices), _blur(view, 2, matrices)]
+        passes = [compiled(_blur(view, axis, matrices)) for axis in (1, 2)]
+        stages.append(_where_it_applies(view, passes))
     if view.solarize_probability > 0:
-        stages.append(_solarize(view))
-    if not matrices:
-        return [_compiled(stage) for stage in stages]
+        stages.append(compiled(_solarize(view)))
+    return stages
 
-    @_compiled
-    def whole(crops, block):
-        for stage in stages:
-            crops = stage(crops, block)
-        return crops
 
-    return [whole]
+def _where_it_applies(view, passes):
+    def blur(crops, block):
+        def both():
+            return passes[1](passes[0](crops, block), block)
+
+        if crops.shape[0] != 1:
+            return both()
+        applies = block[0, _GRAY + 1] < view.blur_probability
+        return tf.cond(applies, both, lambda: crops)
+
+    return blur
 
 
 def _jitter(view):

@@ -116,12 +116,12 @@ def test_views_differ_as_they_are_told_to(random):
     np.testing.assert_allclose(solarized, np.where(pixels >= 128, 255 - pixels, pixels), atol=1e-3)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("channels", [1, 3, 6])
 def test_rows_do_not_depend_on_the_rest_of_the_batch(random, channels):
     pixels = random.integers(0, 256, [8, 10, 10, channels]).astype("uint8")
     pair = views.byol(10, channels, blur_probability=0.5)
     whole = pair(pixels, seed=3, step=7)
-    for first, count in ((0, 4), (4, 4), (5, 1)):
+    for first, count in ((0, 3), (5, 3)):
         part = pair(pixels[first : first + count], seed=3, step=7, first_row=first)
         for received, expected in zip(part, whole, strict=True):
             assert received.shape == (count, 10, 10, channels)

@@ -9,6 +9,14 @@ from cl_keras.views import resample
 FORMS = pytest.mark.parametrize("matrices", [False, True])
 
 
+def crop(images, box, flipped, size, matrices):
+    """A box of each image, resized to a square, perhaps flipped left to right."""
+    y, x, height, width = box
+    rows = resample.plan(y, height, size, images.shape[1], matrices=matrices)
+    columns = resample.plan(x, width, size, images.shape[2], flipped=flipped, matrices=matrices)
+    return resample.resize(resample.resize(images, rows, 1), columns, 2)
+
+
 def box(*numbers):
     return tuple(tf.constant([float(number)]) for number in numbers)
 
@@ -23,7 +31,7 @@ def test_crop_and_resize_are_pillows(random, where, size, matrices):
     expected = Image.fromarray(pixels).resize(
         [size, size], Image.Resampling.BILINEAR, box=(x, y, x + width, y + height)
     )
-    received = resample.crop(pixels[None], box(*where), tf.constant([False]), size, matrices)
+    received = crop(pixels[None], box(*where), tf.constant([False]), size, matrices)
     np.testing.assert_allclose(received[0], np.asarray(expected), atol=1.01)
 
 
@@ -31,9 +39,9 @@ def test_crop_and_resize_are_pillows(random, where, size, matrices):
 def test_a_box_takes_its_own_pixels(matrices):
     """By hand: pixels 1.0 … 3.0 of [0, 10, 20, 30], enlarged twofold, and turned around."""
     pixels = np.array([0, 10, 20, 30], np.uint8).reshape(1, 1, 4, 1)
-    line = resample.crop(pixels, box(0, 1, 1, 2), tf.constant([False]), 4, matrices)[0, 0, :, 0]
+    line = crop(pixels, box(0, 1, 1, 2), tf.constant([False]), 4, matrices)[0, 0, :, 0]
     np.testing.assert_allclose(line, [7.5, 12.5, 17.5, 22.5], atol=1e-4)
-    line = resample.crop(pixels, box(0, 1, 1, 2), tf.constant([True]), 4, matrices)[0, 0, :, 0]
+    line = crop(pixels, box(0, 1, 1, 2), tf.constant([True]), 4, matrices)[0, 0, :, 0]
     np.testing.assert_allclose(line, [22.5, 17.5, 12.5, 7.5], atol=1e-4)
 
 
@@ -43,14 +51,14 @@ def test_both_forms_of_a_crop_are_one(random):
     where = (random.uniform(0, 30 - height), random.uniform(0, 41 - width), height, width)
     where = [tf.constant(number, tf.float32) for number in where]
     flipped = tf.constant([True, False, True, False, True])
-    banded, full = (resample.crop(pixels, where, flipped, 9, form) for form in (False, True))
+    banded, full = (crop(pixels, where, flipped, 9, form) for form in (False, True))
     np.testing.assert_allclose(banded, full, atol=2e-3)
 
 
 def test_images_far_larger_than_the_view_use_matrices(random):
     pixels = random.integers(0, 256, [1, 90, 90, 1]).astype("uint8")
     assert 2 * 90 / 8 > resample.MAX_TAPS
-    received = resample.crop(pixels, box(0, 0, 90, 90), tf.constant([False]), 8, False)
+    received = crop(pixels, box(0, 0, 90, 90), tf.constant([False]), 8, False)
     expected = tf.image.resize(pixels, [8, 8], antialias=True)
     np.testing.assert_allclose(received, expected, atol=1e-2)
 
