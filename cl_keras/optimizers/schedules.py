@@ -52,9 +52,10 @@ def warmup_step_decay(
     """
     _check_steps(warmup_steps, steps)
     # Keras keeps the value at the boundary itself: the last step before a milestone.
-    # One boundary at the end, since Keras needs at least one.
-    boundaries = [round(share * steps) - 1 - warmup_steps for share in (*milestones, 1.0)]
-    values = [peak * factor**i for i in range(len(boundaries) + 1)]
+    boundaries = [round(share * steps) - 1 - warmup_steps for share in milestones]
+    values = [peak * factor**i for i in range(len(milestones) + 1)]
+    if not milestones:  # Keras needs at least one boundary
+        boundaries, values = [steps], [peak, peak]
     fall = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
     return Warmup(fall, warmup_steps, start) if warmup_steps else fall
 
