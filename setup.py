@@ -27,7 +27,7 @@ setup(
     license_files=["LICENSE", "cl_keras/data/bundled/LICENSE-*"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cl_keras", "cl_keras.*"]),
-    package_data={"cl_keras": ["py.typed", "data/bundled/*", "zoo/catalogue.json"]},
+    package_data={"cl_keras": ["py.typed", "data/bundled/*", "zoo/catalog.json"]},
     entry_points={"console_scripts": ["cl-keras = cl_keras.cli.main:run"]},
     install_requires=[
         "keras>=3.15,<3.16",

@@ -55,7 +55,7 @@ def _publish(flags):
         pretraining=flags.pretraining,
         upload=flags.upload,
     )
-    print(f"The entry is in {folder}. `python tools/make_catalogue.py` puts it into the catalogue.")
+    print(f"The entry is in {folder}. `python tools/make_catalog.py` puts it into the catalog.")
 
 
 def _import(flags):

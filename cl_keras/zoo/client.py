@@ -9,7 +9,7 @@ from typing import BinaryIO
 import keras
 
 from cl_keras.spelling import did_you_mean
-from cl_keras.zoo import cards, catalogue, imports
+from cl_keras.zoo import cards, catalog, imports
 from cl_keras.zoo.download import cache
 from cl_keras.zoo.weights import building
 
@@ -30,7 +30,7 @@ def list(
     Raises:
         ValueError: if no entry has such a method, encoder or data.
     """
-    found = {entry.card.name: entry.card for entry in catalogue.entries()}
+    found = {entry.card.name: entry.card for entry in catalog.entries()}
     wanted = {"method": method, "encoder": encoder, "data": data}
     for field, value in wanted.items():
         known = {_field(card, field) for card in found.values()}
@@ -46,12 +46,12 @@ def list(
 
 
 def card(name: str) -> cards.Card:
-    """The `Card` of an entry; nothing is downloaded but catalogues.
+    """The `Card` of an entry; nothing is downloaded but catalogs.
 
     Raises:
         ValueError: if there is no such entry; near names are in the message.
     """
-    return catalogue.find(name).card
+    return catalog.find(name).card
 
 
 def download(name: str, *, kind: str = "encoder", progress: bool = True) -> pathlib.Path:
@@ -66,13 +66,13 @@ def download(name: str, *, kind: str = "encoder", progress: bool = True) -> path
         progress: show a progress bar.
 
     Returns:
-        The path of the file, in the cache, or beside a catalogue on this machine.
+        The path of the file, in the cache, or beside a catalog on this machine.
 
     Raises:
         ValueError: if there is no such entry or kind of file, or the file is not the card's.
         OSError: if it cannot be downloaded or read.
     """
-    entry = catalogue.find(name)
+    entry = catalog.find(name)
     with open_verified(entry, entry.card.file(kind), progress=progress) as stream:
         return pathlib.Path(stream.name)
 
@@ -101,7 +101,7 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
         ValueError: if there is no such entry or kind of file, or its files are not the card's.
         OSError: if a file cannot be downloaded or read.
     """
-    entry = catalogue.find(name)
+    entry = catalog.find(name)
     file, what = entry.card.file(kind), f"{entry.card.name}: {kind}"
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(open_verified(entry, file, progress=progress))
@@ -116,7 +116,7 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
 
 @contextlib.contextmanager
 def open_verified(
-    entry: catalogue.Entry, file: cards.File, *, progress: bool = True
+    entry: catalog.Entry, file: cards.File, *, progress: bool = True
 ) -> Iterator[BinaryIO]:
     """A file of an entry, open, whose hash was checked through this very descriptor."""
     place = entry.locate(file)

@@ -1,4 +1,4 @@
-"""A cache of its own for every test, no catalogues but those it names, and a server to hand."""
+"""A cache of its own for every test, no catalogs but those it names, and a server to hand."""
 
 import pytest
 

@@ -1,18 +1,18 @@
-"""The entries that this repository ships, and the catalogue made from them."""
+"""The entries that this repository ships, and the catalog made from them."""
 
 import pathlib
 
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cards, catalogue, client, imports
+from cl_keras.zoo import cards, catalog, client, imports
 from cl_keras.zoo.cards import page
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
-from tools import make_catalogue
+from tools import make_catalog
 
 FOLDER = pathlib.Path(__file__).parents[2] / "zoo"
-ENTRIES = {entry.card.name: entry for entry in catalogue.read_folder(FOLDER)}
+ENTRIES = {entry.card.name: entry for entry in catalog.read_folder(FOLDER)}
 OWN = [
     entry.card.name
     for entry in ENTRIES.values()
@@ -21,21 +21,21 @@ OWN = [
 """Those whose weights lie here."""
 
 
-def test_the_catalogue_is_fresh():
-    entries = catalogue.read_folder(FOLDER)
-    expected = make_catalogue.catalogue_text(entries, make_catalogue.base_of(catalogue.OWN))
-    assert catalogue.OWN.read_text("utf-8") == expected, "run python tools/make_catalogue.py"
+def test_the_catalog_is_fresh():
+    entries = catalog.read_folder(FOLDER)
+    expected = make_catalog.catalog_text(entries, make_catalog.base_of(catalog.OWN))
+    assert catalog.OWN.read_text("utf-8") == expected, "run python tools/make_catalog.py"
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_page_is_fresh(name):
     written = (FOLDER / name / "README.md").read_text("utf-8")
-    assert written == page.markdown(ENTRIES[name].card), "run python tools/make_catalogue.py"
+    assert written == page.markdown(ENTRIES[name].card), "run python tools/make_catalog.py"
 
 
 def test_the_page_of_all_is_fresh():
     expected = page.overview([entry.card for entry in ENTRIES.values()])
-    assert (FOLDER / "README.md").read_text("utf-8") == expected, "run tools/make_catalogue.py"
+    assert (FOLDER / "README.md").read_text("utf-8") == expected, "run tools/make_catalog.py"
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -77,18 +77,18 @@ def test_as_soon_as_something_is_published_its_weights_are_tested():
 def test_a_page_that_somebody_wrote_is_left(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("Our own words.\n")
-    make_catalogue.main([f"--zoo={tmp_path}", f"--out={tmp_path / 'catalogue.json'}"])
+    make_catalog.main([f"--zoo={tmp_path}", f"--out={tmp_path / 'catalog.json'}"])
     assert path.read_text() == "Our own words.\n"
 
 
-def test_the_catalogue_can_be_made_for_another_folder(tmp_path):
-    out = tmp_path / "catalogue.json"
+def test_the_catalog_can_be_made_for_another_folder(tmp_path):
+    out = tmp_path / "catalog.json"
     (tmp_path / "zoo").mkdir()
     arguments = [f"--zoo={tmp_path / 'zoo'}", f"--out={out}"]
-    make_catalogue.main([*arguments, "--base=https://example.org/zoo"])
-    make_catalogue.main(arguments)  # keeps the address
-    content = catalogue.parse(out.read_bytes(), "out")
+    make_catalog.main([*arguments, "--base=https://example.org/zoo"])
+    make_catalog.main(arguments)  # keeps the address
+    content = catalog.parse(out.read_bytes(), "out")
     assert content.base == "https://example.org/zoo" and content.entries == ()
     with pytest.raises(ValueError, match="not encrypted"):
-        make_catalogue.main([*arguments, "--base=http://example.org"])
-    assert catalogue.parse(out.read_bytes(), "out") == content
+        make_catalog.main([*arguments, "--base=http://example.org"])
+    assert catalog.parse(out.read_bytes(), "out") == content

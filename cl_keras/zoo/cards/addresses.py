@@ -9,7 +9,7 @@ import urllib.request
 
 from cl_keras.zoo.cards import names
 
-FORMS = "https://…, hf://owner/repository/path, or file:///… in a catalogue on this machine"
+FORMS = "https://…, hf://owner/repository/path, or file:///… in a catalog on this machine"
 MAX_SHOWN = 200
 _PRINTABLE = re.compile(r"[!-~]{1,4000}", re.ASCII)
 _HUB = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?/(.+)", re.ASCII)
@@ -21,7 +21,7 @@ def check(address, *, referrer=None):
 
     Args:
         address: with its scheme.
-        referrer: the address of what named it, a catalogue or a redirecting server; None: this
+        referrer: the address of what named it, a catalog or a redirecting server; None: this
             machine. What came over the network cannot name files, and what came from elsewhere
             cannot name servers of this machine or of its network.
 

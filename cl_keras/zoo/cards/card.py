@@ -51,7 +51,7 @@ class File:
     """One file of an entry.
 
     `address` is a path below the entry's folder, or `https://…`, `hf://owner/repository/path`,
-    `file:///…` (in catalogues on this machine alone). `sha256` is null where its authors publish
+    `file:///…` (in catalogs on this machine alone). `sha256` is null where its authors publish
     none; then the first download is trusted, and a later change is refused. `sha256_prefix` and
     `md5_prefix` are what some authors publish instead. `size` in bytes is null where it is not
     known.

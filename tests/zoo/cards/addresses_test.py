@@ -28,7 +28,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("address", GOOD)
-def test_addresses_in_catalogues_of_this_machine(address):
+def test_addresses_in_catalogs_of_this_machine(address):
     addresses.check(address)
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_address_or_an_open_one_is_refused(address):
         addresses.check(address)
 
 
-@pytest.mark.parametrize("referrer", ["https://example.org/catalogue.json", "hf://a/b/c.json"])
+@pytest.mark.parametrize("referrer", ["https://example.org/catalog.json", "hf://a/b/c.json"])
 @pytest.mark.parametrize("address", [address for address in GOOD if "example" not in address])
 def test_from_elsewhere_nothing_on_this_machine_can_be_named(referrer, address):
     if address.startswith("hf://"):
@@ -49,7 +49,7 @@ def test_from_elsewhere_nothing_on_this_machine_can_be_named(referrer, address):
 
 
 def test_a_server_on_this_machine_can_name_itself_and_no_files():
-    here = "http://localhost:80/catalogue.json"
+    here = "http://localhost:80/catalog.json"
     addresses.check("http://localhost:80/a", referrer=here)
     with pytest.raises(ValueError, match="names a file of this machine"):
         addresses.check("file:///etc/passwd", referrer=here)
@@ -66,14 +66,14 @@ INSIDE = [
 
 @pytest.mark.parametrize("host", INSIDE)
 def test_addresses_inside_are_refused_from_elsewhere_in_every_spelling(host):
-    for referrer in ("https://example.org/catalogue.json", "hf://a/b/c.json"):
+    for referrer in ("https://example.org/catalog.json", "hf://a/b/c.json"):
         with pytest.raises(ValueError, match="may not|must name a host"):
             addresses.check(f"https://{host}/a", referrer=referrer)
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "a.org.", "127.a.org"])
 def test_addresses_outside_are_not(host):
-    addresses.check(f"https://{host}/a", referrer="https://example.org/catalogue.json")
+    addresses.check(f"https://{host}/a", referrer="https://example.org/catalog.json")
 
 
 @pytest.mark.parametrize(

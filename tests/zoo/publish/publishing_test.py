@@ -1,4 +1,4 @@
-"""From a run to an entry, into a catalogue, and back: bit for bit."""
+"""From a run to an entry, into a catalog, and back: bit for bit."""
 
 import json
 import pathlib
@@ -19,14 +19,14 @@ from cl_keras.cli import main
 from cl_keras.recipes import build, flag_file
 from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
-from cl_keras.zoo import cards, catalogue
+from cl_keras.zoo import cards, catalog
 from cl_keras.zoo.cards import page
 from cl_keras.zoo.download import hub as hub_module
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
 from tests.zoo.entries import write_photos
 from tests.zoo.examples import card_of
-from tools import make_catalogue
+from tools import make_catalog
 
 NAME = "moco_small_resnet_photos_2ep"
 FLAGS = [
@@ -50,20 +50,20 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entry(run, tmp_path_factory):
-    """The entry, with the whole method, and its catalogue beside it."""
+    """The entry, with the whole method, and its catalog beside it."""
     out = tmp_path_factory.mktemp("published") / "zoo"
     arguments = [f"--run={run}", f"--name={NAME}", f"--out={out}", "--license=Apache-2.0"]
     more = ["--pretraining", "--hardware=two cores", "--note=Made by a test."]
     paper = ["--paper_title=MoCo", "--paper_url=https://arxiv.org/abs/1911.05722"]
     assert main.main(["zoo", "publish", *arguments, *more, *paper]) == 0
-    make_catalogue.main([f"--zoo={out}", f"--out={out / 'catalogue.json'}"])
+    make_catalog.main([f"--zoo={out}", f"--out={out / 'catalog.json'}"])
     return out / NAME
 
 
 @pytest.fixture
 def published(entry, monkeypatch):
     """The same, in CL_KERAS_ZOO."""
-    monkeypatch.setenv("CL_KERAS_ZOO", str(entry.parent / "catalogue.json"))
+    monkeypatch.setenv("CL_KERAS_ZOO", str(entry.parent / "catalog.json"))
     return entry
 
 
@@ -145,8 +145,8 @@ def test_the_page_is_made_from_the_card(published):
     assert text == page.markdown(card)
     for part in (NAME, "two cores", card.file("encoder").sha256, "Apache-2.0", "kind="):
         assert part in text
-    assert (published.parent / "catalogue.json").read_text() == make_catalogue.catalogue_text(
-        catalogue.read_folder(published.parent)
+    assert (published.parent / "catalog.json").read_text() == make_catalog.catalog_text(
+        catalog.read_folder(published.parent)
     )
 
 
@@ -276,14 +276,14 @@ def test_an_entry_goes_to_the_hub_and_comes_from_there(
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     folder = publish(run, out=tmp_path / "zoo", upload="hf://owner/zoo/models")
     assert hub.calls[0][:2] == ("owner/zoo", f"models/{NAME}")
-    make_catalogue.main(
-        [f"--zoo={tmp_path / 'zoo'}", f"--out={tmp_path / 'hub/owner/zoo/models/catalogue.json'}"]
+    make_catalog.main(
+        [f"--zoo={tmp_path / 'zoo'}", f"--out={tmp_path / 'hub/owner/zoo/models/catalog.json'}"]
     )
     there = tmp_path / "hub/owner/zoo"
     for path in filter(pathlib.Path.is_file, there.rglob("*")):
         name = f"/owner/zoo/resolve/main/{path.relative_to(there)}"
         server.answers[name] = path.read_bytes()
-    monkeypatch.setenv("CL_KERAS_ZOO", "hf://owner/zoo/models/catalogue.json")
+    monkeypatch.setenv("CL_KERAS_ZOO", "hf://owner/zoo/models/catalog.json")
     encoder = zoo.load(NAME)
     weights = f"/owner/zoo/resolve/main/models/{NAME}/encoder.safetensors"
     assert server.requests[-1][0] == weights

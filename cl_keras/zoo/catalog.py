@@ -1,6 +1,6 @@
-"""Catalogues: the one of the package, and those that `CL_KERAS_ZOO` names.
+"""Catalogs: the one of the package, and those that `CL_KERAS_ZOO` names.
 
-A catalogue is a folder of entries (`<name>/card.json`), or a file that `tools/make_catalogue.py`
+A catalog is a folder of entries (`<name>/card.json`), or a file that `tools/make_catalog.py`
 made from one, here or at an https:// address. It is data: one that came over the network can name
 neither files nor servers of this machine. `CL_KERAS_ZOO` holds several separated by commas.
 """
@@ -20,12 +20,12 @@ from cl_keras.zoo import cards
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import cache, http
 
-OWN = pathlib.Path(__file__).with_name("catalogue.json")
+OWN = pathlib.Path(__file__).with_name("catalog.json")
 MAX_BYTES = 2 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class CatalogueFile:
+class CatalogFile:
     """What stands in the file. `base` is the address below which the entries' folders lie."""
 
     schema: int
@@ -42,12 +42,12 @@ class CatalogueFile:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A card, and the catalogue that it stands in.
+    """A card, and the catalog that it stands in.
 
     Args:
         card: `cards.Card`.
-        where: path or address of the catalogue, for people.
-        folder: of the catalogue's files on this machine, or None.
+        where: path or address of the catalog, for people.
+        folder: of the catalog's files on this machine, or None.
         base: address below which they lie, or None.
     """
 
@@ -61,7 +61,7 @@ class Entry:
 
         Raises:
             FileNotFoundError: if it is not here, and no address is known.
-            ValueError: if a link leads out of the catalogue's folder.
+            ValueError: if a link leads out of the catalog's folder.
         """
         if file.address.startswith("file://"):
             return addresses.local_path(file.address)
@@ -78,17 +78,17 @@ class Entry:
         if self.base is not None:
             return f"{self.base.rstrip('/')}/{self.card.name}/{file.address}"
         raise FileNotFoundError(
-            f"The file {file.address} of {self.card.name} is not beside its catalogue "
+            f"The file {file.address} of {self.card.name} is not beside its catalog "
             f"({self.where}), which names no address for it. Take a clone of cl_keras, whose "
             "folder zoo/ has it, and set CL_KERAS_ZOO to that folder."
         )
 
 
 def entries():
-    """All entries of all catalogues, in their order.
+    """All entries of all catalogs, in their order.
 
     Raises:
-        ValueError: if a catalogue is not valid, with the place.
+        ValueError: if a catalog is not valid, with the place.
         OSError: if one cannot be read.
     """
     found = list(_read_file(OWN, OWN.parents[2] / "zoo"))
@@ -101,7 +101,7 @@ def find(name):
     """The entry of a name.
 
     Raises:
-        ValueError: if there is none, with near names, or if catalogues differ about it.
+        ValueError: if there is none, with near names, or if catalogs differ about it.
     """
     name, known = names.check_name(name), entries()
     found = [entry for entry in known if entry.card.name == name]
@@ -109,16 +109,16 @@ def find(name):
         every = {entry.card.name for entry in known}
         raise ValueError(
             f"The zoo has no {name!r}.{did_you_mean(name, every, 3)} `cl-keras zoo list` shows "
-            f"all {len(every)}; CL_KERAS_ZOO names more catalogues."
+            f"all {len(every)}; CL_KERAS_ZOO names more catalogs."
         )
     if any(entry.card != found[0].card for entry in found):
         places = " and ".join(entry.where for entry in found)
-        raise ValueError(f"Catalogues differ about {name!r}: {places}. Use one of them.")
+        raise ValueError(f"Catalogs differ about {name!r}: {places}. Use one of them.")
     return found[0]
 
 
 def read(where):
-    """The entries of a catalogue.
+    """The entries of a catalog.
 
     Args:
         where: a folder of entries, a file, or an address.
@@ -161,12 +161,12 @@ def _read_file(path, folder):
 
 
 def parse(text, what, *, referrer=None):
-    """A `CatalogueFile` from JSON; `referrer`: its address, if it came over the network.
+    """A `CatalogFile` from JSON; `referrer`: its address, if it came over the network.
 
     Raises:
         ValueError: with what is wrong, and where.
     """
-    content = schema.read(CatalogueFile, schema.parse_json(text, what), what)
+    content = schema.read(CatalogFile, schema.parse_json(text, what), what)
     if content.base is not None:
         addresses.check(content.base, referrer=referrer)
     for card in content.entries:
@@ -180,15 +180,15 @@ def _bounded(path):
     with open_plain(path) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"{path} has more than the {MAX_BYTES} bytes that a catalogue may have.")
+        raise ValueError(f"{path} has more than the {MAX_BYTES} bytes that a catalog may have.")
     return content
 
 
 @functools.cache  # once a process
 def _read_remote(address, root):
-    """The catalogue at an address; the last one downloaded, where there is no network."""
-    folder = root / "catalogues" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    path, partial = folder / "catalogue.json", folder / "partial"
+    """The catalog at an address; the last one downloaded, where there is no network."""
+    folder = root / "catalogs" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    path, partial = folder / "catalog.json", folder / "partial"
     if not cache.is_offline():
         try:
             with cache.locked(folder):
@@ -203,11 +203,10 @@ def _read_remote(address, root):
         except OSError as error:
             if not path.is_file():
                 raise
-            logging.warning("%s Using the catalogue of last time, %s.", error, path)
+            logging.warning("%s Using the catalog of last time, %s.", error, path)
     if not path.is_file() or path.is_symlink():
         raise OSError(
-            f"CL_KERAS_OFFLINE is set, and the catalogue {addresses.shown(address)} is not in "
-            f"{path}."
+            f"CL_KERAS_OFFLINE is set, and the catalog {addresses.shown(address)} is not in {path}."
         )
     content = parse(_bounded(path), addresses.shown(address), referrer=address)
     base = content.base or address.rpartition("/")[0]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cards, catalogue
+from cl_keras.zoo import cards, catalog
 from cl_keras.zoo.cards import schema
 from cl_keras.zoo.download import cache
 from tests.zoo import server as answers
@@ -31,11 +31,11 @@ def other_card():
 
 @pytest.fixture
 def own(monkeypatch, tmp_path):
-    """The package's own catalogue: empty, in a place of its own."""
-    path = tmp_path / "package" / "cl_keras" / "zoo" / "catalogue.json"
+    """The package's own catalog: empty, in a place of its own."""
+    path = tmp_path / "package" / "cl_keras" / "zoo" / "catalog.json"
     path.parent.mkdir(parents=True)
     path.write_text(text_of())
-    monkeypatch.setattr(catalogue, "OWN", path)
+    monkeypatch.setattr(catalog, "OWN", path)
     return path
 
 
@@ -54,7 +54,7 @@ def write_entry(folder, card, content=CONTENT):
     (folder / card.name / "encoder.safetensors").write_bytes(content)
 
 
-def test_a_folder_of_entries_is_a_catalogue(folder):
+def test_a_folder_of_entries_is_a_catalog(folder):
     write_entry(folder, other_card())
     assert zoo.list() == ["moco_resnet18_birds_9ep", NAME]
     assert zoo.list(method="moco") == zoo.list(encoder="resnet18") == zoo.list(data="birds")
@@ -79,24 +79,24 @@ def test_a_misspelt_name_is_answered_with_near_ones(folder):
             ask("x_y")
 
 
-def test_several_catalogues_files_and_folders(folder, tmp_path, monkeypatch):
-    file = tmp_path / "catalogue.json"
+def test_several_catalogs_files_and_folders(folder, tmp_path, monkeypatch):
+    file = tmp_path / "catalog.json"
     file.write_text(text_of(other_card()))
     monkeypatch.setenv("CL_KERAS_ZOO", f" {folder} , {file},, file://{file}")
     assert zoo.list() == ["moco_resnet18_birds_9ep", NAME]
 
 
-def test_catalogues_that_differ_about_a_name_are_named(folder, tmp_path, monkeypatch):
-    file = tmp_path / "catalogue.json"
+def test_catalogs_that_differ_about_a_name_are_named(folder, tmp_path, monkeypatch):
+    file = tmp_path / "catalog.json"
     monkeypatch.setenv("CL_KERAS_ZOO", f"{folder},{file}")
     file.write_text(text_of(card_of()))
     assert zoo.card(NAME) == card_of()
     file.write_text(text_of(card_of(origin="somebody else")))
-    with pytest.raises(ValueError, match="Catalogues differ about .*company and .*catalogue.json"):
+    with pytest.raises(ValueError, match="Catalogs differ about .*company and .*catalog.json"):
         zoo.card(NAME)
 
 
-def test_a_catalogue_that_is_not_there_is_named(own, tmp_path, monkeypatch):
+def test_a_catalog_that_is_not_there_is_named(own, tmp_path, monkeypatch):
     monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="CL_KERAS_ZOO names .*nowhere"):
         zoo.list()
@@ -114,27 +114,27 @@ def test_the_own_one_takes_its_files_from_the_clone_or_its_base(own, server, mon
     assert zoo.download(NAME) == clone / NAME / "encoder.safetensors"
 
 
-def test_a_catalogue_at_an_address_has_its_files_beside_it(own, server, monkeypatch):
-    server.answers["/zoo/catalogue.json"] = text_of(card_of()).encode()
+def test_a_catalog_at_an_address_has_its_files_beside_it(own, server, monkeypatch):
+    server.answers["/zoo/catalog.json"] = text_of(card_of()).encode()
     server.answers[f"/zoo/{NAME}/encoder.safetensors"] = CONTENT
-    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/zoo/catalogue.json")
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/zoo/catalog.json")
     assert zoo.list() == [NAME]
     assert zoo.download(NAME, progress=False).read_bytes() == CONTENT
     assert zoo.list() == [NAME]
-    assert server.count("/zoo/catalogue.json") == 1  # once a process
+    assert server.count("/zoo/catalog.json") == 1  # once a process
 
 
 def forget():
-    catalogue._read_remote.cache_clear()
+    catalog._read_remote.cache_clear()
 
 
-def test_without_the_network_the_catalogue_of_last_time_is_taken(own, server, monkeypatch):
-    address = f"{server.address}/catalogue.json"
+def test_without_the_network_the_catalog_of_last_time_is_taken(own, server, monkeypatch):
+    address = f"{server.address}/catalog.json"
     monkeypatch.setenv("CL_KERAS_ZOO", address)
-    server.answers["/catalogue.json"] = text_of(card_of()).encode()
+    server.answers["/catalog.json"] = text_of(card_of()).encode()
     assert zoo.list() == [NAME]
     forget()
-    server.answers["/catalogue.json"] = answers.status(404)
+    server.answers["/catalog.json"] = answers.status(404)
     assert zoo.list() == [NAME]
     forget()
     monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
@@ -154,14 +154,14 @@ def test_without_the_network_the_catalogue_of_last_time_is_taken(own, server, mo
         answers.whole(b"<html></html>", Content_Type="text/html"),
         answers.whole(b"{"),
         answers.whole(b"\x80\x04."),
-        answers.whole(b"{}", Content_Length=catalogue.MAX_BYTES + 1),
-        answers.redirect("http://example.org/catalogue.json"),
+        answers.whole(b"{}", Content_Length=catalog.MAX_BYTES + 1),
+        answers.redirect("http://example.org/catalog.json"),
     ],
 )
-def test_a_catalogue_that_is_none_is_not_kept(own, server, answer, monkeypatch, cache_folder):
-    server.answers["/catalogue.json"] = answer
-    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/catalogue.json")
-    with pytest.raises((ValueError, OSError), match="catalogue.json|not encrypted"):
+def test_a_catalog_that_is_none_is_not_kept(own, server, answer, monkeypatch, cache_folder):
+    server.answers["/catalog.json"] = answer
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/catalog.json")
+    with pytest.raises((ValueError, OSError), match="catalog.json|not encrypted"):
         zoo.list()
     assert [path.name for path in cache_folder.rglob("*.json")] == []
 
@@ -178,14 +178,14 @@ def test_what_came_over_the_network_names_nothing_of_this_machine(address, where
         "base": card_of,
     }[where]()
     text = text_of(card, base=address if where == "base" else None)
-    assert catalogue.parse(text, "here").entries == (card,)
+    assert catalog.parse(text, "here").entries == (card,)
     with pytest.raises(ValueError, match="may not"):
-        catalogue.parse(text, "there", referrer="https://example.org/catalogue.json")
+        catalog.parse(text, "there", referrer="https://example.org/catalog.json")
 
 
-def test_a_catalogue_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, monkeypatch):
+def test_a_catalog_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, monkeypatch):
     (tmp_path / "weights.npz").write_bytes(CONTENT)
-    file = tmp_path / "catalogue.json"
+    file = tmp_path / "catalog.json"
     card = card_of(file_of(CONTENT, f"file://{tmp_path}/weights.npz"))
     file.write_text(text_of(card))
     monkeypatch.setenv("CL_KERAS_ZOO", str(file))
@@ -210,17 +210,17 @@ def test_a_catalogue_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, 
         (text_of(card_of())[:-1] + ', "run": "os.system"}', "unknown fields 'run'"),
     ],
 )
-def test_a_catalogue_that_is_wrong_says_where(text, message):
+def test_a_catalog_that_is_wrong_says_where(text, message):
     with pytest.raises(ValueError, match=message):
-        catalogue.parse(text, "the catalogue")
+        catalog.parse(text, "the catalog")
 
 
-def test_a_huge_catalogue_is_not_read(own, tmp_path, monkeypatch):
-    path = tmp_path / "catalogue.json"
+def test_a_huge_catalog_is_not_read(own, tmp_path, monkeypatch):
+    path = tmp_path / "catalog.json"
     with open(path, "wb") as file:
-        file.truncate(catalogue.MAX_BYTES + 1)
+        file.truncate(catalog.MAX_BYTES + 1)
     with pytest.raises(ValueError, match="more than the"):
-        catalogue.read(str(path))
+        catalog.read(str(path))
 
 
 @pytest.mark.parametrize("link", ["file", "card", "entry"])
@@ -245,7 +245,7 @@ def test_a_folder_and_its_card_must_have_one_name(folder):
         zoo.list()
 
 
-def test_a_file_beside_its_catalogue_is_checked_and_never_removed(folder):
+def test_a_file_beside_its_catalog_is_checked_and_never_removed(folder):
     path = folder / NAME / "encoder.safetensors"
     path.write_bytes(b"x" + CONTENT[1:])
     for use in (zoo.download, zoo.load):
