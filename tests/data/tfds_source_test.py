@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras.data import load, tfds_source
+from cl_keras.data import compare, load, tfds_source
 from cl_keras.data.order import order
 from cl_keras.data.tfds_source import import_tfds
 
@@ -249,3 +249,38 @@ def test_a_service_of_one_worker_keeps_the_order(source, service):
 def test_a_service_of_two_workers_gives_every_image_as_often(source, service):
     served = source.batches(8, seed=4).from_service(service(2))
     assert sorted(sum(indices(served), [])) == list(range(40))
+
+
+class Halves:
+    """Crops of the left half, whose width tells the size of the stored image."""
+
+    sizes = (4,)
+
+    def __call__(self, height, width, *, epoch, index):
+        self.drawn = self.drawn | {(height, width, epoch, index)}
+        return np.array([[0.0, 0.0, height, width / 2]]), [False]
+
+    drawn = frozenset()
+
+
+def test_photographs_are_cut_as_they_are_stored(folder):
+    source = load("tfds:sizes/train", data_dir=folder, image_size=4, progress=False)
+    cropper = Halves()
+    batches = source.batches(7, shuffle=False).cut(cropper)
+    (element,) = batches.from_epoch(2).take(1)
+    stored = source.images(range(7))[:, 0, 0, 0]  # image i of 4 + i by 9 pixels shows 10 i
+    np.testing.assert_array_equal(element["crops"][0][:, 1, 1, 0], stored)
+    expected = {(4 + value // 10, 9, 2, index) for index, value in enumerate(stored.tolist())}
+    assert {row for row in cropper.drawn if row[2] == 2} >= expected
+    assert not load("tfds:numbered/train", data_dir=folder, image_size=4, progress=False).cuts
+
+
+def test_the_identity_is_the_version_and_the_split(folder):
+    def identity(split):
+        return load(f"tfds:numbered/{split}", data_dir=folder, progress=False).identity()
+
+    assert identity("train").facts["name"] == "numbered/1.0.0"
+    assert not compare(identity("train"), identity("train"))
+    assert "split" in compare(identity("train"), identity("test")).facts
+    found = load("tfds:sizes/train", data_dir=folder, image_size=4, progress=False).summary()
+    assert found.heights == (4, 7, 10) and found.widths == (9, 9, 9) and found.gray
