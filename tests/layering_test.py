@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "cl_keras"
 LAYERS = """
     version files locks stopping spelling similarity distribute data views encoders heads
     negatives losses clustering optimizers training methods recipes evaluation callbacks downstream
-    export runs zoo report pretraining cli
+    export runs zoo report explore pretraining cli
 """.split()
 """A folder or file may import from those before it, and from itself."""
 

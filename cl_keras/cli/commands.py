@@ -114,6 +114,14 @@ class Duplicates(Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class Explore(TrainedEncoder):
+    """Flags of `explore`."""
+
+    data: str | None = option(None, "The images; default: those of the run.")
+    port: int = option(0, "Port of the page; default: a free one.", minimum=0, maximum=65535)
+
+
+@dataclasses.dataclass(frozen=True)
 class Zoo(Options):
     """Flags of `zoo`, for all of its actions."""
 
@@ -263,6 +271,15 @@ Finds near-duplicates in a set of images, or leaks between two.
 Compared are gray pictures of 32 x 32 pixels: copies in another size, compression or brightness are
 found; crops and mirror images are not. The page shows the pairs."""
 
+EXPLORE = """\
+Serves a local page on which to look through up to 50,000 images.
+
+  cl-keras explore --run=runs/photos
+
+A map of all images; neighbors of any of them or of a file of your own; a filter by class; outliers,
+near-duplicates, and what to label next; a list of chosen images to export. The page is served to
+this machine alone, at an address with a token, and serves no path of the disk."""
+
 ZOO = """\
 Published weights: what there is, and how to use, publish and import some.
 
@@ -301,6 +318,7 @@ COMMANDS = {
     "duplicates": Command(
         "find near-duplicates, and leaks between two sets", DUPLICATES, (Duplicates,)
     ),
+    "explore": Command("look through embedded images on a local page", EXPLORE, (Explore,)),
     "zoo": Command(
         "published weights: list, card, download, publish, import",
         ZOO,

@@ -1,0 +1,6 @@
+"""A local page on which to look through embedded images."""
+
+from cl_keras.explore.collection import Collection
+from cl_keras.explore.server import make_server
+
+__all__ = ["Collection", "make_server"]
