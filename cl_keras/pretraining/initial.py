@@ -31,7 +31,7 @@ def suggest(config: Config, images: int) -> str:
         config: with its choices made.
         images: number of images.
     """
-    name = STARTS.get(config.channels)
+    name = STARTS.get(config.channels or 0)
     fits = config.preset == "small" and config.encoder in (None, "small_resnet")
     if images >= FEW_IMAGES or not fits or name is None:
         return NONE

@@ -29,7 +29,7 @@ def load_data(spec: Any, config: Config, **options: Any) -> data.Source:
     )
 
 
-def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> Config:
+def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config:
     """The configuration with all that it leaves open filled in by the recipe of its preset.
 
     To resolve a second time changes nothing.
@@ -47,7 +47,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> C
         preset=config.preset or "published",
         precision=precision.resolve(config.precision or "float32"),
     )
-    recipe = METHODS[config.method].scaled_recipe(
+    recipe = METHODS[_filled(config, "method")].scaled_recipe(
         images=images,
         image_size=image_shape[0],
         batch_size=config.batch_size,
@@ -67,36 +67,45 @@ def resolve(config: Config, images: int, image_shape: tuple[int, int, int]) -> C
     return config.replace(**found)
 
 
-def make_encoder(config: Config, image_shape: tuple[int, int, int]) -> keras.Model:
+def make_encoder(config: Config, image_shape: tuple[int, ...]) -> keras.Model:
     """The untrained encoder of a resolved configuration; the seed decides its weights."""
     keras.utils.set_random_seed(config.seed)
-    return ENCODERS[config.encoder](
+    return ENCODERS[_filled(config, "encoder")](
         image_size=image_shape[0],
         channels=image_shape[2],
         zero_init_residual=bool(config.zero_init_residual),
     )
 
 
-def make_views(config: Config, image_shape: tuple[int, int, int]):
+def make_views(config: Config, image_shape: tuple[int, ...]):
     """The method's own views for the images, with the changes of the configuration."""
-    method = METHODS[config.method]
+    method = METHODS[_filled(config, "method")]
     return method.default_views(image_shape[0], channels=image_shape[2], **config.views)
 
 
-def make_model(config: Config, image_shape: tuple[int, int, int], steps_per_epoch: int):
+def make_model(config: Config, image_shape: tuple[int, ...], steps_per_epoch: int):
     """The compiled model of a resolved configuration.
 
     Raises:
         ValueError: for an option out of its range.
     """
-    method = METHODS[config.method]
+    method = METHODS[_filled(config, "method")]
     options = dict(config.method_options)
     for name in ("head", "temperature"):
         if getattr(config, name) is not None:
             options[name] = getattr(config, name)
-    if signatures.takes(config.method, "num_images"):  # a memory with a row for each image
+    # Methods with a memory have a row for each image.
+    if signatures.takes(_filled(config, "method"), "num_images"):
         options.setdefault("num_images", config.images)
     encoder, views = make_encoder(config, image_shape), make_views(config, image_shape)
     model = method(encoder, views=views, seed=config.seed, **options)
     model.compile(make_optimizer(config, steps_per_epoch))
     return model
+
+
+def _filled(config, name):
+    """The value of an option that a resolved configuration has."""
+    value = getattr(config, name)
+    if value is None:
+        raise ValueError(f"The configuration leaves {name} open; `build.resolve` fills it in.")
+    return value

@@ -36,7 +36,8 @@ def option(
         required: whether it must be given.
         flag: whether the command line has a flag of this name.
     """
-    metadata = {"help": help, "choices": choices, "required": required, "flag": flag}
+    metadata: dict[str, Any] = {"help": help, "choices": choices}
+    metadata |= {"required": required, "flag": flag}
     metadata |= {"minimum": minimum, "maximum": maximum, "above": above}
     if isinstance(default, dict | list):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -101,7 +102,6 @@ class Kind:
     optional: bool
 
 
-@functools.cache
 def kind_of(cls: type, name: str) -> Kind:
     """The `Kind` of a field, from its annotation."""
     hint = _hints(cls)[name]

@@ -58,7 +58,7 @@ class Scale:
 class Rule:
     """A setting that depends on the `Scale`."""
 
-    def value(self, scale: Scale) -> int | float:
+    def value(self, scale: Scale) -> int | float | list[int | float]:
         """The setting."""
         raise NotImplementedError
 
@@ -121,7 +121,7 @@ class ShareOfImages(Rule):
 class Each(Rule):
     """Several settings, each by its own rule."""
 
-    rules: tuple[Rule, ...]
+    rules: tuple[ShareOfImages, ...]
 
     def value(self, scale: Scale) -> list:
         return [rule.value(scale) for rule in self.rules]
