@@ -60,19 +60,18 @@ def locked(
 def _open(path):
     # A pipe would block without O_NONBLOCK; Windows has neither pipes of this kind nor these flags.
     names = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT")
-    flags = [getattr(os, name, 0) for name in names]
+    flags = os.O_CREAT | sum(getattr(os, name, 0) for name in names)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | sum(flags), 0o644)
+        try:
+            descriptor = os.open(path, flags | os.O_RDWR, 0o666)
+        except PermissionError:  # another user's; to be locked it need not be written
+            descriptor = os.open(path, flags & ~os.O_CREAT | os.O_RDONLY)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"Cannot lock, since this is not a file that can be opened ({error.strerror})",
-            os.fspath(path),
-        ) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+        reason = f"Cannot lock, since this file cannot be opened ({error.strerror})"
+        raise OSError(error.errno, reason, os.fspath(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"Cannot lock {path}: it is not a regular file. Remove it.")
+        raise OSError(f"Cannot lock {os.fspath(path)}: it is not a regular file. Remove it.")
     return descriptor
 
 

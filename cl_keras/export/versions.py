@@ -1,33 +1,44 @@
 """Numbered versions below a folder, each complete from the moment that it appears."""
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import itertools
 import os
+import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cl_keras.locks import Locked, locked
 
-def add(path, build):
-    """Make the next version below a folder: one more than the highest number there.
+UNFINISHED = ".unfinished-"
+LOCK = ".lock"
+"""In the folder of versions while a folder is begun, and in an unfinished one while it is built."""
+
+
+def add(path: Path, build: Callable[[Path], object]) -> Path:
+    """Makes the next version below a folder: one more than the highest number there.
 
     It is built in a hidden folder beside the others and renamed, so that nobody meets half of it,
-    and nothing that exists is touched.
+    and nothing that exists is touched. What processes left unfinished that were killed is removed.
 
     Args:
-        path: `pathlib.Path` of the folder of versions; made if missing.
+        path: folder of the versions; made if missing.
         build: function that is given a path and makes a folder there.
 
     Returns:
-        `pathlib.Path` of the new version.
+        Path of the new version.
 
     Raises:
         OSError: if `path` is a file, or cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path, prefix=".unfinished-") as holder:
+        with _unfinished_folder(path) as holder:
             # One level down, since the holder itself is closed to other users.
-            folder = Path(holder) / "version"
+            folder = holder / "version"
             build(folder)
             return _rename_to_next(folder, path)
     except (FileExistsError, NotADirectoryError) as error:
@@ -38,6 +49,24 @@ def add(path, build):
         raise PermissionError(
             errno.EACCES, "Expected a folder that can be written, choose another than", str(path)
         ) from error
+
+
+@contextlib.contextmanager
+def _unfinished_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder, locked as long as its process lives."""
+    with contextlib.ExitStack() as stack:
+        with locked(path / LOCK):  # so that none is removed before it is locked
+            _remove_abandoned(path)
+            holder = stack.enter_context(tempfile.TemporaryDirectory(dir=path, prefix=UNFINISHED))
+            stack.enter_context(locked(Path(holder) / LOCK))
+        yield Path(holder)
+
+
+def _remove_abandoned(path):
+    for holder in path.glob(f"{UNFINISHED}*"):
+        if holder.is_dir() and not holder.is_symlink():
+            with contextlib.suppress(Locked), locked(holder / LOCK, wait=False):
+                shutil.rmtree(holder, ignore_errors=True)
 
 
 def _rename_to_next(folder, path):

@@ -121,8 +121,16 @@ class Run:
         """Checks that a run in the folder is this one; whether there is none."""
         config = self._read_config()
         if config is None:
-            self._check_empty()
-            return True
+            others = self._other_files()
+            # Another process may have begun the run meanwhile.
+            config = self._read_config()
+            if config is None and others:
+                raise ValueError(
+                    f"{self.folder} is not empty and holds no run; nothing was written. "
+                    "Give a new or empty folder."
+                )
+            if config is None:
+                return True
         self._check_images()
         if config != self.config:
             raise ValueError(
@@ -132,14 +140,10 @@ class Run:
             )
         return False
 
-    def _check_empty(self):
-        # A process that was killed before it wrote config.json leaves its lock, or that unfinished.
+    def _other_files(self):
+        """What is in the folder, but for what a process leaves that was killed before it began."""
         there = set(self.folder.glob("*")) - set(self.folder.glob(UNFINISHED))
-        if there - {self.folder / LOCK}:
-            raise ValueError(
-                f"{self.folder} is not empty and holds no run; nothing was written. "
-                "Give a new or empty folder."
-            )
+        return there - {self.folder / LOCK}
 
     def _check_images(self):
         path = self.folder / "images.json"

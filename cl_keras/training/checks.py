@@ -31,6 +31,21 @@ def check_fit_arguments(model: keras.Model, arguments: dict) -> None:
         )
 
 
+def check_callbacks(callbacks: list) -> None:
+    """Refuses a callback that would resume another training than the one that was interrupted.
+
+    Raises:
+        ValueError: for `keras.callbacks.BackupAndRestore`, which keeps the variables but not the
+            position in the images: it would show those of the first epoch again.
+    """
+    if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in callbacks):
+        raise ValueError(
+            "keras.callbacks.BackupAndRestore does not know the position in the images, so what it "
+            "resumes is another training. Use cl_keras.runs.Checkpoints with its "
+            "CheckpointCallback, which resume exactly, also in the middle of an epoch."
+        )
+
+
 def check_compile(model: keras.Model, jit_compile) -> None:
     """Refuses what fails in `fit` otherwise, in pages of words that do not name the cause.
 

@@ -449,6 +449,7 @@ class PretextModel(keras.Model):
             validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
             test_steps = self._length_of(validation_data, kwargs.get("validation_steps"))
             validation_data = inputs.for_workers(self.distribute_strategy, validation_data)
+        checks.check_callbacks(_as_list(callbacks))
         callbacks = [StopOnNonFiniteLoss(), *own, *_as_list(callbacks)]
         with resuming.enter_contexts(callbacks) as stack:
             options = {"train_steps": steps, "test_steps": test_steps, "add_history": True}

@@ -18,7 +18,8 @@ def writer(text):
 
 
 def contents(path):
-    return {str(p.relative_to(path)): p.read_text() for p in path.rglob("*") if p.is_file()}
+    files = [p for p in path.rglob("*") if p.is_file() and p.name != versions.LOCK]
+    return {str(p.relative_to(path)): p.read_text() for p in files}
 
 
 def test_numbers_go_up_from_the_highest(tmp_path):
@@ -67,7 +68,7 @@ def test_nothing_shows_before_it_is_whole(tmp_path):
 
     with pytest.raises(RuntimeError, match="full disk"):
         versions.add(tmp_path, build)
-    assert not list(tmp_path.iterdir())
+    assert [entry.name for entry in tmp_path.iterdir()] == [versions.LOCK]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -94,3 +95,18 @@ def test_a_closed_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(versions.tempfile, "TemporaryDirectory", refuse)
     with pytest.raises(PermissionError, match=f"can be written.*{tmp_path}"):
         versions.add(tmp_path, writer("a"))
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_builds_is_not(tmp_path):
+    abandoned = tmp_path / ".unfinished-dead" / "version"
+    writer("half")(abandoned.parent)
+    writer("half")(abandoned)
+
+    def build(folder):
+        writer("outer")(folder)
+        assert not abandoned.parent.exists()
+        assert versions.add(tmp_path, writer("inner")) == tmp_path / "1"  # another, meanwhile
+
+    assert versions.add(tmp_path, build) == tmp_path / "2"
+    assert contents(tmp_path) == {"1/saved_model.pb": "inner", "2/saved_model.pb": "outer"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "1", "2"}

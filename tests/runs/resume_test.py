@@ -72,3 +72,9 @@ def test_the_middle_of_an_epoch_is_as_good_as_its_beginning(name, source, tmp_pa
     ).history
     assert received == {log: values[1:] for log, values in expected.items()}
     assert_same_state(resumed, state(whole))
+
+
+def test_a_callback_that_does_not_resume_exactly_is_refused(source, tmp_path):
+    callback = keras.callbacks.BackupAndRestore(str(tmp_path))
+    with pytest.raises(ValueError, match="Use cl_keras.runs.Checkpoints"):
+        without_graphs(next(iter(OPTIONS))).fit(source.batches(16), callbacks=callback)

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 
 import keras
 import numpy as np
@@ -45,6 +46,37 @@ def test_nothing_is_written_before_the_lock(tmp_path):
     with pytest.raises(ValueError, match="epochs: 3 in the run, 4 now"), second.locked():
         pass
     assert Run(tmp_path / "run").config == {"epochs": 3}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_processes_at_once_are_never_mixed_up(tmp_path):
+    """The one that trains finds its own configuration; the other is told why it does not train."""
+    draws = np.random.default_rng(0)
+    for start in range(20):
+        folder, gate = tmp_path / str(start), os.pipe()
+        delays = draws.uniform(0, 0.005, 2)
+        processes = [begin_in_a_fork(folder, epochs, gate[0], delays[epochs]) for epochs in (0, 1)]
+        os.write(gate[1], b"go")
+        codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+        assert sorted(codes) == [0, 1]
+        assert Run(folder).config == {"epochs": codes.index(0)}
+
+
+def begin_in_a_fork(folder, epochs, gate, delay):
+    process = os.fork()
+    if process:
+        return process
+    try:
+        os.read(gate, 1)
+        time.sleep(delay)
+        with Run(folder, {"epochs": epochs}).locked() as run:
+            time.sleep(0.003)
+            os._exit(0 if Run(folder).config == run.config else 3)
+    except (ValueError, OSError) as error:
+        known = "another configuration" in str(error) or "Another process" in str(error)
+        os._exit(1 if known else 2)
+    finally:
+        os._exit(4)
 
 
 def test_what_a_process_left_that_was_killed_before_it_began_is_no_hindrance(tmp_path):
