@@ -7,13 +7,13 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Per channel on ImageNet, for values in 0..255 (torchvision's figures times 255)."""
 
-GREY_MEAN = (127.5,)
-GREY_STD = (64.0,)
+GRAY_MEAN = (127.5,)
+GRAY_STD = (64.0,)
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Preprocessing(keras.layers.Layer):
-    """Images, uint8 or float in 0..255, to normalised floats: `(x - mean) / std` per channel.
+    """Images, uint8 or float in 0..255, to normalized floats: `(x - mean) / std` per channel.
 
     Args:
         mean: one number for each channel, in 0..255.
@@ -45,7 +45,7 @@ class Preprocessing(keras.layers.Layer):
 
 
 def preprocessing(channels, image_size=None):
-    """`Preprocessing` for colour images (3 channels, ImageNet's statistics) or grey ones (1).
+    """`Preprocessing` for color images (3 channels, ImageNet's statistics) or gray ones (1).
 
     Raises:
         ValueError: for another number of channels.
@@ -55,5 +55,5 @@ def preprocessing(channels, image_size=None):
             IMAGENET_MEAN, IMAGENET_STD, image_size=image_size, name="preprocessing"
         )
     if channels == 1:
-        return Preprocessing(GREY_MEAN, GREY_STD, image_size=image_size, name="preprocessing")
-    raise ValueError(f"Images have 1 channel (grey) or 3 (RGB); received channels={channels!r}.")
+        return Preprocessing(GRAY_MEAN, GRAY_STD, image_size=image_size, name="preprocessing")
+    raise ValueError(f"Images have 1 channel (gray) or 3 (RGB); received channels={channels!r}.")

@@ -27,10 +27,10 @@ def patch_head(
         output_dim: width of the projection of the image.
 
     Returns:
-        A `keras.Model` from `[B, num_patches, input_dim]` to `[B, output_dim]`, not normalized.
+        A `keras.Model` from `[b, num_patches, input_dim]` to `[b, output_dim]`, not normalized.
 
     Raises:
-        ValueError: for less than one patch.
+        ValueError: for fewer than one patch.
     """
     if num_patches < 1:
         raise ValueError(

@@ -8,17 +8,17 @@ LAST_NORMS = ("no_offset", "plain", None)
 
 
 def projection(
-    input_dim,
+    input_dim: int,
     *,
-    layers=2,
-    hidden_dim=None,
-    output_dim=128,
-    last_norm="no_offset",
-    name="projection_head",
-):
-    """A head of linear layers with batch normalisation between them.
+    layers: int = 2,
+    hidden_dim: int | None = None,
+    output_dim: int = 128,
+    last_norm: str | None = "no_offset",
+    name: str = "projection_head",
+) -> keras.Model:
+    """A head of linear layers with batch normalization between them.
 
-    Each layer is linear, without bias, followed by batch normalisation, and by a ReLU except
+    Each layer is linear, without bias, followed by batch normalization, and by a ReLU except
     after the last; the default is the head of SimCLR, google-research/simclr `tf2/model.py`.
 
     Args:
@@ -26,11 +26,11 @@ def projection(
         layers: number of linear layers, at least 1.
         hidden_dim: width between the layers; default: `input_dim`.
         output_dim: width of the projection.
-        last_norm: normalisation after the last layer: `"no_offset"` (without β, SimCLR), `"plain"`
+        last_norm: normalization after the last layer: `"no_offset"` (without β, SimCLR), `"plain"`
             (without γ and β, MoCo v3), or None.
 
     Returns:
-        A `keras.Model` from `[B, input_dim]` to `[B, output_dim]`, not normalised.
+        A `keras.Model` from `[b, input_dim]` to `[b, output_dim]`, not normalized.
     """
     if layers < 1:
         raise ValueError(f"A projection head needs at least 1 layer; received layers={layers}.")
@@ -50,7 +50,7 @@ def projection(
     return keras.Model(inputs, x, name=name)
 
 
-def swav(input_dim):
+def swav(input_dim: int) -> keras.Model:
     """The two-layer head of SwAV and DeepCluster-v2 (Caron et al. 2020), output 128.
 
     NOTE: the authors' last layer has a bias, which adds the same vector to every projection.
@@ -65,7 +65,7 @@ def linear(input_dim, *, output_dim=128, name="projection_head"):
 
 
 def mlp(input_dim, *, hidden_dim=None, output_dim=128, name="projection_head"):
-    """Two linear layers with biases and a ReLU, without normalisation: the head of MoCo v2.
+    """Two linear layers with biases and a ReLU, without normalization: the head of MoCo v2.
 
     Args:
         input_dim: width of the representation.
@@ -77,11 +77,11 @@ def mlp(input_dim, *, hidden_dim=None, output_dim=128, name="projection_head"):
     return keras.Model(inputs, keras.layers.Dense(output_dim, name="dense_1")(x), name=name)
 
 
-def simclr_v1(input_dim):
+def simclr_v1(input_dim: int) -> keras.Model:
     """The two-layer head of SimCLR (Chen et al. 2020a), width `input_dim`, output 128."""
     return projection(input_dim, layers=2)
 
 
-def simclr_v2(input_dim):
+def simclr_v2(input_dim: int) -> keras.Model:
     """The three-layer head of SimCLR v2 (Chen et al. 2020b), width `input_dim`, output 128."""
     return projection(input_dim, layers=3)

@@ -10,11 +10,11 @@ from cl_keras.similarity import normalize, random_unit_rows
 class Prototypes(keras.layers.Layer):
     """K trained unit vectors `C`, and the cosines `z·Cᵀ` of projections to them.
 
-    Caron et al. 2020 (SwAV). Gradient steps take the rows off the unit sphere; `normalise_rows`
+    Caron et al. 2020 (SwAV). Gradient steps take the rows off the unit sphere; `normalize_rows`
     puts them back and is to be called before each training step.
 
     In the first `frozen_steps` steps the rows do not learn: `call` lets no gradient through to
-    them. What a weight decay does then is to shorten them, which `normalise_rows` mends, to the
+    them. What a weight decay does then is to shorten them, which `normalize_rows` undoes, to the
     last bit or two.
 
     Args:
@@ -24,11 +24,11 @@ class Prototypes(keras.layers.Layer):
         seed: of the rows at the start.
 
     Raises:
-        ValueError: for less than one prototype.
+        ValueError: for fewer than one prototype.
     """
 
     def __init__(self, dim, count, *, frozen_steps=0, seed=0, **kwargs):
-        # Autocasting would round projections to half precision before they are normalised.
+        # Autocasting would round projections to half precision before they are normalized.
         super().__init__(autocast=False, **kwargs)
         if count < 1:
             raise ValueError(f"There must be at least 1 prototype; received count={count!r}.")
@@ -43,7 +43,7 @@ class Prototypes(keras.layers.Layer):
         )
         self.built = True
 
-    def normalise_rows(self):
+    def normalize_rows(self):
         """Gives every row unit length again."""
         self.rows.assign(normalize(self.rows.value))
 
@@ -51,7 +51,7 @@ class Prototypes(keras.layers.Layer):
         """Cosines of projections to the prototypes, `[n, K]`, in float32 or float64.
 
         Args:
-            vectors: `[n, dim]`; they are normalised.
+            vectors: `[n, dim]`; they are normalized.
             step: int tensor, steps done, which decides whether the rows are frozen.
             training: the rows are of unit length, and get a gradient that may change it;
                 otherwise they are taken as if they were.

@@ -115,7 +115,7 @@ class SwAV(ContrastiveModel):
         self.queues = [KeyQueue(queue_size, dim, seed=self.seed + i) for i in with_codes]
 
     def before_step(self):
-        self.prototypes.normalise_rows()
+        self.prototypes.normalize_rows()
 
     def objective(self, batch, training):
         step = self.step.value

@@ -26,7 +26,7 @@ def test_rows_off_the_sphere_are_put_back_or_taken_as_if_they_were(random, float
     layer.rows.assign(rows)
     np.testing.assert_allclose(layer(z), unit(z) @ unit(rows).T, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(layer.rows, rows)
-    layer.normalise_rows()
+    layer.normalize_rows()
     np.testing.assert_allclose(layer.rows, unit(rows), rtol=0, atol=1e-12)
 
 
@@ -54,15 +54,15 @@ def test_frozen_rows_stay_whatever_the_optimizer_does(random, name):
 
     @tf.function
     def train(step):
-        layer.normalise_rows()
+        layer.normalize_rows()
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(layer(z, step=step, training=True)[:, 0])
         slopes = tape.gradient(loss, [layer.rows.value])
         optimizer.apply(slopes, [layer.rows])
-        layer.normalise_rows()
+        layer.normalize_rows()
         return slopes[0]
 
-    layer.normalise_rows()
+    layer.normalize_rows()
     held = layer.rows.numpy()
     np.testing.assert_allclose(held, start, rtol=1e-6)
     for step in range(3):

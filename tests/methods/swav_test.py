@@ -143,7 +143,7 @@ def test_a_full_queue_joins_in_the_codes_from_its_step_on(images, float64, from_
 
 def test_prototypes_rest_for_the_frozen_steps_and_then_learn(images):
     model = tiny_swav(keras.optimizers.AdamW(0.05, weight_decay=0.1), frozen_steps=2)
-    model.prototypes.normalise_rows()
+    model.prototypes.normalize_rows()
     start = model.prototypes.rows.numpy()
     for _ in range(2):
         model.fit(one_batch(images[:16]), verbose=0)
