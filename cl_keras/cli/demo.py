@@ -8,7 +8,6 @@ from PIL import Image
 
 from cl_keras import data, evaluation, export, pretraining
 from cl_keras.cli import evaluate
-from cl_keras.recipes import build
 from cl_keras.recipes.config import Config, Execution
 
 
@@ -17,21 +16,23 @@ def demo_config(seed: int) -> Config:
     return Config(
         data="fashion_mnist_mini",
         test_data="fashion_mnist_mini/test",
+        method="simclr",
         preset="small",
+        epochs=10,
         seed=seed,
     )
 
 
 def main(options):
-    """Trains, measures, exports, serves."""
+    """Plans, trains, measures with a verdict, exports and serves."""
     train_source = data.load("fashion_mnist_mini")
     test_source = data.load("fashion_mnist_mini/test")
-    config = build.resolve(demo_config(options.seed), len(train_source), train_source.image_shape)
-    print(f"Training on {len(train_source)} images of clothes, without their labels.")
-    run = pretraining.train(config, Execution(run=options.run), train_source)
+    print(f"{len(train_source):,} images of clothes; training does not see their labels.\n")
+    run = pretraining.start(demo_config(options.seed), Execution(run=options.run))
     print("\nMeasuring, with the baselines beside it.")
     evaluate.evaluate(run, train_source, test_source)
     _export_and_serve(run, train_source, test_source)
+    print(f"\nThe whole story is in {run.folder / 'report.html'}.")
 
 
 def _export_and_serve(run, train_source, test_source):

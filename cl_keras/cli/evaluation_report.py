@@ -73,14 +73,15 @@ class Evaluation:
 def training_of(run, source):
     """`evaluation.Training`: what is known of a run, for advice."""
     views = build.make_views(trained.config_of(run), source.image_shape)
-    area = getattr(views, "crop_area", None)
-    flip = getattr(views, "flip", None)
+    each = getattr(views, "views", None) or [views]
+    flips = [one.flip for one in each if hasattr(one, "flip")]
+    areas = [one.crop_area for one in each if hasattr(one, "crop_area")]
     return evaluation.Training(
         epochs=run.config.get("epochs"),
         images=len(source),
         image_size=source.image_shape[0],
-        flips=None if flip is None else bool(flip),
-        crop_area=None if area is None else float(np.min(area)),
+        flips=any(flips) if flips else None,
+        crop_area=float(np.min(areas)) if areas else None,
         history=run.metrics(),
     )
 

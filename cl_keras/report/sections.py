@@ -269,6 +269,8 @@ def configuration(config):
 
 def _flat(config, prefix=""):
     for key, value in config.items():
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            value = {str(i): one for i, one in enumerate(value)}
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:

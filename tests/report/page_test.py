@@ -65,7 +65,7 @@ def _everything(text="class"):
     names = [f"{text} zero", f"{text} one"]
     return {
         "title": f"{text} title",
-        "config": {f"{text} key": f"{text} value", "nested": {"deep": {"er": 17}}},
+        "config": {f"{text} key": f"{text} value", "nested": {"deep": [{"er": 17}]}},
         "history": {"epoch": [1, 2], "loss": [2.5, 1.25], f"{text} own": [1, 2]},
         "table": [
             {"name": f"{text} raw", "knn": 0.8041, "retrieval_top1": 0.149},
@@ -121,7 +121,7 @@ def test_page_holds_every_part(tmp_path):
     assert set(SECTIONS.values()) <= set(page.ids)
     assert page.count("img") == 1 + 2 * (1 + 3)  # the grid of views, queries and neighbors
     assert page.count("svg") == 2 + 1 + 1  # two curves, a vital and the map
-    for text in ("class title", "class note", "nested.deep.er", "17", "class own"):
+    for text in ("class title", "class note", "nested.deep.0.er", "17", "class own"):
         assert text in page.text
     for text in ("✓ class zero", "✗ class one", "0.91", "0.46", "80.4", "69.5", "class raw"):
         assert text in page.text
