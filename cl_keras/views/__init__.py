@@ -3,15 +3,8 @@
 from cl_keras.views.augmenter import KerasViews
 from cl_keras.views.grid import view_grid
 from cl_keras.views.jigsaw import JigsawViews, PIRLViews, distant_permutations, jigsaw, pirl
-from cl_keras.views.patches import (
-    Labeled,
-    PatchGrid,
-    RelativePositionViews,
-    Rotations,
-    patch_grid,
-    relative_position,
-    rotations,
-)
+from cl_keras.views.patch_grid import PatchGrid, patch_grid
+from cl_keras.views.patches import Labeled
 from cl_keras.views.published import (
     byol,
     dino,
@@ -23,6 +16,8 @@ from cl_keras.views.published import (
     swav,
 )
 from cl_keras.views.random_views import RandomViews
+from cl_keras.views.relative_position import RelativePositionViews, relative_position
+from cl_keras.views.rotations import Rotations, rotations
 from cl_keras.views.view import View, changed
 
 __all__ = [

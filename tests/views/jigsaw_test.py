@@ -75,12 +75,12 @@ def test_the_crop_is_resized_to_the_grid(random):
             assert min(np.abs(cell - patch).max() for patch in image) < 0.1
 
 
-def test_each_patch_has_a_colour_and_a_side_of_its_own(random):
+def test_each_patch_has_a_color_and_a_side_of_its_own(random):
     flat = np.full([2, 12, 12, 3], 100, np.uint8)
-    coloured = still(4, 4, color_probability=1.0)(flat, seed=0, step=0).numpy()
-    levels = coloured.mean(axis=(2, 3))
+    colored = still(4, 4, color_probability=1.0)(flat, seed=0, step=0).numpy()
+    levels = colored.mean(axis=(2, 3))
     assert np.ptp(levels, axis=1).min() > 10
-    assert coloured.std(axis=(2, 3)).max() < 0.01  # of one colour inside
+    assert colored.std(axis=(2, 3)).max() < 0.01  # of one color inside
     flipped = still(4, 4, flip=0.5)(places(30), seed=0, step=0).numpy()
     share = np.mean(flipped[:, :, 0, 0, 0] > flipped[:, :, 0, 1, 0])
     assert 0.4 < share < 0.6
