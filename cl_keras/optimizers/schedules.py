@@ -2,13 +2,12 @@
 
 import keras
 import tensorflow as tf
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+from keras.optimizers.schedules import LearningRateSchedule
 
 
 def warmup_cosine(
     peak: float, *, warmup_steps: int, steps: int, start: float = 0.0, final: float = 0.0
-) -> Schedule:
+) -> LearningRateSchedule:
     """A linear rise from `start` to `peak`, then half a cosine to `final`.
 
     Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017 for the rise.
@@ -36,7 +35,7 @@ def warmup_step_decay(
     milestones: tuple[float, ...] = (0.6, 0.8),
     factor: float = 0.1,
     start: float = 0.0,
-) -> Schedule:
+) -> LearningRateSchedule:
     """A linear rise, then `peak`, multiplied by `factor` at each milestone (He et al. 2016).
 
     Args:
@@ -61,7 +60,7 @@ def warmup_step_decay(
 
 
 @keras.saving.register_keras_serializable("cl_keras")
-class Warmup(Schedule):
+class Warmup(LearningRateSchedule):
     """A linear rise to the first rate of another schedule, which begins after it.
 
     Args:
@@ -70,7 +69,7 @@ class Warmup(Schedule):
         start: learning rate of the first step; default: 0.
     """
 
-    def __init__(self, schedule: Schedule, steps: int, start: float = 0.0):
+    def __init__(self, schedule: LearningRateSchedule, steps: int, start: float = 0.0):
         super().__init__()
         self.schedule, self.steps, self.start = schedule, steps, start
 
