@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 try:
     import msvcrt
 except ImportError:  # all others
-    msvcrt = None
+    msvcrt = None  # type: ignore[assignment]
 
 PAUSE = 0.1
 """Seconds between two attempts to get a lock."""

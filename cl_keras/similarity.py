@@ -42,13 +42,13 @@ def cosine(a, b):
     return tf.matmul(normalize(a), normalize(b), transpose_b=True)
 
 
-def check_temperature(temperature) -> float:
+def check_temperature(temperature: float) -> float:
     """The temperature as a float.
 
     Raises:
         ValueError: if it is not a number above 0.
     """
-    if isinstance(temperature, numbers.Real) and temperature > 0:
+    if isinstance(temperature, numbers.Real) and float(temperature) > 0:
         return float(temperature)
     raise ValueError(
         f"temperature must be a number above 0; received {temperature!r}. "

@@ -203,8 +203,8 @@ class Weights:
         """`movement`, `growth` and, after `remember`, `update` and `prototype_excess`."""
         now, found = self._read(), {}
         if now.size:
-            length = max(np.linalg.norm(now), 1e-30)
-            start = max(np.linalg.norm(self._start), 1e-30)
+            length = max(float(np.linalg.norm(now)), 1e-30)
+            start = max(float(np.linalg.norm(self._start)), 1e-30)
             found["movement"] = float(np.linalg.norm(now - self._start) / start)
             found["growth"] = float(length / start)
             if self._last is not None:

@@ -102,9 +102,14 @@ class Batches(tf.data.Dataset):
             stream = self._epochs(epoch, tf.int64.max, skip, self.transforms, stride)
         elif all(transform.one_for_one for transform in self.transforms[last + 1 :]):
             stream = self._epoch(tf.constant(epoch, tf.int64), skip, self.transforms)
+        elif epoch and self.steps_per_epoch is None:
+            raise ValueError(
+                f"epoch must be 0 for these batches of {self.source.name}, because their number of "
+                f"batches per epoch is not known; received {epoch}."
+            )
         else:
             start = self._epoch(tf.constant(0, tf.int64), 0, self.transforms)
-            stream = start.skip(epoch * self.steps_per_epoch + skip)
+            stream = start.skip(epoch * (self.steps_per_epoch or 0) + skip)
         return self._finished(stream, tf.data.INFINITE_CARDINALITY, self._first_epoch.options())
 
     def in_order(self) -> Batches:
@@ -199,7 +204,7 @@ class Batches(tf.data.Dataset):
         return self._replace(service=address)
 
     def _replace(self, **changes: Any) -> Batches:
-        same = {
+        same: dict[str, Any] = {
             "seed": self.seed,
             "shuffle": self.shuffled,
             "drop_remainder": self.drop_remainder,
@@ -248,7 +253,7 @@ class Batches(tf.data.Dataset):
 
     def _first(self) -> tuple[tf.data.Dataset, int | None]:
         """Epoch 0, and the number of steps of an epoch."""
-        steps = self._count_steps()
+        steps: int | None = self._count_steps()
         first = self._finished(self._epochs(0, 1, 0, ()), steps)
         for i, transform in enumerate(self.transforms):
             if transform.name != "repeat":

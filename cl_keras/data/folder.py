@@ -63,6 +63,7 @@ class FolderSource(Source):
     """
 
     rows_per_read = CHUNK
+    names: Sequence[str]
 
     def __init__(
         self,
@@ -82,9 +83,9 @@ class FolderSource(Source):
         if not self._paths:
             raise ValueError(_no_images(self._root, listing))
         names = [printable(path) for path in self._paths]
-        labels, classes = _labels(self._root, names, labels)
+        numbers, classes = _labels(self._root, names, labels)
         if class_names is not None and classes is not None:
-            labels, classes = _in_numbering_of(self._spec, class_names, labels, classes)
+            numbers, classes = _in_numbering_of(self._spec, class_names, numbers, classes)
         checked = check_files(self._root, self._paths, sizes=image_size is None, progress=progress)
         self._contents = [file.content for file in checked]
         self._problems = {i: file.problem for i, file in enumerate(checked) if file.problem}
@@ -98,7 +99,7 @@ class FolderSource(Source):
             self._spec,
             len(names),
             (*size, self._channels),
-            labels=labels,
+            labels=numbers,
             class_names=class_names if classes is None else classes,
             names=names,
         )

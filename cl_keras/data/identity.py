@@ -120,8 +120,8 @@ def compare(before: Identity, now: Identity) -> Changes:
         before: identity of the source at an earlier time.
         now: identity of the source as it is.
     """
-    facts = {*before.facts, *now.facts}
-    facts = tuple(sorted(f for f in facts if before.facts.get(f) != now.facts.get(f)))
+    either = {*before.facts, *now.facts}
+    facts = tuple(sorted(f for f in either if before.facts.get(f) != now.facts.get(f)))
     if before.images == now.images:
         return Changes(facts)
     if any(image.name is None for image in (*before.images, *now.images)):
@@ -138,7 +138,11 @@ def compare(before: Identity, now: Identity) -> Changes:
     # Where images vanished or were added, all after them moved: that says nothing more.
     moved = [] if vanished or added else [a.name for (i, a), (j, _) in both if i != j]
     changed = [name for name in changed if name not in exempt]
-    return Changes(facts, *map(tuple, (vanished, added, changed, moved, spoiled, mended)))
+    return Changes(facts, *map(_as_tuple, (vanished, added, changed, moved, spoiled, mended)))
+
+
+def _as_tuple(names) -> tuple[str, ...]:
+    return tuple(names)
 
 
 def _compare_unnamed(facts, before, now):

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def from_class_folders(
     Returns:
         (labels int64 `[n]`, class names), or (None, None) where there are no classes.
     """
-    first = [name.partition("/")[0] if "/" in name else None for name in names]
+    first: list[Any] = [name.partition("/")[0] if "/" in name else None for name in names]
     classes = sorted({name for name in first if name is not None})
     stray = [name for name, folder in zip(names, first, strict=True) if folder is None]
     if len(classes) < 2:
@@ -142,7 +143,8 @@ def _some(names):
 
 def _classes_of_siblings(root, classes) -> set[str]:
     """Class folders of the other splits of the same data set, where it is one."""
-    root, found = Path(root).absolute(), set()
+    root = Path(root).absolute()
+    found: set[str] = set()
     if root.name.lower() not in SPLITS:
         return found
     try:
@@ -174,20 +176,21 @@ def from_table(path: str | os.PathLike, names: Sequence[str]) -> tuple[np.ndarra
             not there.
     """
     given = _read_table(path)
-    place = {name: index for index, name in enumerate(names)}
+    by_path: dict[str, int | None] = {name: index for index, name in enumerate(names)}
     by_file: dict[str, int | None] = {}
     for index, name in enumerate(names):
         file = PurePosixPath(name).name
         by_file[file] = None if file in by_file else index
     classes = sorted(set(given.values()), key=_numbers_first)
     number = {name: label for label, name in enumerate(classes)}
-    labels, unknown = np.full(len(names), UNLABELED, np.int64), []
+    labels = np.full(len(names), UNLABELED, np.int64)
+    unknown: list[str] = []
     for file, label in given.items():
-        index = place.get(file, by_file.get(file))
-        if index is None:
+        row = by_path.get(file, by_file.get(file))
+        if row is None:
             unknown.append(file)
         else:
-            labels[index] = number[label]
+            labels[row] = number[label]
     if unknown:
         raise ValueError(
             f"{path} names {len(unknown)} files that are not among the {len(names)} images, or "

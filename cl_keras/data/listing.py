@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import os
 from pathlib import PurePath
 
@@ -61,11 +62,11 @@ def find_images(root: str | os.PathLike) -> Listing:
         folder = folders.pop()
         path = os.path.join(root, folder)
         try:
-            status = attempt(lambda path=path: os.stat(path), path)
+            status = attempt(functools.partial(os.stat, path), path)
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
-            entries = attempt(lambda path=path: _entries(path), path)
+            entries = attempt(functools.partial(_entries, path), path)
         except BadImage as reason:
             if not folder:
                 raise PermissionError(f"the folder {printable(path)} {reason}.") from reason

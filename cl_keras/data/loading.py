@@ -74,12 +74,13 @@ def load(
     image_size = _checked_size(image_size)
     _check_options(channels, labels, max_bad_share)
     labels = None if labels is False else labels
-    options = {"image_size": image_size, "channels": channels, "labels": labels}
+    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "labels": labels}
     if isinstance(spec, Source):
         return _as_it_is(spec, options | {"class_names": class_names})
     if isinstance(spec, np.ndarray):
         options |= {"labels": None if _auto(labels) else labels, "class_names": class_names}
         return ArraySource(spec, **options)
+    folder: str | os.PathLike | None
     if isinstance(spec, str) and spec.startswith("folder:") and spec != "folder:":
         folder = spec.removeprefix("folder:")
     else:

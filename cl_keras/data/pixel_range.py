@@ -96,5 +96,6 @@ def _floats(element) -> list:
     """The floating images of an element or of its spec."""
     element = element[0] if isinstance(element, tuple) else element
     images = element.get("image") if isinstance(element, dict) else element
-    usable = hasattr(images, "dtype") and images.dtype.is_floating and images.shape.rank == 4
-    return [images] if usable else []
+    if images is None or not hasattr(images, "dtype"):
+        return []
+    return [images] if images.dtype.is_floating and images.shape.rank == 4 else []

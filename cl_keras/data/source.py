@@ -53,7 +53,8 @@ class Source(abc.ABC):
     ):
         self.name = name
         self.num_images = num_images
-        self.image_shape = tuple(image_shape)
+        height, width, channels = image_shape
+        self.image_shape = (height, width, channels)
         self.class_names = None if class_names is None else list(class_names)
         self.names = names
         self._labels = None if labels is None else as_labels(labels, num_images, "images")

@@ -38,13 +38,14 @@ class Subset(Source):
         self.rows_per_read = source.rows_per_read
         self._own_index = np.full(len(source), -1, np.int64)
         self._own_index[indices] = np.arange(len(indices))
+        labels = source.labels if source.has_labels else None
         super().__init__(
             name or f"{source.name} ({len(indices)} of {len(source)})",
             len(indices),
             source.image_shape,
-            labels=source.labels[indices] if source.has_labels else None,
+            labels=None if labels is None else labels[indices],
             class_names=source.class_names,
-            names=None if source.names is None else [source.names[i] for i in indices],
+            names=None if source.names is None else [source.names[i] for i in indices.tolist()],
         )
 
     @property
@@ -131,7 +132,7 @@ class Joined(Source):
         labels, class_names = _joined_labels(sources)
         names = None
         if all(source.names is not None for source in sources):
-            names = [f"{source.name}/{n}" for source in sources for n in source.names]
+            names = [f"{source.name}/{n}" for source in sources for n in source.names or ()]
         super().__init__(
             name or " + ".join(source.name for source in sources),
             int(self._starts[-1]),

@@ -75,9 +75,9 @@ def summarize(source, *, sample: int = 256, seconds: float = 2.0) -> Summary:
     return Summary(
         len(source),
         len(sizes),
-        tuple(map(int, _three(widths))),
-        tuple(map(int, _three(heights))),
-        tuple(map(float, _three(widths / heights))),
+        _three(widths, int),
+        _three(heights, int),
+        _three(widths / heights, float),
         gray,
         classes,
         unlabeled,
@@ -97,8 +97,8 @@ def is_gray(pixels: np.ndarray) -> bool:
     return float((spread <= GRAY_SPREAD).mean()) >= GRAY_SHARE
 
 
-def _three(values):
-    return values.min(), np.median(values), values.max()
+def _three(values, kind):
+    return kind(values.min()), kind(np.median(values)), kind(values.max())
 
 
 def _span(values) -> str:

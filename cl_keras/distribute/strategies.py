@@ -11,7 +11,7 @@ from cl_keras.spelling import did_you_mean
 
 NAMES = ("auto", "cpu", "gpu", "mirrored", "multiworker")
 
-_mirrored = {}
+_mirrored: dict[tuple[str, ...], tf.distribute.MirroredStrategy] = {}
 """MirroredStrategies by their devices: a second one over the same would clash with the first."""
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-_made = []
+_made: list[tf.distribute.Strategy] = []
 """The strategy over several workers, of which a process has at most one."""
 
 

@@ -31,7 +31,7 @@ def select(embeddings: np.ndarray, n: int, *, labeled: np.ndarray | None = None)
     if positive("n", n) > free:
         raise ValueError(f"n must be at most the {free} images without a label; received {n}.")
     nearest = np.full(len(unit), -np.inf, np.float32)  # greatest cosine to what is taken
-    for row in np.flatnonzero(taken):
+    for row in np.flatnonzero(taken).tolist():
         np.maximum(nearest, unit @ unit[row], out=nearest)
     chosen = []
     for _ in range(n):

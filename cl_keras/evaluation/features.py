@@ -44,7 +44,7 @@ class Features:
         """
         labels = None if self.labels is None else np.asarray(self.labels)[rows]
         vectors = np.asarray(self.vectors)[rows]
-        return Features(vectors, labels, self.index[rows], self.class_names)
+        return Features(vectors, labels, np.asarray(self.index)[rows], self.class_names)
 
 
 def encode_function(model):

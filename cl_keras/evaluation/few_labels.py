@@ -74,7 +74,7 @@ def few_labels(
 
 def few_label_hits(
     pair: LabeledPair,
-    counts: Sequence[int],
+    counts: Sequence[int] | np.ndarray,
     *,
     trials: int = 5,
     seed: int = 0,
@@ -99,7 +99,7 @@ def few_label_hits(
     return np.stack(hits)
 
 
-def draw(classes: np.ndarray, counts: Sequence[int], generator) -> np.ndarray:
+def draw(classes: np.ndarray, counts: Sequence[int] | np.ndarray, generator) -> np.ndarray:
     """Rows drawn without replacement, `counts[c]` of each class c, in ascending order."""
     rows = [
         generator.choice(np.flatnonzero(classes == c), n, replace=False)

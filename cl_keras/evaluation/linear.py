@@ -15,7 +15,14 @@ MAX_PRECONDITIONED = 1024
 """Rows or dimensions up to which the eigenvectors cost less than the passes that they save."""
 
 
-def fit_linear_head(features, labels, num_classes=None, *, epochs=1000, l2=1.0):
+def fit_linear_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int | None = None,
+    *,
+    epochs: int = 1000,
+    l2: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Fits a linear classifier to frozen features, for a probe or for serving.
 
     With features x standardized to mean 0 and deviation 1 by the training set, minimizes
@@ -95,12 +102,12 @@ def predict_classes(
     Returns:
         `(predicted, minimum)`: int64 `[m]`, classes of `pair`; and the result of `scipy.optimize`.
     """
-    rows = slice(None) if rows is None else rows
+    kept = slice(None) if rows is None else rows
     num_classes = len(pair.class_names)
     kernel, bias, minimum = _fit(
-        pair.train[rows], pair.train_classes[rows], num_classes, epochs=epochs, l2=l2
+        pair.train[kept], pair.train_classes[kept], num_classes, epochs=epochs, l2=l2
     )
-    bias = np.where(np.bincount(pair.train_classes[rows], minlength=num_classes), bias, -np.inf)
+    bias = np.where(np.bincount(pair.train_classes[kept], minlength=num_classes), bias, -np.inf)
     return (pair.test @ kernel + bias).argmax(axis=1), minimum
 
 

@@ -159,7 +159,7 @@ def clear_leader(metrics: dict[str, Metric], *, balanced: bool = False) -> str |
         return None
     best = max(measured, key=lambda name: measured[name].value)
     others = [metric for name, metric in measured.items() if name != best]
-    trials = len(measured[best].hits)
+    trials = len(np.asarray(measured[best].hits))
     others = [repeated(metric, trials) for metric in others]
     clear = all(difference(measured[best], one, balanced=balanced).is_above for one in others)
     return best if clear else None

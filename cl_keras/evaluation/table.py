@@ -1,6 +1,7 @@
 """Encoders and their baselines, side by side, by one protocol."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,9 @@ def table(
     """
     if not encoders:
         raise ValueError("Expected at least one encoder {name: model}; received none.")
-    rows, options = {}, {"k": k, "also_k": also_k, "temperature": temperature, "gallery": gallery}
+    rows: dict[str, list[Metric]] = {}
+    options: dict[str, Any] = {"k": k, "also_k": also_k}
+    options |= {"temperature": temperature, "gallery": gallery}
     for name, encoder in encoders.items():
         encoded = encode(
             encoder, train_source, test_source, name=name, seed=seed, progress=progress

@@ -122,7 +122,9 @@ class Figures:
     def interval(self, row: str, metric: str) -> tuple[float, float]:
         """The 95 % interval of `share`."""
         found = self._rows[row][metric]
-        return found.balanced_interval if self.balanced else found.interval
+        interval = found.balanced_interval if self.balanced else found.interval
+        assert interval is not None, f"{metric} of {row} was not measured image by image"
+        return interval
 
     def curve(self, row: str) -> dict[int, float]:
         """{labels: share} of a row's label curve."""
@@ -146,7 +148,7 @@ class Figures:
                 other = self._rows[name].get("linear") if name == MAJORITY else None
             if mine is None or other is None:
                 continue
-            other = repeated(other, len(mine.hits))
+            other = repeated(other, len(np.asarray(mine.hits)))
             gain = difference(mine, other, balanced=self.balanced)
             share = self.share(LEARNED, metric)
             found.append(Comparison(name, metric, share, share - gain.value, gain))

@@ -42,8 +42,8 @@ def make_server(collection, *, port: int = 0, title: str = "Explore"):
         `serve_forever()`, and the address of its page, the token in it.
     """
     token = secrets.token_urlsafe(16)
-    handler = type("Handler", (_Handler,), {"collection": collection, "token": token})
-    handler.title = title
+    served = {"collection": collection, "token": token, "title": title}
+    handler = type("Handler", (_Handler,), served)
     server = http.server.ThreadingHTTPServer((HOST, port), handler)
     server.daemon_threads = True
     return server, f"http://{HOST}:{server.server_port}/?token={token}"

@@ -29,10 +29,9 @@ def clip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor) -> tuple[Queries
         `Queries` of the first side, and of the second.
     """
     own = _own_rows(first)
-    return tuple(
-        softmax_over_candidates(own, cosine(a, distribute.gather(b)) * scale, 1.0)
-        for a, b in ((first, second), (second, first))
-    )
+    forward = cosine(first, distribute.gather(second)) * scale
+    backward = cosine(second, distribute.gather(first)) * scale
+    return softmax_over_candidates(own, forward, 1.0), softmax_over_candidates(own, backward, 1.0)
 
 
 def siglip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> Queries:

@@ -96,7 +96,7 @@ class DeepInfoMax(PretextModel):
         self.at, self.output_dim = at, output_dim
         self.head = heads.mlp(self.encoder.output_shape[-1], output_dim=output_dim)
         self.maps = feature_map(self.encoder, at)
-        make, shapes = CRITICS[critic], self.maps.shapes(views.image_size)
+        make, shapes = CRITICS[critic], self.maps.shapes(self.views.image_size)
         self.local_critics = [
             make(output_dim, c, units=critic_dim, name=f"local_critic_{i}")
             for i, (_, _, c) in enumerate(shapes)

@@ -6,7 +6,7 @@ from cl_keras import distribute
 from cl_keras.similarity import cosine
 
 
-def in_batch(view0, view1):
+def in_batch(view0: tf.Tensor, view1: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Scores of two views of a batch against every view of the global batch.
 
     With 2 replicas of 2 images, replica 1 holds rows 2 and 3 of a global batch of `B = 4`.

@@ -94,7 +94,7 @@ class Checkpoints:
     ):
         if keep < 1:
             raise ValueError(f"keep must be at least 1 checkpoint; received {keep!r}.")
-        mode = mode or MONITORS.get(monitor)
+        mode = mode or (monitor and MONITORS.get(monitor))
         if monitor is not None and mode not in ("max", "min"):
             raise ValueError(
                 f'mode must be "max" or "min", whichever of {monitor!r} is good; received {mode!r}.'

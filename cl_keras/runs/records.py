@@ -40,7 +40,8 @@ def read_all(folder: pathlib.Path) -> tuple[list[Record], int]:
     Returns:
         (records, number of files of them that are broken, which are left out).
     """
-    found, broken = {}, 0
+    found: dict[tuple[int, int], Record] = {}
+    broken = 0
     for path in [*folder.glob("epoch-*.json"), folder / MANIFEST]:
         try:
             content = checksummed_json.loads(path.read_bytes())

@@ -20,7 +20,8 @@ def accumulate(function: Callable, batch, count: int):
     Returns:
         The sums of the gradients, and the rows of all micro-batches.
     """
-    sums, kept = None, []
+    sums: list | None = None
+    kept = []
     for number in range(count):
         # Each waits for the one before: otherwise the activations of all were alive at once.
         done = [gradient for gradient in sums or [] if gradient is not None]

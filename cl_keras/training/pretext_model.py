@@ -74,7 +74,7 @@ class PretextModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_encoder(encoder)
         checks.check_scope(self.encoder.variables, tf.distribute.get_strategy())
-        self.views = None if views is None else as_views(views)
+        self.views: Any = None if views is None else as_views(views)
         self.seed = int(seed)
         if gradient_accumulation < 1:
             raise ValueError(

@@ -57,7 +57,10 @@ def batches_from(dataset: tf.data.Dataset, epoch: int, batch: int, steps: int) -
         steps: batches of an epoch.
     """
     if isinstance(dataset, Batches):
-        return dataset.from_epoch(*divmod(epoch * steps + batch, dataset.steps_per_epoch))
+        done = epoch * steps + batch
+        if dataset.steps_per_epoch is None:  # filtered: how far `done` reaches is known afterwards
+            return dataset.from_epoch(0).skip(done)
+        return dataset.from_epoch(*divmod(done, dataset.steps_per_epoch))
     if batch == 0:
         return dataset
     endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
@@ -79,7 +82,7 @@ def check_position(batch: int, steps: int | None) -> None:
         raise ValueError(
             f"initial_batch={batch} needs the length of an epoch; give steps_per_epoch."
         )
-    if batch < 0 or (batch and batch > steps):
+    if batch < 0 or (steps is not None and batch > steps):
         raise ValueError(f"initial_batch must be from 0 to {steps}; received {batch}.")
 
 

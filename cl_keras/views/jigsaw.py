@@ -48,6 +48,8 @@ class JigsawViews(PatchViews):
         ValueError: for a value out of its range.
     """
 
+    look: View
+
     def __init__(
         self,
         cell_size: int,

@@ -127,7 +127,7 @@ def tiles(patches: tf.Tensor) -> tf.Tensor:
     Returns:
         `[n, r·p, c·p, C]`: r = c where g is a square number, otherwise a single row.
     """
-    count, size, channels = patches.shape[1], *patches.shape[3:]
+    count, _, size, channels = patches.shape[1:]
     grid = round(count**0.5)
     rows, columns = (grid, grid) if grid**2 == count else (1, count)
     cells = tf.reshape(patches, [-1, rows, columns, size, size, channels])

@@ -24,6 +24,7 @@ NOTE: where the papers do not say otherwise,
 """
 
 import dataclasses
+from typing import Any
 
 from cl_keras.views.random_views import RandomViews
 from cl_keras.views.view import View, changed
@@ -195,7 +196,7 @@ def fitted(views: list[View], channels: int, image_size: int, changes: dict) -> 
         views = [_of_gray_images(view, view.image_size < image_size) for view in views]
     views = changed(views, changes)
     if channels != 3:
-        dropped = {"saturation": 0.0, "hue": 0.0, "grayscale_probability": 0.0}
+        dropped: dict[str, Any] = {"saturation": 0.0, "hue": 0.0, "grayscale_probability": 0.0}
         views = [dataclasses.replace(view, **dropped) for view in views]
     return views
 

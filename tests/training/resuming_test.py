@@ -4,6 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from cl_keras import data
 from tests.tiny import tiny_simclr
 
 STEPS = 4
@@ -110,6 +111,21 @@ def test_the_images_are_those_that_would_have_come(steps_per_epoch, images):
     fit(whole, images, **options)
     fit(rest, images, initial_epoch=1, initial_batch=2, **options)
     assert received == expected[(steps_per_epoch or STEPS) + 2 :]
+
+
+def test_filtered_batches_are_resumed_too(images):
+    def some(batch):
+        return batch["index"][0] % 3 > 0
+
+    batches = data.load(images).batches(8, seed=1).filter(some)
+    assert batches.steps_per_epoch is None
+    whole, rest = eager(), eager()
+    expected, received = seen_by(whole), seen_by(rest)
+    options = {"batch_size": None, "epochs": 3, "steps_per_epoch": 2}
+    fit(whole, batches, **options)
+    fit(rest, batches, initial_epoch=1, initial_batch=1, **options)
+    assert len(expected) == 6 and all(index[0] % 3 for index in expected)
+    assert received == expected[3:]
 
 
 @pytest.mark.parametrize("endless", [False, True])
