@@ -1,6 +1,8 @@
 """Cosine similarity: the scores of the whole library."""
 
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -8,18 +10,18 @@ EPSILON = 1e-12
 """Floor of a squared norm: a zero vector stays zero, and so does its gradient."""
 
 
-def at_least_float32(x):
+def at_least_float32(x: Any) -> tf.Tensor:
     """`x` in float32, or in float64 if it came so: what norms and losses are computed in."""
     x = tf.convert_to_tensor(x)
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def normalize(x):
+def normalize(x: Any) -> tf.Tensor:
     """Vectors of unit length along the last axis, in float32 or float64."""
     return tf.math.l2_normalize(at_least_float32(x), axis=-1, epsilon=EPSILON)
 
 
-def random_unit_rows(seed):
+def random_unit_rows(seed: int) -> Callable:
     """An initializer of rows of random directions and unit length, a pure function of its seed."""
 
     def rows(shape, dtype):
@@ -29,7 +31,7 @@ def random_unit_rows(seed):
     return rows
 
 
-def cosine(a, b):
+def cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Cosine of every vector of `a` with every vector of `b`.
 
     Args:

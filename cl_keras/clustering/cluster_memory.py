@@ -1,5 +1,8 @@
 """The embeddings of a whole data set, and the clusters that they fall into."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -58,11 +61,11 @@ class ClusterMemory(keras.layers.Layer):
         """Centroids of all clusterings, `[heads, K, dim]`."""
         return tf.stack([clusters.centroids.value for clusters in self.clusterings])
 
-    def clusters_of(self, index) -> tf.Tensor:
+    def clusters_of(self, index: tf.Tensor) -> tf.Tensor:
         """The cluster of each image in each clustering, int32 `[heads, b]`, -1 where unknown."""
         return tf.stack([clusters.of(index) for clusters in self.clusterings])
 
-    def remember(self, index, embeddings):
+    def remember(self, index: tf.Tensor, embeddings: Sequence[tf.Tensor]) -> None:
         """Stores embeddings of images.
 
         Args:
@@ -76,7 +79,7 @@ class ClusterMemory(keras.layers.Layer):
         """Whether no embedding is stored; eagerly."""
         return not any(len(bank.stored()) for bank in self.banks)
 
-    def recluster(self, epoch: int):
+    def recluster(self, epoch: int) -> None:
         """Clusters the stored embeddings, from new starts; eagerly.
 
         Args:
@@ -102,7 +105,7 @@ class ClusterMemory(keras.layers.Layer):
             )
             clusters.replace(centroids, stored, assignments)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.num_images,

@@ -1,5 +1,7 @@
 """The clusters of a data set: centroids, and which image belongs to which."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -46,7 +48,9 @@ class Clusters(keras.layers.Layer):
         )
         self.built = True
 
-    def add_state(self, name: str, shape: list[int], initializer, dtype=None):
+    def add_state(
+        self, name: str, shape: list[int], initializer: Any, dtype: str | None = None
+    ) -> keras.Variable:
         """A weight that clustering sets, the same on every replica."""
         return self.add_weight(
             name=name,
@@ -58,7 +62,7 @@ class Clusters(keras.layers.Layer):
             autocast=False,
         )
 
-    def of(self, index) -> tf.Tensor:
+    def of(self, index: tf.Tensor) -> tf.Tensor:
         """The cluster of each image, int32 `[b]`, -1 where unknown.
 
         Args:
@@ -66,7 +70,7 @@ class Clusters(keras.layers.Layer):
         """
         return tf.gather(self.assignments.value, index)
 
-    def replace(self, centroids, index, clusters):
+    def replace(self, centroids: np.ndarray, index: np.ndarray, clusters: np.ndarray) -> None:
         """Sets new clusters; eagerly. With several workers, those of the chief.
 
         Args:
@@ -79,7 +83,7 @@ class Clusters(keras.layers.Layer):
         self.centroids.assign(distribute.from_chief(centroids))
         self.assignments.assign(distribute.from_chief(assignments))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.num_images,

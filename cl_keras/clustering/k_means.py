@@ -1,5 +1,7 @@
 """k-means on the unit sphere."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 CHUNK = 4096
@@ -9,7 +11,15 @@ SEEDING_SAMPLE = 16
 SEEDING_ROUNDS = 64
 
 
-def spherical_k_means(vectors, k, *, iterations=10, seed=0, start=None, chunk=CHUNK):
+def spherical_k_means(
+    vectors: np.ndarray,
+    k: int,
+    *,
+    iterations: int = 10,
+    seed: int | Sequence[int] = 0,
+    start: np.ndarray | None = None,
+    chunk: int = CHUNK,
+) -> tuple[np.ndarray, np.ndarray]:
     """Groups of vectors by their direction (Dhillon & Modha 2001).
 
     Each vector belongs to the centroid of greatest cosine, each centroid is the normalized sum of

@@ -1,5 +1,7 @@
 """Clusters of a data set with the concentration of each: the prototypes of PCL."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -25,7 +27,14 @@ class PrototypeClusters(Clusters):
         super().__init__(num_images, dim, num_clusters, **kwargs)
         self.concentrations = self.add_state("concentrations", [num_clusters], "ones")
 
-    def cluster(self, vectors, index, *, temperature: float, seed):
+    def cluster(
+        self,
+        vectors: np.ndarray,
+        index: np.ndarray,
+        *,
+        temperature: float,
+        seed: int | Sequence[int],
+    ) -> None:
         """Clusters embeddings, from a new start; eagerly.
 
         Args:
@@ -40,7 +49,9 @@ class PrototypeClusters(Clusters):
         self.concentrations.assign(distribute.from_chief(concentrations))
 
 
-def concentrations_of(vectors, centroids, clusters, temperature):
+def concentrations_of(
+    vectors: np.ndarray, centroids: np.ndarray, clusters: np.ndarray, temperature: float
+) -> np.ndarray:
     """How tight each cluster is: the temperature of its prototype (Li et al. 2021, equation 12).
 
         φ = Σ_z ‖v_z - c‖ / (Z · log(Z + α)),  α = 10

@@ -9,7 +9,7 @@ RANGE = 60.0
 """Exponents down to minus this are taken as they are: in float32 nothing then comes near 0."""
 
 
-def sinkhorn(scores, *, epsilon=0.05, iterations=3):
+def sinkhorn(scores: tf.Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> tf.Tensor:
     """Soft codes of the rows of the global batch, spread evenly over the prototypes.
 
     The codes are `Q = diag(u) exp(S/ε) diag(v)` with scalings `u`, `v` such that the columns have

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ class Subset(Source):
             order alone.
     """
 
-    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, name=None):
+    def __init__(
+        self, source: Source, indices: Sequence[int] | np.ndarray, name: str | None = None
+    ):
         indices = np.asarray(indices, np.int64).reshape(-1)
         _check_random_access(source)
         if not indices.size or len(np.unique(indices)) != len(indices):
@@ -59,7 +61,9 @@ class Subset(Source):
         images = tuple(whole.images[index] for index in self.indices)
         return Identity(whole.facts | {"num_images": len(images)}, images)
 
-    def glances(self, indices, side):
+    def glances(
+        self, indices: Sequence[int], side: int
+    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
         """See `Source.glances`."""
         return self.source.glances(self.indices[indices].tolist(), side)
 
@@ -158,7 +162,9 @@ class Joined(Source):
         facts = {"kind": "joined", "parts": [part.facts for part in parts]}
         return Identity(facts, tuple(images))
 
-    def glances(self, indices, side):
+    def glances(
+        self, indices: Sequence[int], side: int
+    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
         """See `Source.glances`."""
         for index in indices:
             part = int(np.searchsorted(self._starts, index, side="right") - 1)

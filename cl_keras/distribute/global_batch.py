@@ -5,7 +5,9 @@ Every function answers for a single device as well, so a method is written once.
 
 import contextlib
 import contextvars
+from collections.abc import Iterator
 
+import keras
 import tensorflow as tf
 
 
@@ -19,7 +21,7 @@ def num_replicas() -> int:
     return context.num_replicas_in_sync if context else 1
 
 
-def first_row(local_rows):
+def first_row(local_rows: int | tf.Tensor) -> tf.Tensor:
     """Row of the global batch at which this replica's rows begin.
 
     Args:
@@ -37,7 +39,7 @@ _MICRO_BATCH = contextvars.ContextVar("micro_batch", default=(0, 1))
 
 
 @contextlib.contextmanager
-def micro_batch(number, count):
+def micro_batch(number: int, count: int) -> Iterator[None]:
     """A context in which the rows at hand are micro-batch `number` of `count`, counted from 0.
 
     Gradient accumulation takes a replica's batch in micro-batches, one after the other; see
@@ -50,7 +52,7 @@ def micro_batch(number, count):
         _MICRO_BATCH.reset(token)
 
 
-def batch_row(local_rows):
+def batch_row(local_rows: int | tf.Tensor) -> tf.Tensor:
     """As `first_row`, but in the batch of the whole step, also inside a micro-batch.
 
     What is drawn by this row is the same however the batch is divided.
@@ -59,7 +61,7 @@ def batch_row(local_rows):
     return first_row(local_rows * count) + number * local_rows
 
 
-def gather(rows):
+def gather(rows: tf.Tensor) -> tf.Tensor:
     """The global batch `[B, ...]` made of every replica's `rows`, in replica order.
 
     Gradients flow back to the replica that each row came from.
@@ -74,21 +76,21 @@ def gather(rows):
     return tf.ensure_shape(gathered, [None, *rows.shape[1:]])  # all_gather forgets the width
 
 
-def sum_over_replicas(values):
+def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
     """The sum of every replica's `values`, of the same shape, on each of them."""
     if num_replicas() == 1:
         return values
     return _context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
-def max_over_replicas(values):
+def max_over_replicas(values: tf.Tensor) -> tf.Tensor:
     """The elementwise maximum of every replica's `values`, of the same shape, on each of them."""
     if num_replicas() == 1:
         return values
     return tf.reduce_max(gather(values[tf.newaxis]), axis=0)
 
 
-def read_rows(variable, index):
+def read_rows(variable: keras.Variable, index: tf.Tensor) -> tf.Tensor:
     """Rows of a Keras variable, `[..., d]`.
 
     `tf.gather` of a variable that is written in place reads, which is to copy, all of it first.
@@ -101,7 +103,7 @@ def read_rows(variable, index):
     return tf.raw_ops.ResourceGather(resource=own.handle, indices=index, dtype=own.dtype)
 
 
-def write_rows(variable, index, rows):
+def write_rows(variable: keras.Variable, index: tf.Tensor, rows: tf.Tensor) -> None:
     """Writes rows of a Keras variable in place, the same on every replica.
 
     `scatter_update` of a mirrored variable gives back the variable, and so reads, which is to

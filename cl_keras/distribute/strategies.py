@@ -15,7 +15,7 @@ _mirrored: dict[tuple[str, ...], tf.distribute.MirroredStrategy] = {}
 """MirroredStrategies by their devices: a second one over the same would clash with the first."""
 
 
-def strategy(name="auto", devices=None):
+def strategy(name: str = "auto", devices: str | None = None) -> tf.distribute.Strategy:
     """A `tf.distribute.Strategy`, for `with strategy.scope():` around the making of a model.
 
         auto         several workers, where `TF_CONFIG` or Slurm describe them; else all GPUs, if

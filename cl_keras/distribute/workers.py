@@ -1,18 +1,19 @@
 """What one process has to know about the others that train with it."""
 
+import numpy as np
 import tensorflow as tf
 
 _made: list[tf.distribute.Strategy] = []
 """The strategy over several workers, of which a process has at most one."""
 
 
-def remember(strategy):
+def remember(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
     """Makes the strategy of this process known to the functions below, in and out of its scope."""
     _made[:] = [strategy]
     return strategy
 
 
-def several_workers():
+def several_workers() -> tf.distribute.Strategy | None:
     """The strategy over several workers that this process takes part in, or None."""
     current = tf.distribute.get_strategy()
     if isinstance(current, tf.distribute.MultiWorkerMirroredStrategy):
@@ -40,7 +41,7 @@ def is_chief() -> bool:
     return worker() == 0
 
 
-def from_every_worker(number) -> list[int]:
+def from_every_worker(number: int) -> list[int]:
     """The `number` that each worker gives, in their order. All of them must call it.
 
     Args:
@@ -60,7 +61,7 @@ def from_every_worker(number) -> list[int]:
     return gathered[::replicas].tolist()
 
 
-def from_chief(array):
+def from_chief(array: np.ndarray) -> np.ndarray:
     """The chief's `array`, on every worker, bit for bit. All of them must call it.
 
     For what each worker computes for itself, outside of a step: another kind of processor may

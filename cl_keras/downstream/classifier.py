@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,7 +54,16 @@ class Classifier:
         accuracy: on the held-out images; None where none were held out.
     """
 
-    def __init__(self, encoder, kernel, bias, class_names, bank, max_usual, accuracy=None):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        kernel: np.ndarray,
+        bias: np.ndarray,
+        class_names: Sequence[str],
+        bank: np.ndarray,
+        max_usual: float,
+        accuracy: float | None = None,
+    ):
         self.encoder, self.kernel, self.bias = encoder, kernel, bias
         self.class_names, self.bank = list(class_names), np.asarray(bank, np.float32)
         self.max_usual, self.accuracy = float(max_usual), accuracy
@@ -63,7 +74,7 @@ class Classifier:
         channels = self.encoder.input_shape[-1]
         return {"image_size": image_size(self.encoder), "channels": channels}
 
-    def predict(self, source, *, progress: bool = True) -> Predictions:
+    def predict(self, source: Any, *, progress: bool = True) -> Predictions:
         """Classifies images.
 
         Args:

@@ -1,6 +1,7 @@
 """Near-duplicates: images that are the same but for size, compression or brightness."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,7 +34,7 @@ class Pair:
     correlation: float
 
 
-def describe(images) -> np.ndarray:
+def describe(images: Any) -> np.ndarray:
     """Gray pictures of 32 × 32 with mean 0 and length 1, whose products are correlations.
 
     Args:
@@ -53,7 +54,7 @@ def describe(images) -> np.ndarray:
     return np.stack(rows)
 
 
-def duplicates(first, second=None, *, threshold: float = THRESHOLD) -> list[Pair]:
+def duplicates(first: Any, second: Any = None, *, threshold: float = THRESHOLD) -> list[Pair]:
     """Pairs of near-duplicates within one set, or between two.
 
     Args:

@@ -1,6 +1,7 @@
 """From few labels to a classifier: on a frozen encoder, or with all weights."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,7 @@ class Whole:
 
 def finetune(
     encoder: keras.Model,
-    source,
+    source: Any,
     *,
     held_out: float = 0.2,
     whole: Whole | None = None,

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,9 @@ class Index:
         self.embeddings, self.names, self.key = embeddings, list(names), key
 
     @classmethod
-    def build(cls, encoder, source, *, key: str = "", progress: bool = True) -> "Index":
+    def build(
+        cls, encoder: Callable, source: Any, *, key: str = "", progress: bool = True
+    ) -> "Index":
         """Encodes all images of a source.
 
         Args:

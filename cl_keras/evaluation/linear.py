@@ -1,5 +1,7 @@
 """The linear probe: multinomial logistic regression on frozen features."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -90,7 +92,7 @@ def linear_probe(train: Features, test: Features, *, epochs: int = 1000, l2: flo
 
 def predict_classes(
     pair: LabeledPair, rows: np.ndarray | None = None, *, epochs: int = 1000, l2: float = 1.0
-):
+) -> tuple[np.ndarray, Any]:
     """Fits the probe to some training rows and classifies all test rows.
 
     Args:

@@ -58,13 +58,19 @@ def swav(input_dim: int) -> keras.Model:
     return projection(input_dim, layers=2, last_norm=None)
 
 
-def linear(input_dim, *, output_dim=128, name="projection_head"):
+def linear(input_dim: int, *, output_dim: int = 128, name: str = "projection_head") -> keras.Model:
     """One linear layer with bias: the head of InstDisc and of MoCo v1."""
     inputs = keras.Input([input_dim])
     return keras.Model(inputs, keras.layers.Dense(output_dim, name="dense_0")(inputs), name=name)
 
 
-def mlp(input_dim, *, hidden_dim=None, output_dim=128, name="projection_head"):
+def mlp(
+    input_dim: int,
+    *,
+    hidden_dim: int | None = None,
+    output_dim: int = 128,
+    name: str = "projection_head",
+) -> keras.Model:
     """Two linear layers with biases and a ReLU, without normalization: the head of MoCo v2.
 
     Args:

@@ -1,5 +1,7 @@
 """Prototypes: unit vectors that stand for groups of images."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -27,7 +29,7 @@ class Prototypes(keras.layers.Layer):
         ValueError: for fewer than one prototype.
     """
 
-    def __init__(self, dim, count, *, frozen_steps=0, seed=0, **kwargs):
+    def __init__(self, dim: int, count: int, *, frozen_steps: int = 0, seed: int = 0, **kwargs):
         # Autocasting would round projections to half precision before they are normalized.
         super().__init__(autocast=False, **kwargs)
         if count < 1:
@@ -43,11 +45,13 @@ class Prototypes(keras.layers.Layer):
         )
         self.built = True
 
-    def normalize_rows(self):
+    def normalize_rows(self) -> None:
         """Gives every row unit length again."""
         self.rows.assign(normalize(self.rows.value))
 
-    def call(self, vectors, step=None, training=False):
+    def call(
+        self, vectors: tf.Tensor, step: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """Cosines of projections to the prototypes, `[n, K]`, in float32 or float64.
 
         Args:
@@ -63,11 +67,13 @@ class Prototypes(keras.layers.Layer):
             rows = tf.where(frozen, tf.stop_gradient(rows), rows)
         return tf.matmul(vectors, tf.cast(rows, vectors.dtype), transpose_b=True)
 
-    def compute_output_spec(self, vectors, step=None, training=False):
+    def compute_output_spec(
+        self, vectors: keras.KerasTensor, step: tf.Tensor | None = None, training: bool = False
+    ) -> keras.KerasTensor:
         dtype = "float64" if vectors.dtype == "float64" else "float32"
         return keras.KerasTensor([*vectors.shape[:-1], self.count], dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -9,12 +9,15 @@ Where the scores are many, `nt_xent`, `info_nce_in_batch`, `info_nce` against a 
 `softmax_over_bank` go through them tile by tile and keep none; see `losses.tiles`.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from cl_keras import distribute
 from cl_keras.losses.panels import log_sum_exp_of_others
 from cl_keras.losses.queries import Queries, from_log_sum_exp, softmax_over_candidates
 from cl_keras.losses.tiles import (
+    Table,
     by_tiles,
     log_sum_exp_over_keys,
     log_sum_exp_over_table,
@@ -24,7 +27,7 @@ from cl_keras.negatives.in_batch import in_batch
 from cl_keras.similarity import check_temperature, cosine, normalize
 
 
-def nt_xent(view0, view1, *, temperature: float = 0.1) -> Queries:
+def nt_xent(view0: tf.Tensor, view1: tf.Tensor, *, temperature: float = 0.1) -> Queries:
     """NT-Xent, the loss of SimCLR: each view is to find the other view of its image.
 
     The candidates are all 2B views of the global batch but the query itself. The loss of SimCLR is
@@ -72,7 +75,7 @@ def _others_on_all_replicas(view0, view1, temperature):
     return log_sum_exp_over_keys(queries, keys, tf.tile(both, [2, 1]))
 
 
-def info_nce_in_batch(query, key, *, temperature: float) -> Queries:
+def info_nce_in_batch(query: tf.Tensor, key: tf.Tensor, *, temperature: float) -> Queries:
     """InfoNCE of each query against the keys of the global batch, of which one is its own.
 
     Args:
@@ -97,7 +100,12 @@ def info_nce_in_batch(query, key, *, temperature: float) -> Queries:
 
 
 def info_nce(
-    query, positive, negatives, *, temperature: float = 0.07, similarity=cosine
+    query: tf.Tensor,
+    positive: tf.Tensor,
+    negatives: tf.Tensor | Table,
+    *,
+    temperature: float = 0.07,
+    similarity: Callable = cosine,
 ) -> Queries:
     """InfoNCE of each query against its positive and many negatives.
 
@@ -149,7 +157,14 @@ def _first_of(to_positive, to_negatives, temperature):
     return softmax_over_candidates(tf.zeros_like(scores[:, 0], tf.int32), scores, temperature)
 
 
-def nce(query, positive, negative, *, temperature: float = 0.07, similarity=cosine) -> Queries:
+def nce(
+    query: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    *,
+    temperature: float = 0.07,
+    similarity: Callable = cosine,
+) -> Queries:
     """NCE with one noise term: each query against its positive and one negative.
 
         L(q) = -log( exp(s(q, k+)/τ) / (exp(s(q, k+)/τ) + exp(s(q, k-)/τ)) )
@@ -168,7 +183,9 @@ def nce(query, positive, negative, *, temperature: float = 0.07, similarity=cosi
     return info_nce(query, positive, negative, temperature=temperature, similarity=similarity)
 
 
-def softmax_over_bank(query, index, bank, *, temperature: float) -> Queries:
+def softmax_over_bank(
+    query: tf.Tensor, index: tf.Tensor, bank: Table, *, temperature: float
+) -> Queries:
     """The non-parametric softmax: each query is to find the row of its own image in a bank.
 
         L(v) = -log( exp(v·f_i/τ) / Σ_j exp(v·f_j/τ) )

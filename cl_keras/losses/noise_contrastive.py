@@ -19,7 +19,9 @@ from cl_keras.negatives.partition import num_noise
 from cl_keras.similarity import at_least_float32, check_temperature
 
 
-def noise_contrastive(scores, log_z, *, temperature: float, num_images: int) -> Queries:
+def noise_contrastive(
+    scores: tf.Tensor, log_z: tf.Tensor, *, temperature: float, num_images: int
+) -> Queries:
     """NCE of each query, from its scores.
 
     Computed from logarithms throughout, `log h = -softplus(log(K/N) - log P)`: neither a low

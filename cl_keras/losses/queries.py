@@ -23,7 +23,7 @@ class Queries(NamedTuple):
     counts: tf.Tensor | None = None
 
 
-def softmax_over_candidates(targets, scores, temperature) -> Queries:
+def softmax_over_candidates(targets: tf.Tensor, scores: tf.Tensor, temperature: float) -> Queries:
     """InfoNCE of each query, from its scores.
 
     Args:

@@ -13,7 +13,7 @@ from cl_keras.losses.queries import Queries
 from cl_keras.similarity import at_least_float32, check_temperature
 
 
-def softmax_over_positives(positives, scores, temperature) -> Queries:
+def softmax_over_positives(positives: tf.Tensor, scores: tf.Tensor, temperature: float) -> Queries:
     """The loss of each query, from its scores and which of the candidates are its positives.
 
     With one positive for each query it is `softmax_over_candidates`.
@@ -44,7 +44,7 @@ def softmax_over_positives(positives, scores, temperature) -> Queries:
     return Queries(tf.where(counts, losses, 0.0), hits, counts)
 
 
-def positives_in_batch(labels, num_views: int = 2):
+def positives_in_batch(labels: tf.Tensor, num_views: int = 2) -> tf.Tensor:
     """Which views of the global batch share the label of each view, for `in_batch`'s scores.
 
     The other views of an image are always its positives, also where its label is not known.

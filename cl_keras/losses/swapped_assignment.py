@@ -6,12 +6,14 @@ over the pairs P of a view t that has a code and another view s. Caron et al. 20
 Learning of Visual Features by Contrasting Cluster Assignments" (SwAV), equations 1 and 2.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from cl_keras.similarity import at_least_float32, check_temperature
 
 
-def softmax_over_codes(codes, scores, temperature):
+def softmax_over_codes(codes: tf.Tensor, scores: tf.Tensor, temperature: float) -> tf.Tensor:
     """Cross-entropy of each row's scores with its soft code.
 
     Args:
@@ -26,7 +28,7 @@ def softmax_over_codes(codes, scores, temperature):
     return tf.nn.softmax_cross_entropy_with_logits(labels=codes, logits=logits)
 
 
-def swapped_targets(code0, code1, num_views):
+def swapped_targets(code0: tf.Tensor, code1: tf.Tensor, num_views: int) -> tf.Tensor:
     """What each view is to predict: the codes of the first two views, but not its own.
 
     A view with two codes to predict is given their mean, since the loss is linear in the code;
@@ -44,13 +46,15 @@ def swapped_targets(code0, code1, num_views):
     return tf.concat([code1, code0, *others], axis=0)
 
 
-def pair_weights(num_views):
+def pair_weights(num_views: int) -> list[float]:
     """Weights of mean 1, one for each view: with them a mean over views is one over pairs."""
     pairs = [1.0, 1.0] + (num_views - 2) * [2.0]
     return [count * num_views / sum(pairs) for count in pairs]
 
 
-def swapped_assignment(codes, scores, *, temperature=0.1):
+def swapped_assignment(
+    codes: Sequence[tf.Tensor], scores: Sequence[tf.Tensor], *, temperature: float = 0.1
+) -> tf.Tensor:
     """The loss of SwAV: the mean over pairs of a code and another view.
 
     Args:
@@ -70,7 +74,8 @@ def swapped_assignment(codes, scores, *, temperature=0.1):
             "codes must be those of the first two views, and scores those of two views or more; "
             f"received {len(codes)} codes and scores of {len(scores)} views."
         )
-    targets = swapped_targets(*map(at_least_float32, codes), len(scores))
+    code0, code1 = map(at_least_float32, codes)
+    targets = swapped_targets(code0, code1, len(scores))
     losses = softmax_over_codes(targets, tf.concat(scores, axis=0), temperature)
     of_views = tf.reduce_mean(tf.reshape(losses, [len(scores), -1]), axis=1)
     return tf.reduce_mean(of_views * pair_weights(len(scores)))

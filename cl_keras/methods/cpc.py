@@ -1,6 +1,7 @@
 """CPC: the context of the rows above predicts the patches below."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ from cl_keras import distribute
 from cl_keras.heads.context import context_network
 from cl_keras.losses import softmax_over_candidates
 from cl_keras.similarity import at_least_float32
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import patch_grid
@@ -104,7 +105,7 @@ class CPC(PretextModel):
                 'the others; take layer normalization, such as encoders.resnet50(norm="layer").'
             )
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         patches = batch["views"]  # [b, g², p, p, C]
         side = round(patches.shape[1] ** 0.5)
         z = self.encode_patches(patches, training)
@@ -136,10 +137,10 @@ class CPC(PretextModel):
             yield mean_over(softmax_over_candidates(tf.reshape(right, [-1]), scores, 1.0))
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return patch_grid(image_size, channels, **changes)
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         grid = getattr(self.views, "grid", None)
         if grid is not None and max(self.steps) >= grid:
             raise ValueError(
@@ -147,7 +148,7 @@ class CPC(PretextModel):
                 "rows. Give steps below that, or views with more patches."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("steps", "directions", "target_dim", "context_layers")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

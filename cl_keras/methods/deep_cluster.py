@@ -1,5 +1,8 @@
 """DeepCluster-v2: each image belongs to a cluster, and all its views are to say which."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +12,7 @@ from cl_keras.losses import softmax_over_candidates
 from cl_keras.similarity import cosine
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
 from cl_keras.views import RandomViews
 from cl_keras.views import swav as swav_views
@@ -75,16 +78,16 @@ class DeepCluster(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        num_images,
-        head="mlp",
-        num_clusters=3000,
-        num_clusterings=3,
-        iterations=10,
-        temperature=0.1,
-        seed=0,
+        views: Callable,
+        num_images: int,
+        head: str | keras.Model = "mlp",
+        num_clusters: int = 3000,
+        num_clusterings: int = 3,
+        iterations: int = 10,
+        temperature: float = 0.1,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
@@ -104,7 +107,7 @@ class DeepCluster(ContrastiveModel):
             seed=self.seed,
         )
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         z = self.encode_views(batch["views"], training)
         # [heads, V·b, K]
         scores = cosine(tf.concat(z, axis=0), self.memory.centroids())
@@ -119,10 +122,10 @@ class DeepCluster(ContrastiveModel):
         found = softmax_over_candidates(targets, scores, self.temperature)
         return mean_over(found).keep(kept)
 
-    def after_step(self, kept):
+    def after_step(self, kept: Any) -> None:
         self.memory.remember(*kept)
 
-    def recluster(self, batches, epoch):
+    def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
         """Groups the stored embeddings anew; the first time, stores those of `batches` before."""
         if self.memory.is_empty():
             self._store_all(batches)
@@ -144,17 +147,17 @@ class DeepCluster(ContrastiveModel):
         for step, data in enumerate(strategy.experimental_distribute_dataset(batches)):
             run(data, tf.constant(step, tf.int64))
 
-    def method_callbacks(self, batches):
+    def method_callbacks(self, batches: tf.data.Dataset) -> list[keras.callbacks.Callback]:
         return [Recluster(batches)]
 
     @classmethod
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return swav_views(image_size, channels, **changes)
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         checks.check_index(self, dataset, self.memory.num_images)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.memory.num_images,

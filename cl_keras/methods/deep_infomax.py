@@ -1,6 +1,7 @@
 """Deep InfoMax: a representation tells as much as it can about every place of its image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -109,7 +110,7 @@ class DeepInfoMax(PretextModel):
         )
         self.discriminator = prior_discriminator(output_dim) if prior_weight else None
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         seen = [self.maps(view, training=training) for view in batch["views"]]
         y = [self.head(vector, training=training) for *_, vector in seen]
         maps = [of_view[:-1] for of_view in seen]
@@ -157,10 +158,10 @@ class DeepInfoMax(PretextModel):
         return Objective(loss)
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return inst_disc(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("bound", "critic", "critic_dim", "at", "output_dim")
         weights = {f"{name}_weight": weight for name, weight in self.weights_of.items()}
         return {**super().get_config(), **weights, **{name: getattr(self, name) for name in names}}

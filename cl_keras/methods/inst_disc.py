@@ -1,6 +1,9 @@
 """InstDisc: every image is a class of its own, kept in a memory bank."""
 
+from collections.abc import Callable
+
 import keras
+import tensorflow as tf
 
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.recipe import Recipe, ShareOfImages, small_recipe
@@ -74,17 +77,17 @@ class InstDisc(BankModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        num_images,
-        num_negatives=4096,
-        loss="nce",
-        temperature=0.07,
-        bank_momentum=0.5,
-        head="linear",
-        output_dim=128,
-        seed=0,
+        views: Callable,
+        num_images: int,
+        num_negatives: int = 4096,
+        loss: str = "nce",
+        temperature: float = 0.07,
+        bank_momentum: float = 0.5,
+        head: str | keras.Model = "linear",
+        output_dim: int = 128,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(
@@ -101,7 +104,7 @@ class InstDisc(BankModel):
             **kwargs,
         )
 
-    def queries(self, views, training):
+    def queries(self, views: tuple, training: bool) -> list[tf.Tensor]:
         return [self.head(self.encoder(views[0], training=training), training=training)]
 
     @classmethod

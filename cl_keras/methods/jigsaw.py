@@ -1,12 +1,13 @@
 """Jigsaw: in which order do the pieces lie?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from cl_keras import heads
 from cl_keras.losses import softmax_over_candidates
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import jigsaw
@@ -77,14 +78,21 @@ class Jigsaw(PretextModel):
             hidden_dim=hidden_dim,
         )
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         pieces, order = batch["views"]
         logits = self.head(self.encode_patches(pieces, training), training=training)
         return mean_over(softmax_over_candidates(order, logits, 1.0))
 
     @classmethod
-    def default_views(cls, image_size, channels=3, *, num_permutations=NUM_PERMUTATIONS, **changes):
+    def default_views(
+        cls,
+        image_size: int,
+        channels: int = 3,
+        *,
+        num_permutations: int = NUM_PERMUTATIONS,
+        **changes,
+    ) -> Callable:
         return jigsaw(image_size, channels, num_permutations=num_permutations, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

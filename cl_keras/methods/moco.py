@@ -1,13 +1,17 @@
 """MoCo: negatives from a queue that a momentum encoder fills."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.losses import info_nce
 from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import MOCO_V1_VIEWS, Recipe, ShareOfImages, small_recipe
 from cl_keras.views import RandomViews
 from cl_keras.views import moco_v2 as moco_v2_views
@@ -77,15 +81,15 @@ class MoCo(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        head="v2",
-        queue_size=65_536,
-        momentum=0.999,
-        shuffle_bn_groups=4,
-        temperature=None,
-        seed=0,
+        views: Callable,
+        head: str | keras.Model = "v2",
+        queue_size: int = 65_536,
+        momentum: float = 0.999,
+        shuffle_bn_groups: int = 4,
+        temperature: float | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         if temperature is None:
@@ -97,20 +101,20 @@ class MoCo(ContrastiveModel):
         )
         self.queue = KeyQueue(queue_size, self.head.output_shape[-1], seed=seed)
 
-    def before_step(self):
+    def before_step(self) -> None:
         self.momentum_encoder.follow(self.step.value)
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         view0, view1 = batch["views"]
         query = self.head(self.encoder(view0, training=training), training=training)
         key = self.momentum_encoder(view1, step=self.step.value, training=training)
         found = info_nce(query, key, self.queue, temperature=self.temperature)
         return mean_over(found).keep(key)
 
-    def after_step(self, kept):
+    def after_step(self, kept: Any) -> None:
         self.queue.push(kept)
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
         groups = self.momentum_encoder.groups
@@ -120,7 +124,7 @@ class MoCo(ContrastiveModel):
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return moco_v2_views(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "head": keras.saving.serialize_keras_object(self.head),

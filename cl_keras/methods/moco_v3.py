@@ -1,12 +1,15 @@
 """MoCo v3: a momentum encoder without a queue."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from cl_keras.heads import projection
 from cl_keras.losses import info_nce_in_batch
 from cl_keras.negatives import MomentumEncoder
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import AllSteps, Recipe, small_recipe
 from cl_keras.views import RandomViews
 from cl_keras.views import moco_v3 as moco_v3_views
@@ -63,31 +66,31 @@ class MoCoV3(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        hidden_dim=4096,
-        output_dim=256,
-        momentum=0.99,
-        momentum_steps=None,
-        temperature=1.0,
-        seed=0,
+        views: Callable,
+        hidden_dim: int = 4096,
+        output_dim: int = 256,
+        momentum: float = 0.99,
+        momentum_steps: int | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.hidden_dim, self.output_dim = hidden_dim, output_dim
         width = self.encoder.output_shape[-1]
-        dims = {"layers": 2, "hidden_dim": hidden_dim, "output_dim": output_dim}
+        dims: dict[str, Any] = {"layers": 2, "hidden_dim": hidden_dim, "output_dim": output_dim}
         self.head = projection(width, last_norm="plain", **dims)
         self.predictor = projection(output_dim, last_norm=None, name="predictor", **dims)
         self.momentum_encoder = MomentumEncoder(
             self.encoder, self.head, momentum=momentum, steps=momentum_steps
         )
 
-    def before_step(self):
+    def before_step(self) -> None:
         self.momentum_encoder.follow(self.step.value)
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         views, step = batch["views"], self.step.value
         # One view at a time, as the authors: each has the batch statistics of its own.
         query0, query1 = (self._query(view, training) for view in views)
@@ -104,7 +107,7 @@ class MoCoV3(ContrastiveModel):
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return moco_v3_views(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_dim": self.hidden_dim,

@@ -1,5 +1,8 @@
 """PCL: MoCo, and beside it the prototypes of clusters of several sizes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,7 +15,7 @@ from cl_keras.negatives import KeyQueue, MomentumEncoder
 from cl_keras.similarity import cosine, normalize
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import (
     MOCO_V1_VIEWS,
     Each,
@@ -118,19 +121,19 @@ class PCL(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        num_images,
-        head="v2",
-        num_clusters=(25_000, 50_000, 100_000),
-        num_negative_prototypes=16_384,
-        warmup_epochs=20,
-        queue_size=16_384,
-        momentum=0.999,
-        shuffle_bn_groups=4,
-        temperature=0.2,
-        seed=0,
+        views: Callable,
+        num_images: int,
+        head: str | keras.Model = "v2",
+        num_clusters: tuple[int, ...] = (25_000, 50_000, 100_000),
+        num_negative_prototypes: int = 16_384,
+        warmup_epochs: int = 20,
+        queue_size: int = 16_384,
+        momentum: float = 0.999,
+        shuffle_bn_groups: int = 4,
+        temperature: float = 0.2,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
@@ -144,10 +147,10 @@ class PCL(ContrastiveModel):
         self.queue = KeyQueue(queue_size, dim, seed=seed)
         self.clusters = [PrototypeClusters(num_images, dim, count) for count in num_clusters]
 
-    def before_step(self):
+    def before_step(self) -> None:
         self.momentum_encoder.follow(self.step.value)
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         view0, view1 = batch["views"]
         query = self.head(self.encoder(view0, training=training), training=training)
         key = self.momentum_encoder(view1, step=self.step.value, training=training)
@@ -179,31 +182,31 @@ class PCL(ContrastiveModel):
         scores = tf.concat([to_own, others], axis=1)
         return mean_over(softmax_over_candidates(tf.minimum(own, 0), scores, 1.0))
 
-    def after_step(self, kept):
+    def after_step(self, kept: Any) -> None:
         self.queue.push(kept)
 
-    def recluster(self, batches, epoch):
+    def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
         """Groups what the momentum encoder makes of all images, after the warm-up."""
         if epoch < self.warmup_epochs:
             return
         if isinstance(batches, Batches):  # all images, also those of a remainder
             batches = batches.in_order()
         encode = tf.function(lambda x: normalize(self.momentum_encoder(x)), autograph=False)
-        found = {}
+        found: dict[int, np.ndarray] = {}
         for element in batches:
             vectors = encode(element["image"]).numpy()
             found.update(zip(element["index"].numpy().tolist(), vectors, strict=True))
         index = np.array(sorted(found))
-        vectors = np.stack([found[place] for place in index])
+        vectors = np.stack([found[image] for image in index])
         for number, clusters in enumerate(self.clusters):
             clusters.cluster(
                 vectors, index, temperature=self.temperature, seed=[self.seed, epoch, number]
             )
 
-    def method_callbacks(self, batches):
+    def method_callbacks(self, batches: tf.data.Dataset) -> list[keras.callbacks.Callback]:
         return [Recluster(batches)]
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         checks.check_index(self, dataset, self.num_images)
         checks.check_queue(dataset, self.queue.size)
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -214,7 +217,7 @@ class PCL(ContrastiveModel):
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return moco_v2_views(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.num_images,

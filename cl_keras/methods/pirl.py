@@ -1,5 +1,8 @@
 """PIRL: an image and its jigsaw are one, in a memory bank."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -84,20 +87,20 @@ class PIRL(BankModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        num_images,
-        num_negatives=32_000,
-        loss="nce",
-        patch_weight=0.5,
-        temperature=0.07,
-        bank_momentum=0.5,
-        head="linear",
-        num_patches=9,
-        patch_head=None,
-        output_dim=128,
-        seed=0,
+        views: Callable,
+        num_images: int,
+        num_negatives: int = 32_000,
+        loss: str = "nce",
+        patch_weight: float = 0.5,
+        temperature: float = 0.07,
+        bank_momentum: float = 0.5,
+        head: str | keras.Model = "linear",
+        num_patches: int = 9,
+        patch_head: keras.Model | None = None,
+        output_dim: int = 128,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(
@@ -139,7 +142,7 @@ class PIRL(BankModel):
             )
         return given
 
-    def queries(self, views, training):
+    def queries(self, views: tuple, training: bool) -> list[tf.Tensor]:
         images, patches = views
         whole = self.head(self.encoder(images, training=training), training=training)
         return [self._embed_patches(patches, training), whole]
@@ -166,7 +169,7 @@ class PIRL(BankModel):
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> PIRLViews:
         return pirl_views(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "patch_head": keras.saving.serialize_keras_object(self.patch_head),

@@ -1,12 +1,13 @@
 """Relative position: where does the second patch stand?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from cl_keras import heads
 from cl_keras.losses import softmax_over_candidates
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import relative_position
@@ -71,14 +72,14 @@ class RelativePosition(PretextModel):
             hidden_dim=hidden_dim,
         )
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         patches, position = batch["views"]
         logits = self.head(self.encode_patches(patches, training), training=training)
         return mean_over(softmax_over_candidates(position, logits, 1.0))
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return relative_position(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

@@ -1,13 +1,14 @@
 """RotNet: by how much was the image turned?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.losses import softmax_over_candidates
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import rotations
@@ -54,12 +55,12 @@ class RotNet(PretextModel):
         super().__init__(encoder, views=views, seed=seed, **kwargs)
         self.head = heads.linear(self.encoder.output_shape[-1], output_dim=NUM_ROTATIONS)
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         images, rotation = batch["views"]
         flat = tf.reshape(images, [-1, *images.shape[2:]])
         logits = self.head(self.encoder(flat, training=training), training=training)
         return mean_over(softmax_over_candidates(tf.reshape(rotation, [-1]), logits, 1.0))
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return rotations(image_size, channels, **changes)

@@ -1,11 +1,14 @@
 """SimCLR: every other view in the batch is a negative."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from cl_keras import heads
 from cl_keras.losses import nt_xent
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import Recipe, small_recipe
 
 HEADS = {"v1": heads.simclr_v1, "v2": heads.simclr_v2}
@@ -58,14 +61,23 @@ class SimCLR(ContrastiveModel):
         "small": small_recipe(options={"temperature": 0.2}),
     }
 
-    def __init__(self, encoder, *, views, head="v1", temperature=0.1, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        *,
+        views: Callable,
+        head: str | keras.Model = "v1",
+        temperature: float = 0.1,
+        seed: int = 0,
+        **kwargs,
+    ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.head = self.build_head(head, HEADS)
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         view0, view1 = self.encode_views(batch["views"], training)
         return mean_over(nt_xent(view0, view1, temperature=self.temperature))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         head = keras.saving.serialize_keras_object(self.head)
         return {**super().get_config(), "head": head}

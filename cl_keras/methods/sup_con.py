@@ -1,14 +1,16 @@
 """SupCon: all views of a class are each other's positives."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from cl_keras import heads
 from cl_keras.losses import positives_in_batch, softmax_over_positives
 from cl_keras.negatives import in_batch
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import moco_v2
 
@@ -66,17 +68,17 @@ class SupCon(ContrastiveModel):
         self.head = self.build_head(head, HEADS)
         self.labels = labels
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         view0, view1 = self.encode_views(batch["views"], training)
         _, scores = in_batch(view0, view1)
         positives = positives_in_batch(batch[self.labels])
         return mean_over(softmax_over_positives(positives, scores, self.temperature))
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return moco_v2(image_size, channels, **({"blur_probability": 0.0} | changes))
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         spec = dataset.element_spec
         if not isinstance(spec, dict) or self.labels not in spec:
             raise ValueError(
@@ -85,6 +87,6 @@ class SupCon(ContrastiveModel):
                 "images in class folders."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         head = keras.saving.serialize_keras_object(self.head)
         return {**super().get_config(), "head": head, "labels": self.labels}

@@ -1,5 +1,8 @@
 """SwAV: each view predicts which prototypes the other views belong to."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -86,18 +89,18 @@ class SwAV(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        head="mlp",
-        num_prototypes=3000,
-        epsilon=0.05,
-        iterations=3,
-        frozen_steps=313,
-        queue_size=0,
-        queue_from_step=0,
-        temperature=0.1,
-        seed=0,
+        views: Callable,
+        head: str | keras.Model = "mlp",
+        num_prototypes: int = 3000,
+        epsilon: float = 0.05,
+        iterations: int = 3,
+        frozen_steps: int = 313,
+        queue_size: int = 0,
+        queue_from_step: int = 0,
+        temperature: float = 0.1,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
@@ -114,19 +117,19 @@ class SwAV(ContrastiveModel):
         with_codes = range(CODED_VIEWS if queue_size else 0)
         self.queues = [KeyQueue(queue_size, dim, seed=self.seed + i) for i in with_codes]
 
-    def before_step(self):
+    def before_step(self) -> None:
         self.prototypes.normalize_rows()
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         step = self.step.value
         z = self.encode_views(batch["views"], training)
         scores = [self.prototypes(one, step=step, training=training) for one in z]
         codes = [self._codes(i, scores[i], step) for i in range(CODED_VIEWS)]
         loss = swapped_assignment(codes, scores, temperature=self.temperature)
-        targets = swapped_targets(*codes, len(scores))
+        targets = swapped_targets(codes[0], codes[1], len(scores))
         return Objective(loss, hits_of(targets, tf.concat(scores, 0))).keep(z[:CODED_VIEWS])
 
-    def after_step(self, kept):
+    def after_step(self, kept: Any) -> None:
         for queue, z in zip(self.queues, kept, strict=False):
             queue.push(z)
 
@@ -153,7 +156,7 @@ class SwAV(ContrastiveModel):
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> RandomViews:
         return swav_views(image_size, channels, **changes)
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         batch = _batch_size(dataset)
         if batch is None or batch + self.queue_size >= self.prototypes.count:
             return
@@ -164,7 +167,7 @@ class SwAV(ContrastiveModel):
             f"{self.prototypes.count - batch}, or larger batches."
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "head": keras.saving.serialize_keras_object(self.head),

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from cl_keras import distribute, heads
 from cl_keras.losses.two_sided import clip, siglip
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import inst_disc
@@ -98,7 +99,7 @@ class TwoTower(PretextModel):
     def _scalar(self, name, value):
         return self.add_weight(name=name, shape=[], initializer=keras.initializers.Constant(value))
 
-    def make_batch(self, data, seed, step):
+    def make_batch(self, data: Any, seed: int, step: tf.Tensor) -> dict[str, Any]:
         batch = super().make_batch(data, seed, step)
         if self.other_views is not None:
             rows = tf.shape(batch[self.other])[0]
@@ -106,7 +107,7 @@ class TwoTower(PretextModel):
             batch[self.other] = self.other_views(batch[self.other], **draw)[0]
         return batch
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         first = self.head(self.encoder(batch["views"][0], training=training), training=training)
         second = self.embed_other(batch[self.other], training)
         scale = tf.minimum(tf.exp(self.log_scale.value), MAX_SCALE)
@@ -115,15 +116,15 @@ class TwoTower(PretextModel):
         to_second, to_first = clip(first, second, scale)
         return 0.5 * (mean_over(to_second) + mean_over(to_first))
 
-    def embed(self, images, training: bool = False) -> tf.Tensor:
+    def embed(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Images in the space that both sides share, `[b, d]`, not normalized."""
         return self.head(self.encoder(images, training=training), training=training)
 
-    def embed_other(self, inputs, training: bool = False) -> tf.Tensor:
+    def embed_other(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """The other inputs in the space that both sides share, `[b, d]`, not normalized."""
         return self.other_head(self.other_encoder(inputs, training=training), training=training)
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         spec = dataset.element_spec
         if not isinstance(spec, dict) or self.other not in spec:
             raise ValueError(
@@ -132,10 +133,10 @@ class TwoTower(PretextModel):
             )
 
     @classmethod
-    def default_views(cls, image_size, channels=3, **changes):
+    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
         return inst_disc(image_size, channels, **changes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),

@@ -1,5 +1,7 @@
 """A queue of keys: negatives from the batches before this one."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -23,7 +25,7 @@ class KeyQueue(keras.layers.Layer):
         seed: of the random keys at the start.
     """
 
-    def __init__(self, size, dim, *, seed=0, **kwargs):
+    def __init__(self, size: int, dim: int, *, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         if size < 1:
             raise ValueError(f"A queue holds at least 1 key; received size={size!r}.")
@@ -37,15 +39,15 @@ class KeyQueue(keras.layers.Layer):
         )
         self.built = True
 
-    def rows(self, index):
+    def rows(self, index: tf.Tensor) -> tf.Tensor:
         """The keys at int `[t]`, `[t, dim]`, without a copy of all the others."""
         return distribute.read_rows(self.keys, index)
 
-    def all_rows(self):
+    def all_rows(self) -> tf.Tensor:
         """All keys, `[size, dim]`."""
         return self.keys.value
 
-    def push(self, keys):
+    def push(self, keys: tf.Tensor) -> None:
         """Puts keys in the place of the oldest.
 
         Args:
@@ -59,5 +61,5 @@ class KeyQueue(keras.layers.Layer):
         distribute.write_rows(self.keys, places, kept)
         self.pointer.assign((self.pointer.value + count) % self.size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "dim": self.dim, "seed": self.seed}

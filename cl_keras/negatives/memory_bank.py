@@ -1,5 +1,7 @@
 """A memory bank: the embedding of every image, as its network last saw it."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -53,7 +55,7 @@ class MemoryBank(keras.layers.Layer):
 
     # Reading.
 
-    def rows(self, index):
+    def rows(self, index: tf.Tensor) -> tf.Tensor:
         """The rows of some images, `[..., dim]`.
 
         Args:
@@ -62,7 +64,7 @@ class MemoryBank(keras.layers.Layer):
         """
         return distribute.read_rows(self.bank, index)
 
-    def all_rows(self):
+    def all_rows(self) -> tf.Tensor:
         """All rows, `[size, dim]`."""
         return self.bank.value
 
@@ -70,7 +72,7 @@ class MemoryBank(keras.layers.Layer):
         """Index of each image whose row is not zero, int64; eagerly."""
         return np.flatnonzero(self.bank.numpy().any(axis=1))
 
-    def checked(self, index):
+    def checked(self, index: tf.Tensor) -> tf.Tensor:
         """The index as int64, after a check that it lies within the bank.
 
         Args:
@@ -101,7 +103,14 @@ class MemoryBank(keras.layers.Layer):
         with tf.control_dependencies([] if check is None else [check]):
             return tf.identity(index)
 
-    def draw(self, count, seed, step, rows, first_row=0):
+    def draw(
+        self,
+        count: int,
+        seed: int,
+        step: int | tf.Tensor,
+        rows: int | tf.Tensor,
+        first_row: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
         """Images drawn with replacement, all with the same probability.
 
         A pure function of (seed, step, row of the global batch): one replica and many draw alike.
@@ -125,7 +134,16 @@ class MemoryBank(keras.layers.Layer):
 
     # Scores.
 
-    def against_drawn(self, queries, index, count, *, seed, step, own_drawn=True):
+    def against_drawn(
+        self,
+        queries: tf.Tensor,
+        index: tf.Tensor,
+        count: int,
+        *,
+        seed: int,
+        step: int | tf.Tensor,
+        own_drawn: bool = True,
+    ) -> tf.Tensor:
         """Each query against its own image, and against images drawn for it.
 
         Several queries of one image share what is drawn. On a CPU the rows of one image at a time
@@ -194,7 +212,7 @@ class MemoryBank(keras.layers.Layer):
 
     # Writing.
 
-    def update(self, index, vectors, momentum):
+    def update(self, index: tf.Tensor, vectors: tf.Tensor, momentum: float) -> None:
         """Moves the rows of a batch towards its embeddings.
 
             bank[i] ← normalize(m·bank[i] + (1 - m)·f)
@@ -213,7 +231,7 @@ class MemoryBank(keras.layers.Layer):
         moved = self._unit(momentum * self.rows(index) + (1.0 - momentum) * vectors)
         distribute.write_rows(self.bank, index, moved)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,
@@ -229,7 +247,7 @@ def _last_occurrence(index):
     return tf.reduce_max(tf.where(same, tf.range(tf.shape(index)[0]), 0), axis=1)
 
 
-def check_momentum(momentum) -> float:
+def check_momentum(momentum: float) -> float:
     """The momentum of a bank as a float.
 
     Raises:

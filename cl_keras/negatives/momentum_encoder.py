@@ -36,7 +36,17 @@ class MomentumEncoder(keras.layers.Layer):
         seed: of the shuffling.
     """
 
-    def __init__(self, encoder, head, *, momentum=0.999, steps=None, groups=1, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.Model,
+        *,
+        momentum: float = 0.999,
+        steps: int | None = None,
+        groups: int = 1,
+        seed: int = 0,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must lie in [0, 1]; received {momentum!r}.")
@@ -53,7 +63,7 @@ class MomentumEncoder(keras.layers.Layer):
         self._pairs = lambda: zip(own, followed, strict=True)
         self.built = True
 
-    def follow(self, step):
+    def follow(self, step: int | tf.Tensor) -> None:
         """Moves the parameters towards those that are followed; once a step.
 
         Args:
@@ -64,14 +74,16 @@ class MomentumEncoder(keras.layers.Layer):
             m = tf.cast(momentum, own.dtype)
             own.assign(m * own.value + (1.0 - m) * followed.value)
 
-    def momentum_at(self, step):
+    def momentum_at(self, step: int | tf.Tensor) -> float | tf.Tensor:
         """m after a number of steps: constant, or `1 - (1 - m)·(1 + cos(π·step/steps))/2`."""
         if self.steps is None:
             return self.momentum
         share = tf.minimum(tf.cast(step, tf.float64) / self.steps, 1.0)
         return 1.0 - (1.0 - self.momentum) * (1.0 + tf.cos(math.pi * share)) / 2.0
 
-    def call(self, images, step=0, training=False):
+    def call(
+        self, images: tf.Tensor, step: int | tf.Tensor = 0, training: bool = False
+    ) -> tf.Tensor:
         """The keys of a batch of views, `[b, d]`, without gradient.
 
         Args:
@@ -91,7 +103,9 @@ class MomentumEncoder(keras.layers.Layer):
         keys = tf.gather(distribute.gather(keys), tf.math.invert_permutation(order))
         return tf.stop_gradient(keys[first : first + rows])
 
-    def compute_output_spec(self, images, step=0, training=False):
+    def compute_output_spec(
+        self, images: keras.KerasTensor, step: int | tf.Tensor = 0, training: bool = False
+    ) -> keras.KerasTensor:
         return keras.KerasTensor([images.shape[0], self.head.output_shape[-1]], self.compute_dtype)
 
     def _encode(self, images, training):

@@ -1,6 +1,7 @@
 """The partition function Z of the softmax over all images, estimated from a sample of them."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,7 +10,7 @@ from cl_keras import distribute
 from cl_keras.similarity import at_least_float32, check_temperature
 
 
-def log_partitions(scores, *, temperature, num_images):
+def log_partitions(scores: tf.Tensor, *, temperature: float, num_images: int) -> tf.Tensor:
     """What the noise of each query tells of log Z: `Z = N · mean_noise(exp(s/τ))`.
 
     NOTE: the authors' code takes the mean over the query's own image too. Once that is learned,
@@ -29,7 +30,7 @@ def log_partitions(scores, *, temperature, num_images):
     return each + math.log(num_images / num_noise(scores))
 
 
-def mean_log_partition(estimates):
+def mean_log_partition(estimates: tf.Tensor) -> tf.Tensor:
     """log of the mean Z of the global batch.
 
     Args:
@@ -62,7 +63,7 @@ class RunningPartition(keras.layers.Layer):
         ValueError: for a decay out of range, or a temperature not above 0.
     """
 
-    def __init__(self, num_images, *, temperature, decay=0.99, **kwargs):
+    def __init__(self, num_images: int, *, temperature: float, decay: float = 0.99, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in [0, 1); received {decay!r}.")
@@ -81,11 +82,11 @@ class RunningPartition(keras.layers.Layer):
         )
         self.built = True
 
-    def estimates(self, scores):
+    def estimates(self, scores: tf.Tensor) -> tf.Tensor:
         """`log_partitions` of a batch, `[n]`, for `update`."""
         return log_partitions(scores, temperature=self.temperature, num_images=self.num_images)
 
-    def update(self, estimates):
+    def update(self, estimates: tf.Tensor) -> None:
         """Takes a training batch into the average; once a step, after the loss.
 
         Args:
@@ -100,7 +101,7 @@ class RunningPartition(keras.layers.Layer):
         self.log_z.assign(tf.where(self.batches.value == 0, new, averaged))
         self.batches.assign_add(1)
 
-    def log_z_for(self, scores):
+    def log_z_for(self, scores: tf.Tensor) -> tf.Tensor:
         """log Z to measure a batch by, a scalar; before any training, the one of the batch.
 
         Args:
@@ -112,7 +113,7 @@ class RunningPartition(keras.layers.Layer):
     def _mean(self, estimates):
         return tf.cast(mean_log_partition(estimates), self.log_z.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.num_images,
@@ -121,7 +122,7 @@ class RunningPartition(keras.layers.Layer):
         }
 
 
-def num_noise(scores) -> int:
+def num_noise(scores: tf.Tensor) -> int:
     """K of `[n, 1 + K]` scores.
 
     Raises:

@@ -1,6 +1,8 @@
 """What the methods with a memory bank share: queries against the rows of the bank."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,7 +18,7 @@ from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
 from cl_keras.negatives.partition import RunningPartition
 from cl_keras.training import checks
 from cl_keras.training.contrastive_model import ContrastiveModel
-from cl_keras.training.objective import mean_over
+from cl_keras.training.objective import Objective, mean_over
 
 LOSSES = ("nce", "info_nce", "softmax")
 
@@ -60,23 +62,25 @@ class BankModel(ContrastiveModel):
 
     def __init__(
         self,
-        encoder,
+        encoder: keras.Model,
         *,
-        views,
-        num_images,
-        num_negatives,
-        loss,
-        temperature,
-        bank_momentum,
-        head,
-        output_dim,
-        seed,
+        views: Callable,
+        num_images: int,
+        num_negatives: int,
+        loss: str,
+        temperature: float,
+        bank_momentum: float,
+        head: str | keras.Model,
+        output_dim: int,
+        seed: int,
         **kwargs,
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {list(LOSSES)}; received {loss!r}.")
-        presets = {name: functools.partial(f, output_dim=output_dim) for name, f in HEADS.items()}
+        presets: dict[str, Callable] = {
+            name: functools.partial(f, output_dim=output_dim) for name, f in HEADS.items()
+        }
         self.head = self.build_head(head, presets)
         self.bank = MemoryBank(num_images, self.head.output_shape[-1], seed=seed)
         self.bank_momentum = check_momentum(bank_momentum)
@@ -85,14 +89,14 @@ class BankModel(ContrastiveModel):
         if loss == "nce":
             self.partition = RunningPartition(num_images, temperature=temperature)
 
-    query_weights = (1.0,)
+    query_weights: tuple[float, ...] = (1.0,)
     """What each of `queries` counts in the loss."""
 
-    def queries(self, views, training):
+    def queries(self, views: tuple, training: bool) -> list[tf.Tensor]:
         """Embeddings of the views, a list of `[b, d]`; the last one also moves the bank."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it looks for.")
 
-    def objective(self, batch, training):
+    def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         index = self.bank.checked(batch.get("index"))
         queries = self.queries(batch["views"], training)
         outcome, estimates = getattr(self, f"_{self.loss_name}")(queries, index, training)
@@ -127,16 +131,16 @@ class BankModel(ContrastiveModel):
             queries, index, self.num_negatives, seed=seed, step=step, own_drawn=own_drawn
         )
 
-    def after_step(self, kept):
+    def after_step(self, kept: Any) -> None:
         self.bank.update(kept["index"], kept["vectors"], self.bank_momentum)
         if self.partition is not None:
             self.partition.update(kept["partitions"])
 
-    def check_data(self, dataset):
+    def check_data(self, dataset: tf.data.Dataset) -> None:
         checks.check_index(self, dataset, self.bank.size)
         checks.check_order(self, dataset)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_images": self.bank.size,

@@ -1,6 +1,7 @@
 """What methods with candidates share: a temperature, and the accuracy of the queries."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -29,5 +30,5 @@ class ContrastiveModel(PretextModel):
         super().__init__(encoder, views=views, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "temperature": self.temperature}

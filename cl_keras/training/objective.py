@@ -34,7 +34,7 @@ class Objective:
     def __rmul__(self, weight):
         return dataclasses.replace(self, loss=weight * self.loss)
 
-    def keep(self, rows):
+    def keep(self, rows: Any) -> "Objective":
         """The same, with what `after_step` is to be given."""
         return dataclasses.replace(self, kept=tf.nest.map_structure(_without_gradient, rows))
 
@@ -51,14 +51,14 @@ def mean_over(queries: Queries) -> Objective:
     return Objective(loss, tf.cast(tf.stack([hits, counts], axis=1), tf.float32))
 
 
-def mean_of(values, counts):
+def mean_of(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     """The mean of `[n]` values over those that count, on all replicas together."""
     counts = tf.cast(counts, values.dtype)
     share = distribute.sum_over_replicas(tf.reduce_mean(counts)) / distribute.num_replicas()
     return tf.math.divide_no_nan(tf.reduce_mean(tf.where(counts > 0, values, 0.0)), share)
 
 
-def hits_of(targets, scores, known=True):
+def hits_of(targets: tf.Tensor, scores: tf.Tensor, known: tf.Tensor | bool = True) -> tf.Tensor:
     """Which queries have their candidate, or the best of soft ones, as their best score."""
     if targets.dtype.is_floating:
         targets = tf.argmax(targets, axis=1)

@@ -265,7 +265,7 @@ class PretextModel(keras.Model):
         features = self.encoder(flat, training=training)
         return tf.reshape(features, [-1, patches.shape[1], features.shape[-1]])
 
-    def make_batch(self, data, seed: int, step) -> dict[str, Any]:
+    def make_batch(self, data: Any, seed: int, step: int | tf.Tensor) -> dict[str, Any]:
         """An element of the dataset with its images made into views, as `objective` takes it."""
         data = data[0] if isinstance(data, tuple) else data
         data = dict(data) if isinstance(data, dict) else {"image": data}

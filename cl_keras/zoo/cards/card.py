@@ -186,11 +186,11 @@ class Card:
         if not self.origin:
             raise ValueError("origin must say who made the weights.")
 
-    def has(self, kind):
+    def has(self, kind: str) -> bool:
         """Whether there is a file of a kind."""
         return any(file.kind == kind for file in self.files)
 
-    def file(self, kind):
+    def file(self, kind: str) -> File:
         """The `File` of a kind.
 
         Raises:
