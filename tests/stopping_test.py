@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -90,3 +92,32 @@ def test_the_innermost_request_is_the_one_that_answers(handlers):
             assert inner.received == signal.SIGTERM
         with pytest.raises(Preempted):
             send(signal.SIGTERM)
+
+
+SLOW_COMMAND = """
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+sys.argv[0] = "cl-keras"
+from cl_keras.cli import main
+def work(*options):
+    print("working", flush=True)
+    time.sleep(60)
+command = types.SimpleNamespace(main=work)
+main.importlib = types.SimpleNamespace(import_module=lambda name: command)
+sys.exit(main.main(["pretrain", "--data=folder:photos", "--run=run"]))
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_command_that_trains_nothing_yet_answers_at_once(number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"working\n"
+        process.send_signal(number)
+        _, words = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code
+    assert words.startswith(b"cl-keras pretrain: stopped") and words.count(b"\n") == 1

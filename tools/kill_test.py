@@ -4,10 +4,13 @@
 
 A small MoCo, or another method, is trained by `cl-keras pretrain` on images made here. SIGKILL
 comes at random moments of the run, and, by tools/die_in_write.py, at given ones within the write
-of a checkpoint; the same command takes the run up each time. After every death all checkpoints that
+of a checkpoint; the same command resumes the run each time. After every death all checkpoints that
 are recorded must be readable, and at the end all variables, the encoder and the metrics must equal
-those of the other run bit for bit. With --workers 2 two processes train together, and one of them
-is killed; the other must then end by itself, with a word. Exit code 1 if anything differs.
+those of the other run bit for bit. With --changes N, after N of the deaths an image vanishes, is
+added, is replaced, or becomes unreadable: the next start must refuse the first three by name and
+change nothing, and must accept the last with all indices as they were; then the image is put back.
+With --workers 2 two processes train together, and one of them
+is killed; the other must then end by itself, and say why. Exit code 1 if anything differs.
 """
 
 import argparse
@@ -36,13 +39,14 @@ from cl_keras.runs import records  # noqa: E402
 IMAGES, BATCH = 192, 16
 STEPS_PER_EPOCH = IMAGES // BATCH
 STEPS_PER_DEATH = 12
-"""On average; the run is made as long as that takes."""
+"""On average; the run is made long enough for that."""
 
 OPTIONS = {
     "moco": {"queue_size": 64, "shuffle_bn_groups": 1},
     "deepcluster": {"num_clusters": 8},
     "simclr": {},
 }
+CHANGES = ("vanishes", "is added", "is replaced", "becomes unreadable")
 PATIENCE = 300
 """Seconds in which a process must come on, or end."""
 
@@ -51,6 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="at random moments")
     parser.add_argument("--inside-write", type=int, default=20, help="while a checkpoint is saved")
+    parser.add_argument("--changes", type=int, default=8, help="of the images, between deaths")
     parser.add_argument("--workers", type=int, default=1, choices=[1, 2])
     parser.add_argument("--method", default="moco", choices=list(OPTIONS))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -90,6 +95,11 @@ def survives(folder, arguments):
         found = unreadable(run / "checkpoints")
         complaints += found
         print(f"{number:3}: {how}; at step {newest_step(run)}; unreadable: {len(found)}")
+        if number <= arguments.changes:
+            change = CHANGES[number % len(CHANGES)]
+            word = start_with_changed_images(start, run, folder / "images", change, draws)
+            complaints += word
+            print(f"     an image {change}: {'WRONG' if word else 'answered rightly'}")
     end_well(start(run))
     complaints += differences(folder / "whole", run)
     deaths = f"{arguments.kills} random kills, {arguments.inside_write} within a write"
@@ -99,7 +109,7 @@ def survives(folder, arguments):
 
 
 def write_images(folder):
-    """Two classes of smooth grey squares."""
+    """Two classes of smooth gray squares."""
     pixels = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4]).astype("uint8")
     for i, image in enumerate(pixels):
         path = folder / "ab"[i % 2] / f"{i:03}.png"
@@ -191,6 +201,51 @@ def kill_at(start, run, moment, draws):
     return f"{how}; the other: exit {code}, {word[:120]!r}", wrong
 
 
+def start_with_changed_images(start, run, images, change, draws):
+    """Starts the run with one image changed, and puts it back; a line for each wrong thing."""
+    image = draws.choice(sorted(images.glob("?/*.png")))
+    content, added = image.read_bytes(), image.with_name("added.png")
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    if change == "vanishes":
+        image.unlink()
+    elif change == "is added":
+        added.write_bytes(content)
+    elif change == "is replaced":
+        other = draws.choice(sorted(set(images.glob("?/*.png")) - {image}))
+        image.write_bytes(other.read_bytes())
+    else:
+        image.write_bytes(b"not an image")
+    try:
+        (process,) = start(run)
+        if change == "becomes unreadable":
+            return wrongly_not_accepted(start, process, image)
+        code = process.wait(PATIENCE)
+    finally:
+        added.unlink(missing_ok=True)
+        image.write_bytes(content)
+    log, name = start.log(0), added.name if change == "is added" else image.name
+    wrong = []
+    if code != 1 or name not in log or "are not those with which it began" not in log:
+        wrong.append(f"where an image {change}, the run ended with {code}:\n{log}")
+    if files != {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}:
+        wrong.append(f"where an image {change}, the start that was refused changed the run")
+    return wrong
+
+
+def wrongly_not_accepted(start, process, image):
+    """Ends a process once it has accepted its images; before it trains on the one in its place."""
+    begin = time.monotonic()
+    while process.poll() is None and time.monotonic() - begin < PATIENCE:
+        if "have changed, and keep their rows" in start.log(0):
+            break
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    if image.name in start.log(0).partition("keep their rows")[2]:
+        return []
+    return [f"where an image becomes unreadable, the run said:\n{start.log(0)}"]
+
+
 def end_well(processes):
     codes = [process.wait(10 * PATIENCE) for process in processes]
     if any(codes):
@@ -207,8 +262,8 @@ def whole_records(checkpoints):
 
 def newest_step(run):
     """The last step of the run of which a checkpoint is there, by the names; 0 at the beginning."""
-    places = [path.stem.split("-")[1::2] for path in (run / "checkpoints").glob("epoch-*.json")]
-    return max((int(epoch) * STEPS_PER_EPOCH + int(batch) for epoch, batch in places), default=0)
+    positions = [path.stem.split("-")[1::2] for path in (run / "checkpoints").glob("epoch-*.json")]
+    return max((int(epoch) * STEPS_PER_EPOCH + int(batch) for epoch, batch in positions), default=0)
 
 
 def unreadable(checkpoints):

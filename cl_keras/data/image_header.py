@@ -6,7 +6,9 @@ Python's integers and, traced by AutoGraph, for tensors; hence `&` in place of `
 `return` or `break` within loops. Every loop is bounded, whatever the file says.
 """
 
-import typing
+from __future__ import annotations
+
+from typing import BinaryIO, NamedTuple
 
 import tensorflow as tf
 
@@ -60,7 +62,7 @@ PROBLEMS = (
 """What is wrong with a file, by `Header.problem`: each continues "It is …"."""
 
 
-class Header(typing.NamedTuple):
+class Header(NamedTuple):
     """What a file says about itself; all are integers, or int32 scalars in a graph.
 
     Attributes:
@@ -82,7 +84,7 @@ class Header(typing.NamedTuple):
     transparent: int
 
 
-def read_header(file):
+def read_header(file: bytes | BinaryIO) -> Header:
     """Parses the header of an image file.
 
     Args:

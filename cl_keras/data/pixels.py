@@ -12,9 +12,13 @@ The functions on arrays use Pillow, those on tensors TensorFlow. Both give the s
 last bit.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import pathlib
+from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -48,7 +52,7 @@ class UnsupportedImage(ValueError):
     """An image file that is not accepted, by its header; the text is the reason."""
 
 
-def check_image_size(image_size):
+def check_image_size(image_size: int) -> None:
     """Checks the side of the squares to which images are resized.
 
     Raises:
@@ -62,7 +66,9 @@ def check_image_size(image_size):
         )
 
 
-def decode(file, *, image_size=None, channels=3):
+def decode(
+    file: str | os.PathLike | BinaryIO, *, image_size: int | None = None, channels: int = 3
+) -> np.ndarray:
     """Reads one image.
 
     NOTE: a JPEG much larger than asked for is decoded at 1/2, 1/4 or 1/8 of its size, at least
@@ -92,7 +98,7 @@ def decode(file, *, image_size=None, channels=3):
     return _to_array(image, image_size, channels)
 
 
-def checked_header(contents):
+def checked_header(contents: bytes | BinaryIO) -> image_header.Header:
     """The `Header` of an image file that is accepted.
 
     Args:
@@ -107,7 +113,9 @@ def checked_header(contents):
     return header
 
 
-def read(contents, header, *, channels=3, reduction=1):
+def read(
+    contents: bytes, header: image_header.Header, *, channels: int = 3, reduction: int = 1
+) -> Image.Image:
     """The whole image of a file: upright, on white, of 8 bits.
 
     Args:
@@ -133,11 +141,11 @@ def read(contents, header, *, channels=3, reduction=1):
         image.load()
         # Pillow turns a TIFF by itself.
         turn = None if header.format == image_header.TIFF else _UPRIGHT.get(header.orientation)
-        image = image.transpose(turn) if turn is not None else image
-        return _of_mode(_without_alpha(image), channels)
+        upright: Image.Image = image if turn is None else image.transpose(turn)
+        return _of_mode(_without_alpha(upright), channels)
 
 
-def fit(image, *, image_size=None, channels=3):
+def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) -> np.ndarray:
     """Brings one array to the wanted size and channels by the same rule.
 
     Args:
@@ -154,7 +162,7 @@ def fit(image, *, image_size=None, channels=3):
     return _to_array(_of_mode(_without_alpha(picture), channels), image_size, channels)
 
 
-def fit_tensor(image, *, image_size=None, channels=3):
+def fit_tensor(image: tf.Tensor, *, image_size: int | None = None, channels: int = 3) -> tf.Tensor:
     """The same as `fit` in TensorFlow operations.
 
     Args:
@@ -174,7 +182,7 @@ def fit_tensor(image, *, image_size=None, channels=3):
     return image if image_size is None else square(image, image_size)
 
 
-def square(images, side):
+def square(images: tf.Tensor, side: int) -> tf.Tensor:
     """The largest centered square of image tensors, resized as Pillow does it.
 
     Images that have the size already are left untouched.
@@ -204,7 +212,7 @@ def square(images, side):
     return tf.ensure_shape(fitted, [*images.shape[:-3], side, side, images.shape[-1]])
 
 
-def convert(function, image):
+def convert(function: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
     """A function of pixels, applied to an image.
 
     Args:

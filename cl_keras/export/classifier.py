@@ -1,5 +1,10 @@
 """A head on the embedding, as the signature `classify` serves it."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,7 +23,7 @@ class Classifier:
         ValueError: if the head does not fit the width, gives no logits, or the names do not fit.
     """
 
-    def __init__(self, head, width, class_names=None):
+    def __init__(self, head: Any, width: int, class_names: Sequence[str] | None = None):
         self.layer = head if isinstance(head, keras.layers.Layer) else _dense(head, width)
         classes = _count_classes(self.layer, width)
         names = range(classes) if class_names is None else class_names
@@ -29,8 +34,8 @@ class Classifier:
                 f"received {len(self.names)} names."
             )
 
-    def __call__(self, embedding):
-        """The outputs of the signature for embeddings `[B, width]`."""
+    def __call__(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The outputs of the signature for embeddings `[b, width]`."""
         logits = tf.cast(self.layer(embedding, training=False), tf.float32)
         best = tf.argmax(logits, axis=1)
         return {
@@ -60,7 +65,7 @@ def _count_classes(layer, width):
 
 def _dense(head, width):
     try:
-        kernel, bias = (np.asarray(part, "float32") for part in head)
+        kernel, bias = (np.asarray(array, "float32") for array in head)
     except (TypeError, ValueError) as error:
         raise ValueError(
             "head must be (kernel [D, classes], bias [classes]) or a built Keras layer; "

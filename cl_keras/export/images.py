@@ -12,7 +12,7 @@ import tensorflow as tf
 from cl_keras.data import image_header, pixels
 from cl_keras.data.image_bytes import GraphBytes
 
-UNDECODABLE = "an image that is damaged or cut off"
+UNDECODABLE = "an image that is damaged or cut off, or that this TensorFlow cannot decode"
 TIFF = "a TIFF image, which is not served; convert it to PNG"
 
 PARALLEL = 4
@@ -39,6 +39,17 @@ def decoder(channels, side=None):
     """
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(lambda contents: _decode(contents, channels, side), signature)
+
+
+def decode(contents: tf.Tensor, channels: int, side: int | None = None) -> tf.Tensor:
+    """One encoded image as uint8 `[H, W, channels]`; see `decoder`.
+
+    Raises:
+        InvalidArgumentError: if the file is not accepted, or damaged.
+    """
+    image, problem = decoder(channels, side)(contents)
+    with tf.control_dependencies([tf.debugging.Assert(problem == "", ["It is", problem])]):
+        return tf.identity(image)
 
 
 def _decode(contents, channels, side):
@@ -75,8 +86,8 @@ def attempt_each(function, rows, otherwise):
     Returns:
         Tuple of tensors, each with n rows.
     """
-    # Only datasets can go on after an error of a graph's operation. The last element is there
-    # because a batch of none does not exist.
+    # Only datasets can continue after an error of an operation in a graph. The last element is
+    # there because a batch of none does not exist.
     count = tf.size(rows, out_type=tf.int64)
     tried = tf.data.Dataset.from_tensor_slices(rows).enumerate()
     tried = tried.map(
@@ -216,7 +227,7 @@ def _decode_webp(contents, header):
 
 def _first_frame(contents, header):
     data, frame = GraphBytes(contents), header.frame
-    length = data.number(frame + 4, 4) - 16  # without place, size, duration and flags
+    length = data.number(frame + 4, 4) - 16  # without position, size, duration and flags
     total = 4 + 18 + length  # with "WEBP" and the extended header
     octets = tf.bitwise.right_shift(total, [0, 8, 16, 24]) % 256
     size = tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), octets))

@@ -1,7 +1,12 @@
 """An encoder as a SavedModel, ready for TensorFlow Serving."""
 
+from __future__ import annotations
+
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,7 +30,15 @@ WARMUP_SIDE = 64
 """Side in pixels of the warm-up images where the encoder has no size of its own."""
 
 
-def saved_model(model, path, *, image_size=None, head=None, class_names=None, warmup=True):
+def saved_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    image_size: int | None = None,
+    head: Any = None,
+    class_names: Sequence[str] | None = None,
+    warmup: bool = True,
+) -> Path:
     """Writes the encoder of a model as the next version below `path`.
 
     The result is what TensorFlow Serving expects: `path/1`, then `path/2`, and so on, each complete
@@ -46,7 +59,7 @@ def saved_model(model, path, *, image_size=None, head=None, class_names=None, wa
     frame. What is not read alike is refused by its name in both: HEIC, AVIF, more than 50
     megapixels, rare kinds of JPEG, PNG and BMP. TIFF, which can be trained on, is not served.
 
-    Images of another size than the encoder's are brought to it as the data layer does it: the
+    Images of another size than the encoder's are fitted to it as in training: the
     largest centered square, resized bilinearly with antialiasing.
 
     `class_ids` and `classes` are the index and the name of the most probable class, called as in

@@ -5,6 +5,11 @@ Python classes come with `tensorflow-serving-api`, which insists on a TensorFlow
 only three small messages wrap the tensors, they are encoded here.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import tensorflow as tf
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -17,11 +22,11 @@ _MODEL_SPEC_SIGNATURE = 3
 _MAP_KEY, _MAP_VALUE = 1, 2  # protobuf's wire form of an entry of any map
 
 
-def write(version_dir, requests):
-    """Write warm-up requests into a SavedModel.
+def write(version_dir: Path, requests: list[tuple[str, dict[str, Any]]]) -> None:
+    """Writes warm-up requests into a SavedModel.
 
     Args:
-        version_dir: `pathlib.Path` of the SavedModel.
+        version_dir: folder of the SavedModel.
         requests: a list of (signature name, dict of input name to array).
     """
     path = version_dir / FILE
@@ -31,8 +36,8 @@ def write(version_dir, requests):
             writer.write(prediction_log(signature, inputs))
 
 
-def prediction_log(signature, inputs):
-    """A serialised `tensorflow.serving.PredictionLog` of one predict request.
+def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
+    """A serialized `tensorflow.serving.PredictionLog` of one predict request.
 
     The name of the model is left out: the server that reads the file gives it.
 

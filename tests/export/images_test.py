@@ -135,6 +135,14 @@ def test_a_cut_file_is_an_error_of_both(form, decoders):
             assert decode(tf.constant(contents[:length]))[1] != b""
 
 
+def test_one_image_is_decoded_or_raises():
+    image = images.decode(tf.constant(FORMS["BMP palette"]), 3)
+    np.testing.assert_array_equal(image, pixels.decode(io.BytesIO(FORMS["BMP palette"])))
+    for bad, message in ((REFUSED["HEIC"], "HEIC"), (JPEG[:600], "JPEG")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            images.decode(tf.constant(bad), 3)
+
+
 def test_flipped_bytes_never_fail_a_request(decoders):
     """Damage anywhere: a row of its own, right or with an error."""
     draws = np.random.default_rng(0)
@@ -153,7 +161,11 @@ def test_flipped_bytes_never_fail_a_request(decoders):
             for decode in decoders.values():
                 _, error = decode(tf.constant(bytes(damaged)))
                 problem = image_header.PROBLEMS[header.problem].encode()
-                assert error == problem if header.problem else error in (b"", images.UNDECODABLE)
+                assert (
+                    error == problem
+                    if header.problem
+                    else error in (b"", images.UNDECODABLE.encode())
+                )
 
 
 @pytest.mark.parametrize("height, width", [(40, 40), (61, 40), (20, 33), (7, 5), (16, 30), (1, 9)])

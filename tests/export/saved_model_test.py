@@ -183,13 +183,13 @@ def test_the_size_of_a_fixed_input_is_used(tmp_path):
     np.testing.assert_allclose(serve(version, images=image[None]), expected, atol=TOLERANCE)
 
 
-def test_grey_encoders_take_colour_files(tmp_path):
+def test_gray_encoders_take_color_files(tmp_path):
     encoder = tiny_encoder(channels=1)
     version = export.saved_model(encoder, tmp_path, image_size=SIDE)
-    colour, grey = smooth_image(SIDE, SIDE), random_images(1, channels=1)[0, ..., 0]
-    expected = np.stack([np.asarray(Image.fromarray(colour).convert("L")), grey])[..., None]
+    color, gray = smooth_image(SIDE, SIDE), random_images(1, channels=1)[0, ..., 0]
+    expected = np.stack([np.asarray(Image.fromarray(color).convert("L")), gray])[..., None]
     np.testing.assert_allclose(
-        serve(version, "serve_bytes", bytes=[encoded(colour), encoded(grey)]),
+        serve(version, "serve_bytes", bytes=[encoded(color), encoded(gray)]),
         encoder(expected),
         atol=TOLERANCE,
     )

@@ -14,8 +14,8 @@ prediction_log_pb2 = pytest.importorskip(
 )
 
 
-def parse(serialised):
-    log = prediction_log_pb2.PredictionLog.FromString(serialised)
+def parse(serialized):
+    log = prediction_log_pb2.PredictionLog.FromString(serialized)
     assert log.WhichOneof("log_type") == "predict_log"
     request = log.predict_log.request
     arrays = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
@@ -26,8 +26,8 @@ def parse(serialised):
 def test_a_request_is_read_back(size):
     array = np.random.default_rng(0).integers(0, 256, [1, size, 1, 1], dtype=np.uint8)
     words = np.array([b"one", b"", b"\xff\x00"], object)
-    serialised = warmup.prediction_log("serve_büytes", {"images": array, "other": words})
-    signature, inputs = parse(serialised)
+    serialized = warmup.prediction_log("serve_büytes", {"images": array, "other": words})
+    signature, inputs = parse(serialized)
     assert signature == "serve_büytes"
     assert set(inputs) == {"images", "other"}
     np.testing.assert_array_equal(inputs["images"], array)

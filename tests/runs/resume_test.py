@@ -1,4 +1,4 @@
-"""A run that is taken up within an epoch ends as one that was not interrupted, for every method."""
+"""A run that resumes within an epoch ends as one that was not interrupted, for every method."""
 
 import keras
 import numpy as np
