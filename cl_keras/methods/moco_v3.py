@@ -1,5 +1,6 @@
 """MoCo v3: a momentum encoder without a queue."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,9 @@ class MoCoV3(ContrastiveModel):
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
         views: what makes two views of a batch of images.
-        hidden_dim: width inside the projector and the predictor.
-        output_dim: width of queries and keys.
+        head: the projector, `"mlp"` or a `keras.Model`; default: `"mlp"`, the authors' two layers.
+        hidden_dim: width inside the projector and the predictor; default: 4096.
+        output_dim: width of queries and keys, where `head` is not a model; default: 256.
         momentum: m at the start; the paper's 0.99 for 300 epochs, 0.996 for 1000.
         momentum_steps: number of steps over which m rises to 1 by a cosine, the length of the run;
             None for a constant m.
@@ -69,6 +71,7 @@ class MoCoV3(ContrastiveModel):
         encoder: keras.Model,
         *,
         views: Callable,
+        head: str | keras.Model = "mlp",
         hidden_dim: int = 4096,
         output_dim: int = 256,
         momentum: float = 0.99,
@@ -79,10 +82,13 @@ class MoCoV3(ContrastiveModel):
     ):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         self.hidden_dim, self.output_dim = hidden_dim, output_dim
-        width = self.encoder.output_shape[-1]
-        dims: dict[str, Any] = {"layers": 2, "hidden_dim": hidden_dim, "output_dim": output_dim}
-        self.head = projection(width, last_norm="plain", **dims)
-        self.predictor = projection(output_dim, last_norm=None, name="predictor", **dims)
+        dims: dict[str, Any] = {"layers": 2, "hidden_dim": hidden_dim}
+        mlp = functools.partial(projection, last_norm="plain", output_dim=output_dim, **dims)
+        self.head = self.build_head(head, {"mlp": mlp})
+        width = self.head.output_shape[-1]
+        self.predictor = projection(
+            width, last_norm=None, output_dim=width, name="predictor", **dims
+        )
         self.momentum_encoder = MomentumEncoder(
             self.encoder, self.head, momentum=momentum, steps=momentum_steps
         )
@@ -110,6 +116,7 @@ class MoCoV3(ContrastiveModel):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "head": keras.saving.serialize_keras_object(self.head),
             "hidden_dim": self.hidden_dim,
             "output_dim": self.output_dim,
             "momentum": self.momentum_encoder.momentum,
