@@ -1,0 +1,229 @@
+"""The loop around the step of every method: what `compile`, `fit` and `evaluate` accept."""
+
+import keras
+import tensorflow as tf
+
+from cl_keras.data import Batches, image_batches
+from cl_keras.data.image_batches import count_steps
+from cl_keras.training import checks, gradients, inputs, resuming
+from cl_keras.training.step_loop import (
+    StepCallbacks,
+    StopOnNonFiniteLoss,
+    default_steps_per_execution,
+    step_loop,
+)
+
+
+class Trainable(keras.Model):
+    """A model that is trained on images, under any strategy, and resumes at any batch.
+
+    What it trains stands in `PretextModel`, of which it is the loop.
+    """
+
+    resuming_epoch = False
+    """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
+
+    batch_size: int | None = None
+    """Of the running or last `fit`, if it is known; a checkpoint names it."""
+
+    steps_in_execution = 1
+    """How many steps the next execution runs; `StepCallbacks` set it."""
+
+    def compile(self, optimizer="rmsprop", *, steps_per_execution: int | None = None, **kwargs):
+        """As `keras.Model.compile`, without a loss.
+
+        Args:
+            optimizer: a `keras.optimizers.Optimizer` or its name.
+            steps_per_execution: steps between two calls of the callbacks; the last execution of an
+                epoch has the steps that are left. Default: 8 on a GPU, 1 on a CPU.
+            **kwargs: `run_eagerly`, `jit_compile` and `auto_scale_loss`, as in Keras.
+
+        Raises:
+            ValueError: for `jit_compile=True` on several replicas, or a model whose variables were
+                not made within the scope of its strategy.
+        """
+        self._chose_steps_per_execution = steps_per_execution is None
+        if steps_per_execution is None:
+            steps_per_execution = default_steps_per_execution()
+        checks.check_compile(self, kwargs.get("jit_compile"))
+        super().compile(optimizer, steps_per_execution=steps_per_execution, **kwargs)
+
+    def compile_from_config(self, config):
+        # Keras does not do so where `compile` is overridden.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # With several workers, Keras would take the mean of a batch of images and fail; and all
+        # that it would build is built already.
+        pass
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self._check_compiled()
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+            self.train_function = step_loop(self, self.train_step)
+        return self.train_function
+
+    def _check_compiled(self):
+        if self.loss is not None:
+            raise ValueError(
+                f"{type(self).__name__} brings its own loss; call compile(optimizer) without one "
+                f"(received loss={self.loss!r})."
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        gradients.check_optimizer(self.optimizer, replicas)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = step_loop(self, self.test_step)
+        return self.test_function
+
+    def fit(
+        self,
+        x=None,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        initial_epoch: int = 0,
+        initial_batch: int = 0,
+        callbacks=None,
+        validation_data=None,
+        steps_per_epoch: int | None = None,
+        shuffle: bool = True,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Train on images; as `keras.Model.fit`, without labels.
+
+        The order of the images and their views depend on the seeds and the epoch alone: a run that
+        resumes at `initial_epoch` and `initial_batch` with restored variables continues as if it
+        had never been interrupted. See `runs.Checkpoints`.
+
+        Args:
+            x: images, in one of the forms named above.
+            batch_size: global batch size for an array or a source; default: 256.
+            epochs: number of the last epoch; default: 1.
+            initial_epoch: finished epochs; default: 0.
+            initial_batch: finished batches of the epoch after them; default: 0. The metrics
+                continue from their present values, so that the logs are those of the whole epoch.
+            callbacks: a `keras.callbacks.Callback` or a list of them. Context-manager callbacks are
+                entered before training and exited afterwards, even on error.
+            validation_data: images for `evaluate` after each epoch.
+            steps_per_epoch: steps of an epoch, where `x` is a dataset without end.
+            shuffle: whether an array or a source gets a new order in each epoch; a dataset has its
+                own order. default: True.
+            **kwargs: `verbose`, `validation_steps` and `validation_freq`, as in `keras.Model.fit`.
+
+        Raises:
+            ValueError: for images in another form, a batch of one image, a batch that the
+                replicas do not divide, an `initial_batch` beyond the epoch, or an argument of
+                `keras.Model.fit` that needs labels.
+            FloatingPointError: when the loss is not finite, with the position in the run.
+        """
+        checks.check_fit_arguments(self, kwargs)
+        x = self._image_batches(x, batch_size, shuffle=shuffle)
+        self.batch_size = getattr(x, "batch_size", None)
+        self.check_data(x)
+        steps = self._length_of(x, steps_per_epoch)
+        own = self.method_callbacks(x.take(steps) if steps and x.cardinality() != steps else x)
+        resuming.check_position(initial_batch, steps)
+        if isinstance(x, Batches) or initial_batch:
+            steps_per_epoch = steps
+        test_steps = None
+        if validation_data is not None:
+            validation_data = self._image_batches(validation_data, batch_size, shuffle=False)
+            test_steps = self._length_of(validation_data, kwargs.get("validation_steps"))
+            validation_data = inputs.for_workers(self.distribute_strategy, validation_data)
+        checks.check_callbacks(_as_list(callbacks))
+        callbacks = [StopOnNonFiniteLoss(), *own, *_as_list(callbacks)]
+        with resuming.enter_contexts(callbacks) as stack:
+            options = {"train_steps": steps, "test_steps": test_steps, "add_history": True}
+            options |= self._callback_options(steps, epochs, kwargs.get("verbose", "auto"))
+            if initial_batch:
+                callbacks = resuming.ResumedCallbacks(callbacks, finished=initial_batch, **options)
+                stack.enter_context(callbacks)
+            else:
+                callbacks = StepCallbacks(callbacks, **options)
+            return super().fit(
+                inputs.for_workers(
+                    self.distribute_strategy,
+                    x,
+                    lambda x: resuming.batches_from(x, initial_epoch, initial_batch, steps),
+                ),
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,  # the dataset has its order already
+                **kwargs,
+            )
+
+    def reset_metrics(self):
+        if not self.resuming_epoch:
+            super().reset_metrics()
+
+    def evaluate(self, x=None, *, batch_size: int | None = None, **kwargs):
+        """The loss, and the accuracy where the method has one, on held-out images; no state moves.
+
+        Args:
+            x: images, as in `fit`.
+            batch_size: global batch size for an array or a source; default: 256.
+            **kwargs: as in `keras.Model.evaluate`.
+        """
+        steps = kwargs.get("steps")
+        if not isinstance(x, (type(None), tf.distribute.DistributedDataset)):
+            x = self._image_batches(x, batch_size, shuffle=False)
+            steps = self._length_of(x, steps)
+            x = inputs.for_workers(self.distribute_strategy, x)
+        if not isinstance(kwargs.get("callbacks"), StepCallbacks):
+            kwargs["callbacks"] = StepCallbacks(
+                _as_list(kwargs.get("callbacks")),
+                test_steps=steps,
+                **self._callback_options(steps, 1, kwargs.get("verbose", "auto")),
+            )
+        return super().evaluate(x, **kwargs)
+
+    def _callback_options(self, steps, epochs, verbose):
+        return {
+            "model": self,
+            "add_progbar": verbose != 0,
+            "verbose": verbose,
+            "epochs": epochs,
+            "steps": steps,
+        }
+
+    def _length_of(self, batches, steps):
+        """Number of batches of an epoch, or None if it is not known."""
+        length = count_steps(batches, steps)
+        if length > 0:
+            return length
+        if self.steps_per_execution > 1 and not self._chose_steps_per_execution:
+            raise ValueError(
+                f"steps_per_execution={self.steps_per_execution} needs the number of batches, "
+                "which this dataset does not know; give steps_per_epoch (steps, validation_steps), "
+                "or call .apply(tf.data.experimental.assert_cardinality(...)) on it."
+            )
+        if self.steps_per_execution > 1:
+            self.steps_per_execution = 1
+            self.train_function = self.test_function = None
+        return None
+
+    def _image_batches(self, x, batch_size, *, shuffle):
+        """Any form of images as a dataset of batches, checked."""
+        batches = image_batches(x, batch_size, seed=self.seed, shuffle=shuffle, drop_remainder=True)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_batches(batches, self.encoder, replicas, self.gradient_accumulation)
+        if isinstance(batches, Batches) and batches.can_cut and hasattr(self.views, "cropper"):
+            return batches.cut(self.views.cropper(self.seed))
+        return batches
+
+
+def _as_list(callbacks):
+    """Callbacks in any form that Keras takes, as a list."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, keras.callbacks.Callback):
+        return [callbacks]
+    return list(getattr(callbacks, "callbacks", callbacks))
