@@ -34,7 +34,7 @@ def main(arguments=None):
     # A row of the bank stands for one image: the nearest rows are the images that look alike.
     bank = model.bank.bank.numpy()
     nearest, cosines = cl.evaluation.neighbors(bank, bank[:1], 5)
-    print("nearest to image 0:", nearest[0], cosines[0])
+    print("nearest to image 0:", nearest[0].tolist(), cosines[0].round(2).tolist())
 
 
 if __name__ == "__main__":

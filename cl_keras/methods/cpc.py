@@ -96,8 +96,9 @@ class CPC(PretextModel):
         ]
         self.target_layer = _linear(width, target_dim, "target")
         self.predictors = [
-            [_linear(width, target_dim, f"predict_{direction}_{step}") for step in self.steps]
+            _linear(width, target_dim, f"predict_{direction}_{step}")
             for direction in directions
+            for step in self.steps
         ]
         if any(isinstance(layer, keras.layers.BatchNormalization) for layer in _layers(encoder)):
             logging.warning(
@@ -111,24 +112,23 @@ class CPC(PretextModel):
         z = self.encode_patches(patches, training)
         grid = tf.reshape(z, [-1, side, side, z.shape[-1]])
         terms = [
-            self._predict(grid, direction, context, predictors, training)
-            for direction, context, predictors in zip(
-                self.directions, self.contexts, self.predictors, strict=True
-            )
+            term
+            for number in range(len(self.directions))
+            for term in self._predict(grid, number, training)
         ]
-        terms = [term for of_direction in terms for term in of_direction]
         return (1.0 / len(terms)) * sum(terms[1:], start=terms[0])
 
-    def _predict(self, grid, direction, context, predictors, training):
-        """One term for each step, with the grid turned so that the direction is down."""
-        grid = _turned(grid, direction)
+    def _predict(self, grid, number, training):
+        """One term for each step, with the grid turned so that direction `number` is down."""
+        grid = _turned(grid, self.directions[number])
         side, local = grid.shape[1], tf.shape(grid)[0]
         targets = at_least_float32(self.target_layer(grid))
         candidates = distribute.gather(tf.reshape(targets, [-1, self.target_dim]))
         place = tf.reshape(tf.range(side * side), [side, side])
         image = distribute.first_row(local) + tf.range(local)
-        seen = context(grid, training=training)
-        for step, predictor in zip(self.steps, predictors, strict=True):
+        seen = self.contexts[number](grid, training=training)
+        predictors = self.predictors[number * len(self.steps) :]
+        for step, predictor in zip(self.steps, predictors, strict=False):
             predicted = at_least_float32(predictor(seen[:, : side - step])) * PREDICTION_SCALE
             scores = tf.matmul(
                 tf.reshape(predicted, [-1, self.target_dim]), candidates, transpose_b=True

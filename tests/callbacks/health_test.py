@@ -61,9 +61,8 @@ def test_an_absurd_learning_rate_is_named(rate, words):
 
 
 def test_views_without_randomness_are_named():
-    still = views.TwoViews(
-        IMAGE_SIZE, crop_area=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, color_probability=0.0
-    )
+    plain = {"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
+    still = views.simclr(IMAGE_SIZE, 1, **plain, color_probability=0.0, blur_probability=0.0)
     doctor = _fit(tiny_simclr(views=still), epochs=3)
     assert "views" in _names(doctor)
 

@@ -17,7 +17,9 @@ LABELS = np.arange(IMAGES) // 4
 def label_encoder():
     """The other side of pairs of an image and its number."""
     numbers = keras.Input([], dtype="int64")
-    return keras.Model(numbers, keras.layers.Embedding(IMAGES, 6)(numbers), name="labels")
+    return keras.Model(
+        numbers, keras.layers.Embedding(IMAGES, 6, name="embedding")(numbers), name="labels"
+    )
 
 
 OPTIONS = {

@@ -281,7 +281,7 @@ def test_what_is_no_model_is_refused(tmp_path):
 def test_a_model_without_a_vector_is_refused(tmp_path):
     inputs = keras.Input([8, 8, 3])
     flat = keras.layers.Reshape([64, 3])(inputs)
-    with pytest.raises(ValueError, match=r"must give one vector \[B, D\]"):
+    with pytest.raises(ValueError, match=r"must give one vector \[b, d\]"):
         export.saved_model(keras.Model(inputs, flat), tmp_path)
 
 

@@ -52,7 +52,8 @@ def test_the_loss_is_its_formula(images, directions, float64):
         seen = model.contexts[number](z).numpy()
         target = z @ model.target_layer.kernel.numpy()
         candidates = target.reshape(3 * 16, -1)
-        for k, predictor in zip(model.steps, model.predictors[number], strict=True):
+        predictors = model.predictors[number * len(model.steps) :]
+        for k, predictor in zip(model.steps, predictors, strict=False):
             each = []
             for image, row, column in np.ndindex(3, 4 - k, 4):
                 predicted = 0.1 * seen[image, row, column] @ predictor.kernel.numpy()

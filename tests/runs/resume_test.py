@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cl_keras import data
 from cl_keras.runs import CheckpointCallback, Checkpoints, Position
-from tests.conformance.descriptors import IMAGES, OPTIONS, make
+from tests.conformance.descriptors import IMAGES, LABELS, OPTIONS, make
 
 STEPS = IMAGES // 16
 
@@ -15,7 +15,7 @@ STEPS = IMAGES // 16
 @pytest.fixture(scope="module")
 def source():
     coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
-    return data.load(tf.image.resize(coarse, [12, 12]).numpy().astype("uint8"))
+    return data.load(tf.image.resize(coarse, [12, 12]).numpy().astype("uint8"), labels=LABELS)
 
 
 class StopAt(keras.callbacks.Callback):
