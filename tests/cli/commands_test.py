@@ -148,6 +148,7 @@ def newest(run):
     return records[-1] if records else None
 
 
+@pytest.mark.slow
 def test_however_a_run_is_ended_it_ends_as_one_that_was_not(photos, tmp_path):
     """SIGTERM, SIGKILL at a random moment and within the write; then the same command again."""
 

@@ -65,7 +65,12 @@ def test_every_method_is_compared_in_loss_gradient_and_state(alone):
 
 
 @pytest.mark.parametrize(
-    "on, names", [("two", list(OPTIONS)), ("four", EVERY_METHOD), ("workers", EVERY_METHOD)]
+    "on, names",
+    [
+        ("two", list(OPTIONS)),
+        pytest.param("four", EVERY_METHOD, marks=pytest.mark.slow),
+        pytest.param("workers", EVERY_METHOD, marks=pytest.mark.slow),
+    ],
 )
 def test_replicas_equal_one(on, names, alone, tmp_path):
     """Loss, gradient and every variable; the copies are alike bit for bit."""
