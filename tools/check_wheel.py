@@ -70,7 +70,7 @@ def build(folder):
 
 
 def check_content(wheel):
-    """The files of the package, all of them and no others; the licence; no hard TensorFlow."""
+    """The files of the package, all of them and no others; the license; no hard TensorFlow."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -84,8 +84,8 @@ def check_content(wheel):
     expect(in_source <= in_wheel, f"the wheel lacks {sorted(in_source - in_wheel)}")
     expect(in_wheel <= in_source, f"the wheel has besides {sorted(in_wheel - in_source)}")
     expect(set(NEEDED) <= in_wheel, f"the wheel lacks {sorted(set(NEEDED) - in_wheel)}")
-    licences = {name.rpartition("/")[2] for name in names if "/licenses/" in name}
-    expect({"LICENSE", "LICENSE-fashion-mnist"} <= licences, f"licences found: {sorted(licences)}")
+    licenses = {name.rpartition("/")[2] for name in names if "/licenses/" in name}
+    expect({"LICENSE", "LICENSE-fashion-mnist"} <= licenses, f"licenses found: {sorted(licenses)}")
     hard = [need for need in fields.get_all("Requires-Dist") if "extra ==" not in need]
     tensorflow = [need for need in hard if re.match(r"tensorflow(-cpu)?\b(?!-)", need)]
     expect(not tensorflow, f"TensorFlow must be an extra: {tensorflow}")

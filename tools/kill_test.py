@@ -78,7 +78,7 @@ def survives(folder, arguments):
 
     begin = time.monotonic()
     end_well(start(folder / "whole"))
-    print(f"undisturbed: {epochs * STEPS_PER_EPOCH} steps, {time.monotonic() - begin:.0f} s")
+    print(f"uninterrupted: {epochs * STEPS_PER_EPOCH} steps, {time.monotonic() - begin:.0f} s")
     run, complaints = folder / "killed", []
     last = epochs * STEPS_PER_EPOCH - STEPS_PER_DEATH
     moments = sorted(draws.randrange(last) for _ in deaths)

@@ -82,7 +82,7 @@ def renumber(
     """Labels in the numbering of another list of class names.
 
     Args:
-        labels: int64 `[n]`, places in `class_names`; -1 stays.
+        labels: int64 `[n]`, indices into `class_names`; -1 stays.
         class_names: what they stand for now.
         wanted: the numbering to use. Classes that it lacks are numbered after it.
 

@@ -267,7 +267,7 @@ def _image_feature(tfds, name, features):
 
 
 def _label_feature(features):
-    """The feature "label" where it is one integer an image; else None."""
+    """The feature "label" where it is one integer per image; otherwise None."""
     label = features["label"] if "label" in features.keys() else None
     usable = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
     return label if usable else None

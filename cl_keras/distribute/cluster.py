@@ -22,7 +22,7 @@ class Cluster:
 
     Attributes:
         addresses: "host:port" of each worker, the same list in each of them.
-        worker: place of this process in the list.
+        worker: index of this process in the list.
     """
 
     addresses: tuple[str, ...]

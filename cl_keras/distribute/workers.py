@@ -28,7 +28,7 @@ def num_workers() -> int:
 
 
 def worker() -> int:
-    """Place of this process among the workers; 0 without a strategy over several."""
+    """Index of this process among the workers; 0 without a strategy over several."""
     strategy = several_workers()
     if strategy is None:
         return 0

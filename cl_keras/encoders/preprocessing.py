@@ -23,7 +23,7 @@ class Preprocessing(keras.layers.Layer):
     """
 
     def __init__(self, mean, std, *, image_size=None, **kwargs):
-        # Autocasting would round fractions of 0..255 to half precision before they are centred.
+        # Autocasting would round fractions of 0..255 to half precision before they are centered.
         super().__init__(autocast=False, **kwargs)
         self.mean, self.std = tuple(mean), tuple(std)
         self.image_size = image_size

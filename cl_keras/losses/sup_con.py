@@ -23,7 +23,7 @@ def softmax_over_positives(positives: tf.Tensor, scores: tf.Tensor, temperature:
 
     Args:
         positives: bool `[n, m]`. A query without any does not count; a candidate that is left out
-            is no positive.
+            is not a positive.
         scores: `[n, m]` similarities; `-inf` leaves a candidate out.
         temperature: τ, above 0.
 

@@ -26,7 +26,7 @@ class InstDisc(BankModel):
     van der Maaten 2020 (PIRL) found better, with a head of two layers.
     After the step, `f_i ← normalize(m·f_i + (1 - m)·v)`.
 
-    Each image must come with its index, its place in the data set; arrays and `data.load` have it.
+    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.
 
     Args:

@@ -27,7 +27,7 @@ class MoCoV3(ContrastiveModel):
 
     with the own image as the right class and the mean over the batch in each CE; as in the authors'
     code, facebookresearch/moco-v3 `moco/builder.py`, whose ResNet has a projector of two layers,
-    normalised at the end without scale and offset, and a predictor that ends in a linear layer.
+    normalized at the end without scale and offset, and a predictor that ends in a linear layer.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.

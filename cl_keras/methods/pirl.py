@@ -32,7 +32,7 @@ class PIRL(BankModel):
     NOTE: the two terms share the images drawn as noise, where the authors' code draws twice: half
     the rows are read.
 
-    Each image must come with its index, its place in the data set; arrays and `data.load` have it.
+    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.
 
     Args:

@@ -15,7 +15,7 @@ class KeyQueue(keras.layers.Layer):
 
     Keys stand in a ring, `keys` `[size, dim]` of unit rows, random at the start; `pointer` is
     where the next key goes, which is where the oldest stands. A batch may be of any size, also
-    one that the ring's size is no multiple of.
+    one that does not divide the size of the ring.
 
     Every replica holds the same keys: those of all replicas are gathered before they are written.
 

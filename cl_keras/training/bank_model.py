@@ -34,7 +34,7 @@ class BankModel(ContrastiveModel):
     `gradient_accumulation`, the first batch of NCE, which has no Z of earlier ones, takes that of
     each part.
 
-    Each image must come with its index, its place in the data set; arrays and `data.load` have it.
+    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
     The bank knows the images that it was trained on, so `evaluate` means something for these alone.
 
     NOTE: each epoch needs an order of its own, of all images. Where one epoch goes nearly as the

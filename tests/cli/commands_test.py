@@ -31,7 +31,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes of 16 grey PNGs of 16 pixels, and a file that is none."""
+    """Two classes of 16 gray PNGs of 16 pixels, and a file that is none."""
     folder = tmp_path_factory.mktemp("photos")
     pixels = np.random.default_rng(0).integers(0, 256, [2, 16, 4, 4]).astype("uint8")
     for label, name in enumerate(["cats", "dogs"]):

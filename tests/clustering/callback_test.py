@@ -22,7 +22,7 @@ def test_it_clusters_before_the_epochs_that_it_should(every, epochs):
     assert model.heard == [("batches", epoch) for epoch in epochs]
 
 
-def test_an_epoch_that_is_taken_up_has_its_clusters_already():
+def test_an_epoch_that_is_resumed_has_its_clusters_already():
     callback = Recluster("batches")
     callback.set_model(model := Listener())
     callback.on_epoch_resumed(3)

@@ -13,9 +13,9 @@ def unit(x):
 
 def blobs(random, clusters=5, each=40, dim=6, spread=0.05):
     """Tight groups around far directions, in random order, with the group of each vector."""
-    centres = np.linalg.qr(random.normal(size=[dim, dim]))[0][:clusters]
+    centers = np.linalg.qr(random.normal(size=[dim, dim]))[0][:clusters]
     group = random.permutation(np.repeat(np.arange(clusters), each))
-    return centres[group] + spread * random.normal(size=[len(group), dim]), group
+    return centers[group] + spread * random.normal(size=[len(group), dim]), group
 
 
 def by_hand(vectors, centroids, iterations):
@@ -43,7 +43,7 @@ def test_it_is_the_definition_by_brute_force(random, chunk, iterations):
 
 
 def test_a_step_is_scikit_learns_from_the_same_start(random):
-    """Among unit vectors the nearest is that of greatest cosine; the mean is then normalised."""
+    """Among unit vectors the nearest is that of greatest cosine; the mean is then normalized."""
     vectors = unit(random.normal(size=[300, 8]))
     start = vectors[:10]
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Batches: epochs that can be taken up anywhere, alone and under a strategy."""
+"""Batches: epochs that can be resumed anywhere, alone and under a strategy."""
 
 import keras
 import numpy as np

@@ -45,7 +45,7 @@ def test_names_its_classes_and_converts():
     assert plain.labels is None and plain.class_names is None
 
 
-def test_carries_its_licence():
+def test_carries_its_license():
     folder = pathlib.Path(importlib.util.find_spec("cl_keras.data").origin).parent / "bundled"
     text = (folder / "LICENSE-fashion-mnist").read_text()
     assert "The MIT License" in text and "Zalando SE" in text

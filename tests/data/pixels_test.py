@@ -35,15 +35,15 @@ def test_jpeg_gives_nearly_the_pixels_back(picture):
     assert np.abs(decoded.astype(int) - picture).max() < 16
 
 
-def test_cmyk_jpeg_becomes_colour(picture):
+def test_cmyk_jpeg_becomes_color(picture):
     image = Image.fromarray(picture).convert("CMYK")
     decoded = decode(stored(image, "JPEG", quality=95, subsampling=0))
     assert np.abs(decoded.astype(int) - picture).max() < 24
 
 
 def test_palette_png_and_gif_are_looked_up():
-    colours = np.array([[255, 0, 0], [0, 200, 0], [0, 0, 90], [250, 250, 0]], np.uint8)
-    picture = colours[np.arange(48).reshape(6, 8) % 4]
+    colors = np.array([[255, 0, 0], [0, 200, 0], [0, 0, 90], [250, 250, 0]], np.uint8)
+    picture = colors[np.arange(48).reshape(6, 8) % 4]
     image = Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
     for form in ("PNG", "GIF"):
         np.testing.assert_array_equal(decode(stored(image, form)), picture)
@@ -51,7 +51,7 @@ def test_palette_png_and_gif_are_looked_up():
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 def test_of_an_animation_the_first_frame_is_taken(form):
-    frames = [Image.new("RGB", (5, 4), colour) for colour in ["red", "lime", "blue"]]
+    frames = [Image.new("RGB", (5, 4), color) for color in ["red", "lime", "blue"]]
     options = {"lossless": True} if form == "WEBP" else {}
     file = stored(frames[0], form, save_all=True, append_images=frames[1:], **options)
     np.testing.assert_array_equal(decode(file), np.full([4, 5, 3], [255, 0, 0]))
@@ -67,11 +67,11 @@ def test_transparency_is_composited_on_white(picture):
     assert np.abs(fit_tensor(tf.constant(rgba)).numpy().astype(int) - decoded).max() <= 1
 
 
-def test_transparent_grey_and_palette_become_white():
-    grey = Image.fromarray(np.dstack([np.full([3, 3], 90), [[0, 255, 0]] * 3]).astype("uint8"))
-    assert grey.mode == "LA"
+def test_transparent_gray_and_palette_become_white():
+    gray = Image.fromarray(np.dstack([np.full([3, 3], 90), [[0, 255, 0]] * 3]).astype("uint8"))
+    assert gray.mode == "LA"
     expected = np.array([[255, 90, 255]] * 3)
-    np.testing.assert_array_equal(decode(stored(grey, "PNG"), channels=1)[..., 0], expected)
+    np.testing.assert_array_equal(decode(stored(gray, "PNG"), channels=1)[..., 0], expected)
     palette = Image.fromarray(np.array([[0, 1, 0]] * 3, np.uint8), "P")
     palette.putpalette([10, 20, 30, 90, 90, 90])
     for form in ("PNG", "GIF"):

@@ -116,7 +116,7 @@ def test_a_set_that_fits_into_memory_is_shuffled_whole(source, folder):
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_an_epoch_is_taken_up_in_its_middle(source, shuffle):
+def test_an_epoch_is_resumed_in_its_middle(source, shuffle):
     batches = source.batches(8, seed=4, shuffle=shuffle)
     whole = indices(batches.from_epoch(1).take(10))
     assert indices(batches.from_epoch(1, skip=3).take(7)) == whole[3:]
@@ -164,8 +164,8 @@ def test_sizes_and_channels_are_converted(folder):
     assert load("tfds:gray", **how).image_shape == (6, 6, 1)
     color = load("tfds:gray", channels=3, **how).images([0])
     assert color.shape == (1, 6, 6, 3) and (color[..., 0] == color[..., 2]).all()
-    unlabelled = load("tfds:numbered", labels=None, **how)
-    assert unlabelled.labels is None and "label" not in unlabelled.batches(4).element_spec
+    unlabeled = load("tfds:numbered", labels=None, **how)
+    assert unlabeled.labels is None and "label" not in unlabeled.batches(4).element_spec
 
 
 def test_what_stands_after_the_last_slash_is_the_split(folder):
@@ -178,7 +178,7 @@ def test_what_stands_after_the_last_slash_is_the_split(folder):
         load("tfds:configured/red", **how)
 
 
-def test_an_unknown_data_set_is_named_with_its_neighbours(folder):
+def test_an_unknown_data_set_is_named_with_its_neighbors(folder):
     with pytest.raises(ValueError, match="no data set 'cifar11'. Did you mean 'cifar1"):
         load("tfds:cifar11/train", data_dir=folder, progress=False)
 

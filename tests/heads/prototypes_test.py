@@ -72,7 +72,7 @@ def test_frozen_rows_stay_whatever_the_optimizer_does(random, name):
     assert np.abs(layer.rows.numpy() - held).max() > 1e-5
 
 
-def test_half_precision_projections_are_normalised_in_float32(random):
+def test_half_precision_projections_are_normalized_in_float32(random):
     layer = Prototypes(5, 7, dtype="mixed_float16")
     z = tf.constant(300 * random.normal(size=[4, 5]), tf.float16)  # squares overflow
     scores = layer(z)

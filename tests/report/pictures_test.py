@@ -24,7 +24,7 @@ def test_grid_places_each_image_in_its_cell():
     np.testing.assert_array_equal(grid[~covered], np.tile([1, 2, 3], ((~covered).sum(), 1)))
 
 
-def test_small_grey_images_are_enlarged_by_whole_factors():
+def test_small_gray_images_are_enlarged_by_whole_factors():
     images = np.random.default_rng(0).integers(0, 256, (1, 1, 16, 8, 1), np.uint8)
     grid = np.asarray(image_grid(images))
     expected = np.kron(images[0, 0, :, :, 0], np.ones((4, 4), np.uint8))  # 16 → 64

@@ -27,7 +27,7 @@ def batches():
 
 
 def train(name, batches, **options):
-    """Losses of three epochs of three steps, and all state, without batch normalisation."""
+    """Losses of three epochs of three steps, and all state, without batch normalization."""
     if "DeepCluster" in name:
         options["head"] = "linear"
     model = make(name, encoder=linear_encoder, **options)

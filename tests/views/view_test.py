@@ -42,7 +42,7 @@ def test_a_change_is_for_all_views_or_for_each():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"grey_probability": 0.1}, "no argument grey_probability; they have .*grayscale_prob"),
+        ({"gray_probability": 0.1}, "no argument gray_probability; they have .*grayscale_prob"),
         ({"hue": [0.1, 0.1, 0.1]}, "a list of 2, one for each"),
     ],
 )

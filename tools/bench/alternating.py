@@ -21,7 +21,7 @@ def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, dict]:
 
     Returns:
         Of each: `median`, `quartiles` and `least` of the wall-clock time, and the median `cpu` time
-        of its process, which other work on the machine disturbs less.
+        of its process, which other work on the machine affects less.
     """
     for call in contestants.values():
         call()

@@ -118,7 +118,7 @@ def test_a_fixture_with_another_weight_gives_other_features(tmp_path):
 
 
 def whole(name):
-    """What a fixture holds, its tensors as arrays, and without what is no plain value."""
+    """What a fixture holds, its tensors as arrays, and without what is not a plain value."""
     with open(FIXTURES / f"{name}.pth", "rb") as file, torch_file.opened(file) as checkpoint:
 
         def plain(value):
