@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from cl_keras import distribute
+from cl_keras.encoders import BatchNormalization
 from cl_keras.heads.context import context_network
 from cl_keras.losses import softmax_over_candidates
 from cl_keras.similarity import at_least_float32
@@ -16,6 +17,7 @@ from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import patch_grid
 
+BATCH_NORMALIZATION = (BatchNormalization, keras.layers.BatchNormalization)
 DIRECTIONS = ("down", "up", "right", "left")
 PREDICTION_SCALE = 0.1
 """By which predictions are multiplied, so that the softmax is soft at the start."""
@@ -55,6 +57,7 @@ class CPC(PretextModel):
     """
 
     accuracy_name = "contrastive_accuracy"
+    encoder_norm = "layer"
 
     recipes = {
         "published": Recipe(
@@ -100,7 +103,7 @@ class CPC(PretextModel):
             for direction in directions
             for step in self.steps
         ]
-        if any(isinstance(layer, keras.layers.BatchNormalization) for layer in _layers(encoder)):
+        if any(isinstance(layer, BATCH_NORMALIZATION) for layer in _layers(encoder)):
             logging.warning(
                 f"CPC: {encoder.name!r} has batch normalization, through which a patch can tell "
                 'the others; take layer normalization, such as encoders.resnet50(norm="layer").'

@@ -74,6 +74,7 @@ def make_encoder(config: Config, image_shape: tuple[int, ...]) -> keras.Model:
         image_size=image_shape[0],
         channels=image_shape[2],
         zero_init_residual=bool(config.zero_init_residual),
+        norm=METHODS[_filled(config, "method")].encoder_norm,
     )
 
 

@@ -139,6 +139,9 @@ class PretextModel(Trainable):
         """
         return []
 
+    encoder_norm: ClassVar[str] = "batch"
+    """Kind of normalization that a ResNet for this method has; see `encoders.resnet50`."""
+
     recipes: ClassVar[dict[str, Recipe]] = {}
     """How the method is trained: `"published"` as by its authors, `"small"`, and perhaps others."""
 
@@ -202,7 +205,10 @@ class PretextModel(Trainable):
             views=cls.default_views(image_size, channels, **settings.views),
             options=({"num_images": images} if memory else {}) | settings.method_options,
             optimizer=make_optimizer(settings, max(1, images // settings.batch_size)),
-            encoder_options={"zero_init_residual": settings.zero_init_residual},
+            encoder_options={
+                "zero_init_residual": settings.zero_init_residual,
+                "norm": cls.encoder_norm,
+            },
             batch_size=settings.batch_size,
             epochs=settings.epochs,
         )

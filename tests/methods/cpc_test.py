@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cl_keras import encoders
 from cl_keras.heads.context import context_network
 from cl_keras.methods import CPC
 from cl_keras.views import patch_grid
@@ -82,3 +83,9 @@ def test_what_does_not_fit_is_refused(images):
         tiny_cpc(steps=(0,))
     with pytest.raises(ValueError, match="predicts 4 rows ahead; the grid of the views has 4 rows"):
         tiny_cpc(steps=(4,)).fit(images, batch_size=8, verbose=0)
+
+
+@pytest.mark.parametrize("norm, words", [("batch", "has batch normalization"), ("layer", "")])
+def test_batch_normalization_is_warned_of(norm, words, caplog):
+    CPC(encoders.small_resnet(image_size=12, norm=norm), views=PATCHES, context_layers=1)
+    assert words in caplog.text and bool(caplog.text) == bool(words)

@@ -4,7 +4,7 @@ import inspect
 import numpy as np
 import pytest
 
-from cl_keras import methods
+from cl_keras import encoders, methods
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config
 from cl_keras.training import PretextModel
@@ -102,3 +102,12 @@ def test_a_toy_method_without_recipes_says_so():
 
     with pytest.raises(ValueError, match="Toy has no recipe 'published'. It has none."):
         Toy.scaled_recipe(images=10, image_size=8)
+
+
+def test_a_method_has_the_normalization_that_it_needs():
+    config = Config(data="fashion_mnist_mini", method="cpc", preset="small")
+    config = build.resolve(config, 100, (28, 28, 1))
+    layers = build.make_encoder(config, (28, 28, 1)).layers
+    assert not any(isinstance(layer, encoders.BatchNormalization) for layer in layers)
+    recipe = methods.CPC.recipe(images=100, image_size=28, channels=1, preset="small")
+    assert recipe.encoder_options["norm"] == "layer"
