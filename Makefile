@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
-	@echo "make test       lint, types, layering, unit tests, wheel: about ten minutes"
+	@echo "make test       lint, types, layering, unit tests, wheel: about twenty minutes"
 	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats"
 	@echo "make lint       lint and types alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
