@@ -37,6 +37,7 @@ setup(
         "absl-py",  # the command line
         "numpy>=1.26",
         "scipy>=1.11",  # L-BFGS of the linear probe
+        "threadpoolctl>=3",  # the linear probe keeps BLAS to one thread
         "pyarrow",  # features as Parquet; tensorflow-datasets brings it anyway
         "pillow>=10.1",  # image folders, grids of views
         "matplotlib>=3.8",  # curves and maps of the report

@@ -1,9 +1,9 @@
 """The linear probe: multinomial logistic regression on frozen features."""
 
+import functools
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from cl_keras.evaluation.checks import labels as check_labels
 from cl_keras.evaluation.checks import positive, vectors
@@ -126,6 +126,11 @@ def _fit(features, labels, num_classes, *, epochs, l2):
         )
     if not np.isfinite(l2) or l2 < 0:
         raise ValueError(f"l2 must be a number of at least 0; received {l2!r}.")
+    with _one_thread():
+        return _minimized(features, labels, classes, epochs=epochs, l2=l2)
+
+
+def _minimized(features, labels, classes, *, epochs, l2):
     import scipy.optimize  # a fifth of a second, which `import cl_keras` does not have to take
 
     mean, scale = _standardization(features)
@@ -145,6 +150,21 @@ def _fit(features, labels, num_classes, *, epochs, l2):
     weights = minimum.x.reshape(-1, classes)  # [r + 1, C], the bias last
     kernel = basis @ weights[:-1] / scale[:, None]
     return kernel.astype(np.float32), (weights[-1] - mean @ kernel).astype(np.float32), minimum
+
+
+def _one_thread():
+    """Keeps BLAS to one thread: a fit is many small products, and where other work shares the
+    cores, threads that wait for each other cost ten times as much as they save.
+    """
+    return _threadpools().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _threadpools():
+    import scipy.linalg  # noqa: F401 - it brings a BLAS of its own, which is to be seen
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
 
 
 def _number_of(labels):
@@ -190,23 +210,18 @@ def _objective(features, labels, classes, penalty):
     """The penalized mean cross-entropy, as a function of the flat weights [(r + 1)·C]."""
     penalty = penalty[:, None]
     rows, width = features.shape
-    blocks = [
-        (
-            tf.constant(features[i : i + _ROWS], tf.float32),
-            tf.constant(labels[i : i + _ROWS], tf.int32),
-        )
-        for i in range(0, rows, _ROWS)
-    ]
+    features = np.asarray(features, np.float32)
+    blocks = [(features[i : i + _ROWS], labels[i : i + _ROWS]) for i in range(0, rows, _ROWS)]
 
     def objective(flat):
         weights = flat.reshape(width + 1, classes)
-        kernel, bias = tf.constant(weights[:-1], tf.float32), tf.constant(weights[-1], tf.float32)
+        kernel, bias = weights[:-1].astype(np.float32), weights[-1].astype(np.float32)
         value, gradient = 0.0, np.zeros_like(weights)
         for x, y in blocks:
             loss, by_kernel, by_bias = _cross_entropy(x, y, kernel, bias)
-            value += float(loss)
-            gradient[:-1] += by_kernel.numpy()
-            gradient[-1] += by_bias.numpy()
+            value += loss
+            gradient[:-1] += by_kernel
+            gradient[-1] += by_bias
         value += 0.5 * float(np.sum(penalty * weights[:-1] ** 2))
         gradient[:-1] += penalty * weights[:-1]
         return value / rows, gradient.ravel() / rows
@@ -214,11 +229,18 @@ def _objective(features, labels, classes, penalty):
     return objective
 
 
-@tf.function(reduce_retracing=True)
 def _cross_entropy(x, y, kernel, bias):
-    """Summed cross-entropy (float64) and its gradients by kernel [D, C] and bias [C]."""
-    logits = tf.matmul(x, kernel) + bias
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
-    residual = tf.nn.softmax(logits) - tf.one_hot(y, tf.shape(kernel)[1])  # [rows, C]
-    by_kernel = tf.matmul(x, residual, transpose_a=True)
-    return tf.reduce_sum(tf.cast(losses, tf.float64)), by_kernel, tf.reduce_sum(residual, axis=0)
+    """Summed cross-entropy (float64) and its gradients by kernel `[d, C]` and bias `[C]`.
+
+    In NumPy: most fits are small, and a call of TensorFlow would cost more than its work.
+    """
+    logits = x @ kernel + bias
+    logits -= logits.max(axis=1, keepdims=True)
+    rows = np.arange(len(y))
+    right = logits[rows, y].astype(np.float64)
+    residual = np.exp(logits, out=logits)
+    totals = residual.sum(axis=1, keepdims=True)
+    loss = float(np.sum(np.log(totals[:, 0].astype(np.float64)) - right))
+    residual /= totals
+    residual[rows, y] -= 1
+    return loss, x.T @ residual, residual.sum(axis=0, dtype=np.float64)
