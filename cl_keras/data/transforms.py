@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -53,7 +54,8 @@ class Transform:
         if self.name == "concatenate" and hasattr(given.arguments["dataset"], "transforms"):
             other = given.arguments["dataset"]
             given.arguments["dataset"] = other._epoch(epoch, 0, other.transforms)
-        return method(*given.args, **given.kwargs)
+        with _without_global_seed():
+            return method(*given.args, **given.kwargs)
 
     @property
     def one_for_one(self) -> bool:
@@ -122,3 +124,14 @@ def _check_same_source(batches, other) -> None:
             "that in one dataset two images would share an index. Join the sources instead: "
             "data.join([first, second]).batches(…)."
         )
+
+
+@contextlib.contextmanager
+def _without_global_seed():
+    """TensorFlow compares a seed that is a tensor with 0, and fails, where the global one is 0."""
+    graph = tf.compat.v1.get_default_graph()
+    before, graph.seed = graph.seed, graph.seed or None
+    try:
+        yield
+    finally:
+        graph.seed = before

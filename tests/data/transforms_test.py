@@ -99,10 +99,18 @@ def test_what_is_made_anew_of_an_endless_dataset_is_resumed_exactly(batches):
 
 
 def test_a_seeded_shuffle_goes_on_changing(batches):
+    tf.random.set_seed(1)
     dataset = batches.in_order().shuffle(6, seed=1)
     epochs = [indices(dataset.from_epoch(e).take(6)) for e in (0, 0, 1)]
     assert epochs[0] == epochs[1] == indices(dataset) != epochs[2]
     assert sorted(sum(epochs[2], [])) == list(range(22))
+
+
+def test_a_global_seed_of_0_does_not_stop_a_seeded_shuffle(batches):
+    tf.random.set_seed(0)
+    dataset = batches.in_order().shuffle(6, seed=1)
+    epochs = [indices(dataset.from_epoch(e).take(6)) for e in (0, 0, 1)]
+    assert epochs[0] == epochs[1] != epochs[2]
 
 
 def test_an_unknown_number_of_batches_is_none(batches):
