@@ -5,9 +5,12 @@
         emoji-datasource-twitter-16.0.0.tgz --out emoji
 
 The folder becomes emoji/train/CATEGORY/NAME.VENDOR.png and emoji/test/…, 64 pixels, on white. One
-emoji in five is for the test, with all its skin tones and in both hands. The artwork is Google's
-(Noto Emoji, Apache License 2.0) and Twitter's (Twemoji, CC BY 4.0), collected in
-https://github.com/iamcal/emoji-data; CREDITS says so too, and has to stay with the pictures.
+emoji in five is for the test, with all its skin tones and in both hands. With `--pairs` it becomes
+emoji/train/VENDOR/CATEGORY/NAME.png and so on, without skin tones, for `pairs:emoji/train`.
+
+The artwork is Google's (Noto Emoji, Apache License 2.0) and Twitter's (Twemoji, CC BY 4.0),
+collected in https://github.com/iamcal/emoji-data; CREDITS says so too, and has to stay with the
+pictures.
 """
 
 import argparse
@@ -35,8 +38,8 @@ def main():
         vendor = archive.name.split("-")[2]
         files = contents(archive, ("package/emoji.json", f"package/img/{vendor}/64/"))
         for emoji in tqdm(json.loads(files["package/emoji.json"]), desc=vendor):
-            for picture in pictures_of(emoji, vendor):
-                path = place_of(arguments.out, emoji, picture, vendor)
+            for picture in pictures_of(emoji, vendor, skin_tones=not arguments.pairs):
+                path = arguments.out / place_of(emoji, picture, vendor, arguments.pairs)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 on_white(files[f"package/img/{vendor}/64/{picture}"]).save(path)
     (arguments.out / "CREDITS").write_text(CREDITS)
@@ -52,18 +55,21 @@ def contents(archive, wanted):
         }
 
 
-def pictures_of(emoji, vendor):
-    """File names of an emoji and its skin tones, as far as the vendor has them."""
-    every = [emoji, *emoji.get("skin_variations", {}).values()]
+def pictures_of(emoji, vendor, skin_tones):
+    """File names of an emoji, and its skin tones, as far as the vendor has them."""
+    every = [emoji, *(emoji.get("skin_variations", {}).values() if skin_tones else ())]
     return [one["image"] for one in every if one.get(f"has_img_{vendor}")]
 
 
-def place_of(out, emoji, picture, vendor):
+def place_of(emoji, picture, vendor, pairs):
     """Where a picture goes: whether an emoji is for the test depends on its name alone."""
     digest = hashlib.sha256(emoji["unified"].encode()).digest()
     part = "test" if digest[0] % TEST_SHARE == 0 else "train"
     category = emoji["category"].lower().replace(" & ", "_").replace(" ", "_")
-    return out / part / category / f"{pathlib.PurePath(picture).stem}.{vendor}.png"
+    name = pathlib.PurePath(picture).stem
+    if pairs:
+        return pathlib.PurePath(part, vendor, category, f"{name}.png")
+    return pathlib.PurePath(part, category, f"{name}.{vendor}.png")
 
 
 def on_white(data):
@@ -75,6 +81,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archives", type=pathlib.Path, nargs=2, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a new folder")
+    parser.add_argument("--pairs", action="store_true", help="a folder for each vendor")
     return parser.parse_args()
 
 

@@ -4,6 +4,7 @@ from cl_keras.data.batches import Batches
 from cl_keras.data.identity import Changes, Identity, compare
 from cl_keras.data.image_batches import image_batches
 from cl_keras.data.loading import load
+from cl_keras.data.pairs import Pairs
 from cl_keras.data.source import Source, write_skipped
 from cl_keras.data.subsets import Joined, Subset, join, split
 from cl_keras.data.summary import Summary
@@ -13,6 +14,7 @@ __all__ = [
     "Changes",
     "Identity",
     "Joined",
+    "Pairs",
     "Source",
     "Subset",
     "Summary",

@@ -12,6 +12,7 @@ from cl_keras.data.arrays import ArraySource
 from cl_keras.data.fashion_mnist_mini import fashion_mnist_mini
 from cl_keras.data.folder import FolderSource
 from cl_keras.data.order import as_int
+from cl_keras.data.pairs import folder_pairs
 from cl_keras.data.printable import printable
 from cl_keras.data.source import Source
 from cl_keras.data.tfds_source import TFDSSource
@@ -22,6 +23,7 @@ MAX_IMAGE_SIZE = 4096  # pixels
 FORMS = """\
   "fashion_mnist_mini", "fashion_mnist_mini/test"      the bundled set
   "folder:PATH", or a pathlib.Path                     a folder of image files
+  "pairs:PATH"                                         two folders in one, with files of one name
   "tfds:NAME/SPLIT"                                    TensorFlow Datasets
   a uint8 array [n, h, w] or [n, h, w, c]              images in memory"""
 
@@ -44,6 +46,9 @@ def load(
             - "fashion_mnist_mini", the bundled set; "…/train" (the default) or "…/test";
             - "folder:PATH" or a `pathlib.Path`: JPEG, PNG, GIF, BMP, WebP and TIFF files, flat or
               nested, with class folders or without;
+            - "pairs:PATH": a folder that holds two, one for each side of pairs; files of the same
+              name belong together. The second one's images are the elements' `"other"`; labels
+              are those of the first;
             - "tfds:NAME/SPLIT", TensorFlow Datasets. What follows the **last** slash is the
               split, slicing included ("tfds:cifar10/train[:10%]"); without a slash it is "train".
               So a configuration needs its split named: "tfds:name/config:1.0.0/train";
@@ -88,6 +93,9 @@ def load(
     if folder is not None:
         options |= {"class_names": class_names, "max_bad_share": max_bad_share}
         return FolderSource(folder, **options, progress=progress)
+    if isinstance(spec, str) and spec.startswith("pairs:") and spec != "pairs:":
+        options |= {"class_names": class_names, "max_bad_share": max_bad_share}
+        return folder_pairs(spec.removeprefix("pairs:"), **options, progress=progress)
     if not isinstance(spec, str):
         raise TypeError(f"cannot load images from a {type(spec).__name__}; expected\n{FORMS}")
     if class_names is not None or (labels is not None and not _auto(labels)):
@@ -147,7 +155,7 @@ def _near(spec: str) -> str:
     if os.path.isdir(os.path.expanduser(spec)):
         return f" Did you mean 'folder:{printable(spec)}'?"
     kind, colon, rest = spec.partition(":")
-    known = ("folder", "tfds") if colon else ("fashion_mnist_mini",)
+    known = ("folder", "pairs", "tfds") if colon else ("fashion_mnist_mini",)
     word = kind if colon else spec.partition("/")[0]
     near = closest(word.lower(), known)
     if near and near[0] != kind:

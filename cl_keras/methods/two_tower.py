@@ -66,7 +66,12 @@ class TwoTower(PretextModel):
             weight_decay=0.2,
             warmup_epochs=0.16,  # 2,000 steps
         ),
-        "small": small_recipe(options={}),
+        # The data say what belongs together; the views only add that a crop changes nothing.
+        "small": small_recipe(
+            options={},
+            epochs=20,
+            views={"crop_area": (0.5, 1.0), "flip": 0.0, "color_probability": 0.0},
+        ),
     }
 
     def __init__(
@@ -129,7 +134,8 @@ class TwoTower(PretextModel):
         if not isinstance(spec, dict) or self.other not in spec:
             raise ValueError(
                 f'TwoTower needs pairs: elements of {{"image", "{self.other}"}}; received {spec}. '
-                "Name the other input by other=."
+                'Images in two folders are data.load("pairs:PATH"); another name of the other '
+                "input is other=."
             )
 
     @classmethod

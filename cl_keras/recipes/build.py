@@ -98,6 +98,9 @@ def make_model(config: Config, image_shape: tuple[int, ...], steps_per_epoch: in
     # Methods with a memory have a row for each image.
     if signatures.takes(_filled(config, "method"), "num_images"):
         options.setdefault("num_images", config.images)
+    if signatures.takes(_filled(config, "method"), "other_encoder"):  # alike, with its own weights
+        options["other_encoder"] = make_encoder(config.replace(seed=config.seed + 1), image_shape)
+        options["other_views"] = make_views(config, image_shape)
     encoder, views = make_encoder(config, image_shape), make_views(config, image_shape)
     model = method(encoder, views=views, seed=config.seed, **options)
     model.compile(make_optimizer(config, steps_per_epoch))

@@ -31,7 +31,7 @@ class Config(Options):
 
     data: str = option(
         "",
-        'The images: "folder:PATH", "tfds:NAME/SPLIT", or "fashion_mnist_mini".',
+        'The images: "folder:PATH", "pairs:PATH", "tfds:NAME/SPLIT", or "fashion_mnist_mini".',
         required=True,
     )
     test_data: str | None = option(

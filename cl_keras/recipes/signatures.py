@@ -14,7 +14,7 @@ from typing import Any
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDERS = ("training", "methods")
 
-NOT_OPTIONS = {"encoder", "views", "seed", "num_images"}
+NOT_OPTIONS = {"encoder", "views", "other_encoder", "other_views", "seed", "num_images"}
 """Arguments of constructors that a configuration gives in another way."""
 
 REQUIRED = object()
@@ -67,8 +67,10 @@ def takes(method: str, name: str) -> bool:
     """Whether the constructor of a method, or of a class it is made from, takes an argument."""
     for node in _with_bases(methods()[method]):
         constructor = _constructor(node)
-        if constructor is not None and name in dict(_keywords(constructor)):
-            return True
+        if constructor is not None:
+            arguments = constructor.args
+            if name in {each.arg for each in arguments.args + arguments.kwonlyargs}:
+                return True
     return False
 
 
@@ -89,10 +91,7 @@ def _classes():
 
 
 def _is_method(node):
-    """Whether a class is a method that a configuration can make: one that takes one encoder."""
-    registered = any("register_keras_serializable" in ast.unparse(d) for d in node.decorator_list)
-    constructor = _constructor(node)
-    return registered and (constructor is None or len(constructor.args.args) <= 2)
+    return any("register_keras_serializable" in ast.unparse(d) for d in node.decorator_list)
 
 
 def _with_bases(name):

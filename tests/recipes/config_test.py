@@ -13,9 +13,7 @@ SHAPE = (28, 28, 1)
 
 
 def test_what_the_source_says_of_methods_is_what_python_says():
-    assert set(signatures.methods().values()) == set(methods.__all__) - {
-        "TwoTower"
-    }  # it needs a second encoder
+    assert set(signatures.methods().values()) == set(methods.__all__)
     for name, cls in build.METHODS.items():
         method = getattr(methods, signatures.methods()[name])
         assert cls is method
@@ -29,7 +27,8 @@ def test_what_the_source_says_of_methods_is_what_python_says():
             default = parameter.default
             assert found[option_name].default == default or found[option_name].default is None
             assert found[option_name].help, f"{name}.{option_name} has no help"
-        assert signatures.takes(name, "num_images") == ("num_images" in parameters)
+        for argument in ("num_images", "other_encoder"):
+            assert signatures.takes(name, argument) == (argument in parameters)
         assert "gradient_accumulation" in found
         assert method.__doc__.startswith(signatures.summary(name))
 
@@ -111,3 +110,18 @@ def test_a_method_has_the_normalization_that_it_needs():
     assert not any(isinstance(layer, encoders.BatchNormalization) for layer in layers)
     recipe = methods.CPC.recipe(images=100, image_size=28, channels=1, preset="small")
     assert recipe.encoder_options["norm"] == "layer"
+
+
+def test_two_towers_are_built_alike_with_weights_and_draws_of_their_own():
+    config = Config(data="pairs:somewhere", method="twotower", preset="small", seed=3)
+    config = build.resolve(config, 100, (16, 16, 1))
+    model = build.make_model(config, (16, 16, 1), 1)
+    first, second = model.encoder, model.other_encoder
+    assert [v.path for v in first.variables] == [v.path for v in second.variables]
+    assert np.abs(first.variables[0].numpy() - second.variables[0].numpy()).max() > 0
+    expected = build.make_encoder(config, (16, 16, 1)).variables[0]
+    np.testing.assert_array_equal(first.variables[0], expected)
+    image = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 1]).astype("uint8")
+    batch = model.make_batch({"image": image, "other": image}, seed=0, step=0)
+    assert batch["other"].shape == (4, 16, 16, 1)
+    assert np.abs(batch["other"] - batch["views"][0]).max() > 1

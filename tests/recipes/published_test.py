@@ -10,6 +10,7 @@ from cl_keras.recipes.config import Config
 from cl_keras.training.recipe import make_optimizer
 
 IMAGENET = 1_281_167
+KERAS_OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
 TABLE = {
     # method, preset: optimizer, rate at 256, at 4096, decay, schedule, warm-up epochs
@@ -28,6 +29,7 @@ TABLE = {
     ("relativeposition", "published"): ("sgd", 0.0025, 0.04, 0.0, "constant", 0),
     ("deepinfomax", "published"): ("adam", 1e-4, 1e-4, 0.0, "constant", 0),
     ("cpc", "published"): ("adam", 4e-4, 4e-4, 0.0, "constant", 0),
+    ("twotower", "published"): ("adamw", 5e-4, 5e-4, 0.2, "cosine", 0.16),
     ("swav", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
     ("deepcluster", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
 }
@@ -94,7 +96,7 @@ def test_the_optimizer_follows_the_schedule_of_the_authors(method, preset):
     recipe, steps_per_epoch = scaled(method, preset, batch_size=256, epochs=200), 10
     optimizer = make_optimizer(recipe, steps_per_epoch)
     kinds = {"sgd": optimizers.SGD, "lars": optimizers.LARS, "larc": optimizers.LARC}
-    assert type(optimizer) is (kinds | {"adam": keras.optimizers.Adam})[name]
+    assert type(optimizer) is (kinds | KERAS_OPTIMIZERS)[name]
     config = optimizer.get_config()
     assert config["weight_decay"] == decay
     if name in kinds:
@@ -103,7 +105,7 @@ def test_the_optimizer_follows_the_schedule_of_the_authors(method, preset):
         assert config["momentum_convention"] == recipe.lars_convention
 
     def expected(step):
-        total, first = 200 * steps_per_epoch, warmup * steps_per_epoch
+        total, first = 200 * steps_per_epoch, round(warmup * steps_per_epoch)
         if step < first:
             start = recipe.warmup_start * peak
             return start + (peak - start) * step / first
@@ -145,12 +147,23 @@ def test_what_is_scaled_fits_few_images(method, images, preset):
 def test_the_recipe_of_a_class_makes_a_model_that_can_be_trained(method):
     cls = build.METHODS[method]
     recipe = cls.recipe(images=64, image_size=16, channels=1, batch_size=8, preset="small")
-    encoder = encoders.small_resnet(image_size=16, channels=1, **recipe.encoder_options)
-    model = cls(encoder, views=recipe.views, **recipe.options)
+    towers = [
+        encoders.small_resnet(image_size=16, channels=1, **recipe.encoder_options)
+        for _ in range(1 + signatures.takes(method, "other_encoder"))
+    ]
+    model = cls(*towers, views=recipe.views, **recipe.options)
     model.compile(recipe.optimizer)
     images = np.random.default_rng(0).integers(0, 256, [64, 16, 16, 1]).astype("uint8")
     source = data.load(images, labels=np.arange(64) % 4)
-    model.check_data(source.batches(recipe.batch_size))
+    model.check_data(batches_for(method, source, recipe.batch_size))
+
+
+def batches_for(method, source, batch_size):
+    """The batches of a source; for two towers each image is its own partner."""
+    batches = source.batches(batch_size, seed=0)
+    if not signatures.takes(method, "other_encoder"):
+        return batches
+    return batches.map(lambda element: element | {"other": element["image"]})
 
 
 def losses_of(method, count):
@@ -158,7 +171,7 @@ def losses_of(method, count):
     source = data.Subset(data.load("fashion_mnist_mini"), range(count))
     config = Config(data="fashion_mnist_mini", method=method, preset="small", epochs=3)
     config = build.resolve(config, count, source.image_shape)
-    batches = source.batches(config.batch_size, seed=0)
+    batches = batches_for(method, source, config.batch_size)
     keras.utils.set_random_seed(0)
     model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
     return model.fit(batches, epochs=3, verbose=0).history["loss"]

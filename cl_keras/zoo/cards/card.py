@@ -23,7 +23,8 @@ _WEB = re.compile(r"https?://[^\s<>\"'\\|`]+", re.ASCII)
 class Encoder:
     """The network, by the name of its builder in `cl_keras.encoders`, and its arguments.
 
-    `features` is the width of its output; `stem` null is the builder's own choice.
+    `features` is the width of its output; `stem` null is the builder's own choice; `norm` the kind
+    of normalization, see `encoders.resnet50`.
     """
 
     name: str
@@ -32,10 +33,12 @@ class Encoder:
     features: int
     stem: str | None
     width: float
+    norm: str = "batch"
 
     def __post_init__(self):
-        if not names.is_word(self.name):
-            raise ValueError(f"name must be of letters, digits and '_'; received {self.name!r}.")
+        for name in ("name", "norm"):
+            if not names.is_word(value := getattr(self, name)):
+                raise ValueError(f"{name} must be of letters, digits and '_'; received {value!r}.")
         if not 8 <= self.image_size <= 4096:
             raise ValueError(f"image_size must be from 8 to 4096; received {self.image_size}.")
         if self.channels not in (1, 3):

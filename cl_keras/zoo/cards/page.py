@@ -89,7 +89,8 @@ def _facts(card):
     facts = {
         "method": card.method,
         "encoder": f"{encoder.name}, {encoder.features} features, for images of {size}"
-        + "s" * (encoder.channels > 1),
+        + "s" * (encoder.channels > 1)
+        + f", {encoder.norm} normalization" * (encoder.norm != "batch"),
         "data": card.data,
         "epochs": training.epochs,
         "seeds": ", ".join(map(str, training.seeds)) or None,

@@ -181,6 +181,7 @@ def _write_weights(folder, run, pretraining):
         features=trained.output_shape[-1],
         stem=None,
         width=1.0,
+        norm=build.METHODS[run.config["method"]].encoder_norm,
     )
     tensors.write(folder / "encoder.safetensors", variables.values(trained))
     with _single_precision():

@@ -73,7 +73,7 @@ def encoder(description):
         )
     builder = builders[description.name]
     options = {"image_size": description.image_size, "channels": description.channels}
-    options |= {"width": description.width}
+    options |= {"width": description.width, "norm": description.norm}
     if description.stem is not None:
         options["stem"] = description.stem
     try:
