@@ -9,7 +9,10 @@ are recorded must be readable, and at the end all variables, the encoder and the
 those of the other run bit for bit. With --changes N, after N of the deaths an image vanishes, is
 added, is replaced, or becomes unreadable: the next start must refuse the first three by name and
 change nothing, and must accept the last with all indices as they were; then the image is put back.
-With --workers 2 two processes train together, and one of them
+With --train_on_changes the run trains with the unreadable image until its next death, so that its
+end is another one, and is not compared. With --method instdisc each image must at the end still be
+nearest to its own row of the memory bank: the files are read and embedded here, by the names that
+images.json has for the rows. With --workers 2 two processes train together, and one of them
 is killed; the other must then end by itself, and say why. Exit code 1 if anything differs.
 """
 
@@ -44,10 +47,13 @@ STEPS_PER_DEATH = 12
 OPTIONS = {
     "moco": {"queue_size": 64, "shuffle_bn_groups": 1},
     "deepcluster": {"num_clusters": 8},
+    "instdisc": {"loss": "softmax", "temperature": 0.1},
     "simclr": {},
 }
 CHANGES = ("vanishes", "is added", "is replaced", "becomes unreadable")
-PATIENCE = 300
+MIN_AT_HOME = 0.95
+"""Of the images, the share that must be nearest to its own row of the bank."""
+PATIENCE = 900
 """Seconds in which a process must come on, or end."""
 
 
@@ -56,6 +62,7 @@ def main():
     parser.add_argument("--kills", type=int, default=50, help="at random moments")
     parser.add_argument("--inside-write", type=int, default=20, help="while a checkpoint is saved")
     parser.add_argument("--changes", type=int, default=8, help="of the images, between deaths")
+    parser.add_argument("--train_on_changes", action="store_true", help="while one is unreadable")
     parser.add_argument("--workers", type=int, default=1, choices=[1, 2])
     parser.add_argument("--method", default="moco", choices=list(OPTIONS))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -97,14 +104,19 @@ def survives(folder, arguments):
         print(f"{number:3}: {how}; at step {newest_step(run)}; unreadable: {len(found)}")
         if number <= arguments.changes:
             change = CHANGES[number % len(CHANGES)]
-            word = start_with_changed_images(start, run, folder / "images", change, draws)
+            word = start_with_changed_images(
+                start, run, folder / "images", change, draws, arguments.train_on_changes
+            )
             complaints += word
             print(f"     an image {change}: {'WRONG' if word else 'answered rightly'}")
     end_well(start(run))
-    complaints += differences(folder / "whole", run)
+    if not arguments.train_on_changes:
+        complaints += differences(folder / "whole", run)
+    if arguments.method == "instdisc":
+        complaints += rows_of_other_images(run, folder / "images")
     deaths = f"{arguments.kills} random kills, {arguments.inside_write} within a write"
     print("\n".join(complaints))
-    print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all equal, bit for bit'}")
+    print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all as it must be'}")
     return not complaints
 
 
@@ -201,7 +213,7 @@ def kill_at(start, run, moment, draws):
     return f"{how}; the other: exit {code}, {word[:120]!r}", wrong
 
 
-def start_with_changed_images(start, run, images, change, draws):
+def start_with_changed_images(start, run, images, change, draws, train):
     """Starts the run with one image changed, and puts it back; a line for each wrong thing."""
     image = draws.choice(sorted(images.glob("?/*.png")))
     content, added = image.read_bytes(), image.with_name("added.png")
@@ -218,7 +230,8 @@ def start_with_changed_images(start, run, images, change, draws):
     try:
         (process,) = start(run)
         if change == "becomes unreadable":
-            return wrongly_not_accepted(start, process, image)
+            steps = draws.randint(3, STEPS_PER_DEATH) if train else 0
+            return wrongly_not_accepted(start, process, image, run, steps)
         code = process.wait(PATIENCE)
     finally:
         added.unlink(missing_ok=True)
@@ -232,18 +245,42 @@ def start_with_changed_images(start, run, images, change, draws):
     return wrong
 
 
-def wrongly_not_accepted(start, process, image):
-    """Ends a process once it has accepted its images; before it trains on the one in its place."""
-    begin = time.monotonic()
+def wrongly_not_accepted(start, process, image, run, steps):
+    """Ends a process once it has accepted its images, and has trained so many steps on them."""
+    begin, goal = time.monotonic(), newest_step(run) + steps
+    accepted = False
     while process.poll() is None and time.monotonic() - begin < PATIENCE:
-        if "have changed, and keep their rows" in start.log(0):
+        accepted = accepted or "have changed, and keep their rows" in start.log(0)
+        if accepted and newest_step(run) >= goal:
             break
         time.sleep(0.002)
     process.kill()
     process.wait()
-    if image.name in start.log(0).partition("keep their rows")[2]:
+    if image.name in start.log(0).partition("keep their rows")[2] and newest_step(run) >= goal:
         return []
     return [f"where an image becomes unreadable, the run said:\n{start.log(0)}"]
+
+
+def rows_of_other_images(run, images):
+    """A line if too many images are nearest to a row of the memory bank that is not their own.
+
+    The images are read by their names in images.json, and not by the package.
+    """
+    from cl_keras.recipes import build  # late, since TensorFlow takes seconds
+    from cl_keras.recipes.config import Config
+    from cl_keras.runs import Run
+
+    rows = json.loads((run / "images.json").read_text("utf-8"))["images"]
+    pixels = [np.asarray(Image.open(images / name))[..., None] for name, *_ in rows]
+    there = Run(run)
+    config = Config.from_dict(there.config, str(run))
+    model = build.make_model(config, pixels[0].shape, STEPS_PER_EPOCH)
+    there.checkpoints.restore(model)
+    vectors = model.head(model.predict(np.stack(pixels), verbose=0)).numpy()
+    nearest = np.argmax(vectors @ model.bank.bank.numpy().T, axis=1)
+    at_home = (nearest == np.arange(len(rows))).mean()
+    print(f"{at_home:.1%} of {len(rows)} images are nearest to their own row of the bank")
+    return [] if at_home >= MIN_AT_HOME else [f"only {at_home:.1%} are nearest to their own row"]
 
 
 def end_well(processes):
