@@ -1,12 +1,19 @@
 """Writes an encoder as a SavedModel for TensorFlow Serving."""
 
+import sys
+
 from cl_keras import data, evaluation, export
 from cl_keras.cli import trained
+from cl_keras.runs import Run
 
 
 def main(flags):
     """Writes the next version."""
     encoder = trained.load_encoder(flags)
+    images = Run(flags.run).images if flags.run is not None else None
+    names = [image.name for image in images.images] if images is not None else []
+    if tiffs := data.unserved(names):
+        print(data.name_unserved(tiffs, len(names)), file=sys.stderr)
     head, class_names = None, None
     if flags.classify_data is not None:
         source = data.load(flags.classify_data, **trained.image_options(encoder))

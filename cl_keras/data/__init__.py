@@ -3,6 +3,7 @@
 from cl_keras.data.batches import Batches
 from cl_keras.data.identity import Changes, Identity, compare
 from cl_keras.data.image_batches import image_batches
+from cl_keras.data.image_files import name_unserved, unserved
 from cl_keras.data.loading import load
 from cl_keras.data.pairs import Pairs
 from cl_keras.data.source import Source, write_skipped
@@ -22,6 +23,8 @@ __all__ = [
     "image_batches",
     "join",
     "load",
+    "name_unserved",
     "split",
+    "unserved",
     "write_skipped",
 ]

@@ -9,6 +9,7 @@ import io
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +19,14 @@ from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files
 from cl_keras.data.cuts import cut
 from cl_keras.data.identity import Identity, Image
-from cl_keras.data.image_files import EXTENSIONS, BadImage, explain, size_and_end
+from cl_keras.data.image_files import (
+    EXTENSIONS,
+    BadImage,
+    explain,
+    name_unserved,
+    size_and_end,
+    unserved,
+)
 from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
@@ -41,6 +49,8 @@ class FolderSource(Source):
     stands in for such a one (after the last comes the first); the element then carries the index
     and the label of the image that it really holds. So an index depends on the names of the files
     alone, and what is read never depends on what was read before.
+
+    TIFF files are read, and a warning says that a served encoder will refuse them.
 
     A failure of the system (too many open files, a disk that does not answer) is not held against
     the file: it is tried again, and is an `OSError` after five attempts.
@@ -83,6 +93,8 @@ class FolderSource(Source):
         if not self._paths:
             raise ValueError(_no_images(self._root, listing))
         names = [printable(path) for path in self._paths]
+        if tiffs := unserved(names):
+            warnings.warn(name_unserved(tiffs, len(names)), stacklevel=3)
         numbers, classes = _labels(self._root, names, labels)
         if class_names is not None and classes is not None:
             numbers, classes = _in_numbering_of(self._spec, class_names, numbers, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
@@ -12,11 +13,38 @@ from cl_keras.data.pixels import UnsupportedImage, checked_header
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
 )
+UNSERVED = (".tif", ".tiff")
+"""Extensions of files that are trained on, and that a served encoder refuses: TensorFlow cannot
+decode them in a graph."""
+
 TAIL = 64  # bytes at the end of a file that are searched for its end marker
 
 
 class BadImage(Exception):
     """An image file that cannot be used; its text is the reason."""
+
+
+def unserved(names: Iterable[str | None]) -> list[str]:
+    """Those names of image files whose format is trained on and not served.
+
+    Args:
+        names: of files; None, of an image without a name, is left out.
+    """
+    return [name for name in names if name and name.lower().endswith(UNSERVED)]
+
+
+def name_unserved(names: Sequence[str], of: int) -> str:
+    """A sentence about image files that are trained on and not served.
+
+    Args:
+        names: what `unserved` gave, at least one.
+        of: number of all images.
+    """
+    some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return (
+        f"{len(names)} of {of} images are TIFF files ({some}), which are trained on and cannot be "
+        "served: `serve_bytes` refuses them. Convert them to PNG if such files are to be served."
+    )
 
 
 def explain(error: Exception) -> str:

@@ -41,6 +41,8 @@ _OTHERS = (  # formats that are known only by name: offset and bytes of their si
     ("PDF", 0, b"%PDF"),
     ("SVG", 0, b"<svg"),
     ("icon", 0, b"\0\0\1\0"),
+    ("BigTIFF", 0, b"II+\0"),
+    ("BigTIFF", 0, b"MM\0+"),
 )
 
 FINE, EMPTY, UNRECOGNIZED, DAMAGED, TOO_LARGE, JPEG_CODING, PNG_GRAY, PNG_COLOR = range(8)
@@ -48,7 +50,7 @@ GIF_FRAME, WEBP_FRAME, BMP_KIND = range(8, 11)
 PROBLEMS = (
     "",
     "empty file",
-    "not a JPEG, PNG, GIF, BMP or WebP image",
+    "not a JPEG, PNG, GIF, BMP, WebP or TIFF image",
     "an image whose header is damaged or cut off",
     f"an image of more than {MAX_PIXELS:,} pixels, the most that is decoded",
     "a JPEG with 12 bits per sample, or arithmetic or lossless coding, which is not supported",

@@ -103,5 +103,5 @@ def _sort_in(listing, path):
         return
     listing.others[printable(extension) or "no extension"] += 1
     if kind := UNSUPPORTED.get(extension):
-        advice = "convert it to JPEG, PNG, TIFF or WebP"
+        advice = "convert it to PNG or JPEG"
         listing.skipped.append((printable(path), f"{kind} ({extension}) is not read: {advice}"))

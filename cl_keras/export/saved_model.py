@@ -57,7 +57,8 @@ def saved_model(
     training, to the last bit: JPEG, PNG, GIF, BMP and WebP (where TensorFlow reads it, from 2.16
     on), turned by their EXIF orientation, transparency laid on white, of an animation the first
     frame. What is not read alike is refused by its name in both: HEIC, AVIF, more than 50
-    megapixels, rare kinds of JPEG, PNG and BMP. TIFF, which can be trained on, is not served.
+    megapixels, rare kinds of JPEG, PNG and BMP. TIFF, which can be trained on, is refused here:
+    `data.load` and `cl-keras export` say so where there are such files.
 
     Images of another size than the encoder's are fitted to it as in training: the
     largest centered square, resized bilinearly with antialiasing.

@@ -145,17 +145,29 @@ class Run:
         there = set(self.folder.glob("*")) - set(self.folder.glob(UNFINISHED))
         return there - {self.folder / LOCK}
 
-    def _check_images(self):
+    @property
+    def images(self) -> Identity | None:
+        """Which images the run has, by `images.json`; None where it does not say.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
         path = self.folder / "images.json"
-        if self._images is None or not path.exists():
-            return
         try:
-            before = Identity.from_json(path.read_text("utf-8"))
+            return Identity.from_json(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
         except ValueError as error:
             raise ValueError(
                 f"{path} is damaged ({error}). Restore it from a copy; or remove it, if you are "
                 "sure that the images are those with which the run began."
             ) from error
+
+    def _check_images(self):
+        path = self.folder / "images.json"
+        before = None if self._images is None else self.images
+        if before is None:
+            return
         changes = compare(before, self._images)
         if changes.same_rows:
             if changes:

@@ -3,6 +3,7 @@
 import json
 import os
 import random as random_module
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,20 @@ def test_export_serves_and_classifies(finished, photos, tmp_path):
     np.testing.assert_allclose(received, encoder(pixels, training=False), atol=1e-5)
     answer = served["classify"](images=tf.constant(pixels))["classes"].numpy()[0]
     assert answer in (b"cats", b"dogs")
+
+
+def test_export_names_the_images_that_cannot_be_served(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    known = (run / "images.json").read_text("utf-8")
+    (run / "images.json").write_text(known.replace("ü03.png", "ü03.TIF"), "utf-8")
+    assert main.main(["export", f"--run={run}", f"--out={tmp_path / 'export'}"]) == 0
+    said = capsys.readouterr().err
+    assert "2 of 33 images are TIFF files (cats/ü03.TIF, dogs/ü03.TIF)" in said
+    assert "Convert them to PNG" in said and (tmp_path / "export" / "1").is_dir()
+    (run / "images.json").unlink()
+    assert main.main(["export", f"--run={run}", f"--out={tmp_path / 'export'}"]) == 0
+    assert "TIFF" not in capsys.readouterr().err
 
 
 def newest(run):

@@ -210,7 +210,7 @@ def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
     for name in ["c.heic", "d.dng", "e.txt"]:
         (twenty / name).write_bytes(b"0123")
     source = folder_of(twenty, max_bad_share=0.3)
-    advice = "convert it to JPEG, PNG, TIFF or WebP"
+    advice = "convert it to PNG or JPEG"
     reasons = dict(source.skipped)
     assert reasons == {
         "c.heic": f"HEIC (.heic) is not read: {advice}",
@@ -219,10 +219,17 @@ def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
         "b_empty.jpg": "empty file",
         "b_link.png": "cannot be opened: No such file or directory",
         "b_pipe.png": "not a regular file",
-        "b_text.png": "not a JPEG, PNG, GIF, BMP or WebP image",
+        "b_text.png": "not a JPEG, PNG, GIF, BMP, WebP or TIFF image",
     }
     assert len(source) == 25 and source.names[-1] == "b_text.png"
     assert source.images([20])[0, 0, 0, 0] == 0, "the first stands in for what follows the last"
+
+
+def test_a_folder_with_tiffs_is_read_and_says_that_they_are_not_served(twenty):
+    Image.open(twenty / "03.png").save(twenty / "scan.TIFF")
+    with pytest.warns(UserWarning, match=r"1 of 21 images are TIFF files \(scan.TIFF\).*to PNG"):
+        source = folder_of(twenty)
+    assert source.images([20]).max() == source.images([3]).max() == 3
 
 
 def test_too_many_bad_files_are_an_error_that_names_them(twenty):

@@ -262,6 +262,7 @@ def refused():
         "a text": b"not an image at all",
         "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
         "AVIF": encode(RGB, "AVIF"),
+        "BigTIFF": encode(RGB, "TIFF", big_tiff=True),
         "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
         "JPEG of 12 bits": jpeg_12,
         "PNG of 1 bit, transparent": png(bits, 1, 0, chunk(b"tRNS", b"\0\1")),

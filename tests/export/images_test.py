@@ -93,6 +93,7 @@ def test_what_is_refused_is_refused_by_name_in_both(name, decoders):
 NAMED = {
     "HEIC": "HEIC",
     "AVIF": "AVIF",
+    "BigTIFF": "BigTIFF",
     "JPEG of 12 bits": "12 bits",
     "WebP with a small frame": "animated WebP",
     "a huge PNG": "50,000,000 pixels",
