@@ -20,6 +20,9 @@ KIND = {"image_size": 28, "channels": 1}
 SHOWN = (1, 6, 8)
 """Indices of bundled images that show something."""
 
+BETWEEN = (98, 132, 181)
+"""Color between patches and where none is shown: all levels of gray occur in the images."""
+
 CANDIDATES, DIMENSIONS, DRAWS = 512, 4, 40
 COLORS = {"infonce": "#0072b2", "dv": "#d55e00", "jsd": "#009e73"}
 NAMES = {"infonce": "InfoNCE", "dv": "Donsker–Varadhan", "jsd": "Jensen–Shannon (2 × divergence)"}
@@ -28,15 +31,13 @@ NAMES = {"infonce": "InfoNCE", "dv": "Donsker–Varadhan", "jsd": "Jensen–Shan
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     images = cl.data.load("fashion_mnist_mini").images(SHOWN)
-    views = {
-        "two_views": cl.views.simclr(**KIND),
-        "jigsaw": cl.Jigsaw.default_views(**KIND, num_permutations=24),
-        "patch_grid": cl.views.patch_grid(**KIND),
-    }
-    for name, of_name in views.items():
-        save(name, cl.views.view_grid(images, of_name), side=112)
+    save("two_views", cl.views.view_grid(images, cl.views.simclr(**KIND)), side=112)
+    puzzle, _ = cl.Jigsaw.default_views(**KIND, num_permutations=24)(images, seed=0, step=0)
+    save("jigsaw", beside(images, [puzzle]), side=112)
+    grid = cl.views.patch_grid(**KIND)(images, seed=0, step=0)
+    save("patch_grid", beside(images, [grid]), side=140)
     save("rotations", turned(images), side=84)
-    save("relative_position", pairs(images), side=84)
+    save("relative_position", beside(images, pairs(images)), side=112)
     bounds().savefig(OUT / "pretext_bounds.png", dpi=100)
     for path in sorted(OUT.glob("pretext_*.png")):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} KB")
@@ -54,19 +55,40 @@ def turned(images):
 
 
 def pairs(images):
-    """Each image, and pairs of patches: the middle one, and one of the eight around it.
+    """Four pairs of patches: the middle one, and one of the eight around it.
 
     The second patch is put where it is from, which the encoder is not shown.
     """
-    views, columns = cl.views.relative_position(**KIND), [images]
+    views = cl.views.relative_position(**KIND)
+    rows = np.arange(len(images))
     for step in range(4):
         patches, label = views(images, seed=1, step=step)
-        sheet = np.full([len(images), 3, 3, *patches.shape[2:]], 255.0, np.float32)
-        for row, cell in enumerate(np.where(label < 4, label, label + 1)):
-            sheet[row, 1, 1], sheet[row, cell // 3, cell % 3] = patches[row]
-        columns.append(tiles(sheet.reshape(len(images), 9, *patches.shape[2:])))
-    size = [84, 84]
-    return np.stack([tf.image.resize(x, size, method="nearest") for x in columns], axis=1)
+        patches = in_color(patches)
+        sheet = np.broadcast_to(BETWEEN, [len(images), 9, *patches.shape[2:]]).copy()
+        sheet[rows, 4] = patches[:, 0]
+        sheet[rows, np.where(label < 4, label, label + 1)] = patches[:, 1]
+        yield sheet
+
+
+def beside(images, columns):
+    """The images, and beside each the sheets of its patches, with lines between them."""
+    sheets = []
+    for patches in map(in_color, columns):
+        size = patches.shape[2]
+        framed = np.broadcast_to(BETWEEN, [*patches.shape[:2], size + 1, size + 1, 3]).copy()
+        framed[:, :, :size, :size] = patches
+        sheets.append(tiles(tf.constant(framed))[:, :-1, :-1])
+    side = max(sheet.shape[1] for sheet in sheets) * 4
+    enlarged = [
+        tf.image.resize(x, [side, side], method="nearest") for x in [in_color(images), *sheets]
+    ]
+    return np.stack([tf.cast(x, tf.uint8) for x in enlarged], axis=1)
+
+
+def in_color(images):
+    """Images, gray or in color, as arrays of three channels."""
+    images = np.asarray(images)
+    return np.broadcast_to(images, [*images.shape[:-1], 3])
 
 
 def bounds():
