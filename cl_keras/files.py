@@ -67,11 +67,12 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _to_disk(path.parent)
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        _to_disk(path.parent, os.O_RDONLY)
 
 
-def _to_disk(path):
-    descriptor = os.open(path, os.O_RDONLY)
+def _to_disk(path, flags=os.O_RDWR):
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

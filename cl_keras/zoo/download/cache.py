@@ -17,14 +17,10 @@ import pathlib
 
 from absl import logging
 
+from cl_keras import locks
 from cl_keras.files import open_plain, replacing, write_atomically
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import http, hub
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two downloads at once are not excluded, only found out
-    fcntl = None  # type: ignore[assignment]
 
 RESERVED = ("partial", "partial.validator", "pin.json", "lock")
 
@@ -242,20 +238,17 @@ def locked(folder):
     """
     lock = folder / "lock"
     _refuse_link(lock)
-    flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                descriptor = os.open(lock, flags | os.O_RDWR, 0o666)
-            except PermissionError:  # another user's; to be locked it need not be written
-                descriptor = os.open(lock, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            stack.enter_context(locks.locked(lock, on_wait=lambda: _say_that_it_waits(folder)))
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield
+
+
+def _say_that_it_waits(folder):
+    logging.warning("Another process downloads to %s; waiting for it.", folder)
 
 
 def _unwritable(folder, error):
