@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from cl_keras import locks
 from cl_keras.zoo.download import cache, http
 from tests.zoo import server as answers
 from tests.zoo.examples import CONTENT, file_of, foreign_file
@@ -343,7 +344,7 @@ def test_a_file_on_the_hub_is_within_the_same_bounds(server, cache_folder, monke
 
 
 def test_it_works_without_locks(server, monkeypatch):
-    monkeypatch.setattr(cache, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     server.answers["/encoder.safetensors"] = CONTENT
     assert fetch(server).read_bytes() == CONTENT
 
