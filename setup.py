@@ -38,6 +38,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",  # L-BFGS of the linear probe
         "threadpoolctl>=3",  # the linear probe keeps BLAS to one thread
+        "numba>=0.61",  # random views on a CPU: loops over pixels that stay in the cache
         "pyarrow",  # features as Parquet; tensorflow-datasets brings it anyway
         "pillow>=10.1",  # image folders, grids of views
         "matplotlib>=3.8",  # curves and maps of the report

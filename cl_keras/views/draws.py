@@ -5,6 +5,7 @@ and however many rows the batch has, so one replica and many draw the same.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,40 @@ def decide(drawn, probability):
     return decided, tf.where(
         decided, drawn / probability, (drawn - probability) / (1.0 - probability)
     )
+
+
+class Look(NamedTuple):
+    """What changes the look of views, `[b]` each; where nothing is to change, a value that does
+    not: factors of 1, no turns of the hue, a blur of 0."""
+
+    brightness: tf.Tensor
+    contrast: tf.Tensor
+    saturation: tf.Tensor
+    turns: tf.Tensor
+    gray: tf.Tensor
+    sigma: tf.Tensor
+    solarized: tf.Tensor
+
+
+def draw_look(block: tf.Tensor, view) -> Look:
+    """The look of each view.
+
+    Args:
+        block: uniform `[b, LOOK_COLUMNS]`.
+        view: `View`, which says how often and how much.
+    """
+    columns = Columns(block)
+    jittered = columns.take() < view.color_probability
+    brightness, contrast, saturation = (
+        tf.where(jittered, columns.take(max(0.0, 1.0 - strength), 1.0 + strength), 1.0)
+        for strength in (view.brightness, view.contrast, view.saturation)
+    )
+    turns = tf.where(jittered, columns.take(-view.hue, view.hue), 0.0)
+    gray, rest = decide(columns.take(), view.grayscale_probability)
+    blurred = columns.take() < view.blur_probability
+    sigma = tf.where(blurred, columns.take(*view.blur_sigma), 0.0)
+    solarized = rest < view.solarize_probability
+    return Look(brightness, contrast, saturation, turns, gray, sigma, solarized)
 
 
 def uniform(seed, step, first_row, rows, columns):

@@ -1,0 +1,283 @@
+"""Views of one image after the other, compiled for a CPU: what `stages` does on a GPU by matrices.
+
+An image stays in the cache from its crop to its last operation, what is not drawn is not computed,
+and one compilation serves every size. Each channel is a plane of its own until the end.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+# Plain names: a compiled function takes them as constants of float32, and stays in float32.
+ZERO, HALF, ONE, TWO, THREE, FOUR, SIX, TOP = (np.float32(n) for n in (0, 0.5, 1, 2, 3, 4, 6, 255))
+RED, GREEN, BLUE = (np.float32(weight) for weight in (0.299, 0.587, 0.114))  # color.LUMA
+TINY, MIDDLE = np.float32(1e-9), np.float32(127.5)  # of color.hue, color.SOLARIZE_FROM
+LEAST_WEIGHT = np.float32(1e-5)
+"""Weights of a blur below this are left out: together less than 0.01 of 255 levels."""
+
+
+def _compiled(function):
+    """Compiled at its first call; kept beside the module, or in the user's cache, for the next."""
+    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither can be written
+        return numba.njit(**options)(function)
+
+
+@_compiled
+def make(images, drawn, radius, cuts, out):
+    """Views of some images.
+
+    Args:
+        images: `[b, h, w, c]`.
+        drawn: float32 `[b, 12]`, of `draws.draw`; the box is not used where nothing is cut.
+        radius: pixels that a blur reaches at most.
+        cuts: whether to crop and resize; else images are as large as the views.
+        out: float32 `[b, size, size, c]`, filled.
+    """
+    size, channels = out.shape[1], out.shape[3]
+    planes = np.empty((channels, size, size), np.float32)
+    blurred = np.empty_like(planes)
+    for i in range(images.shape[0]):
+        y, x, height, width, flip = drawn[i, :5]
+        brightness, contrast, saturation, turns, gray, sigma, solarize = drawn[i, 5:]
+        if cuts:
+            _cut(images[i], y, x, height, width, flip > ZERO, planes)
+        else:
+            _split(images[i], planes)
+        if brightness != ONE or contrast != ONE:
+            _brighten(planes, brightness, contrast)
+        if channels == 3 and (saturation != ONE or turns != ZERO):
+            _turn_colors(planes, saturation, turns)
+        alike = channels == 3 and gray > ZERO
+        if alike:
+            _gray(planes)
+        seen = planes[:1] if alike else planes
+        if sigma > ZERO:
+            _blur(seen, sigma, radius, blurred)
+            seen = blurred[: len(seen)]
+        if solarize > ZERO:
+            _solarize(seen)
+        _join(seen, out[i])
+
+
+@_compiled
+def _taps(start, length, size, limit, flip):
+    """For each pixel of a resized axis, those that it is made of, and their weights.
+
+    Returns:
+        first: uint32 `[size]`, the first of `taps` neighbors.
+        weights: float32 `[taps, size]`.
+    """
+    scale = length / np.float32(size)
+    support = max(scale, ONE)
+    taps = min(math.ceil(TWO * support), limit)
+    first, weights = np.empty(size, np.uint32), np.empty((taps, size), np.float32)
+    for i in range(size):
+        center = start + (np.float32(i) + HALF) * scale - HALF
+        begin = min(max(math.floor(center - support) + 1, 0), limit - taps)
+        at = size - 1 - i if flip else i
+        first[at], total = begin, ZERO
+        for tap in range(taps):
+            weight = max(ONE - abs(center - np.float32(begin + tap)) / support, ZERO)
+            weights[tap, at] = weight
+            total += weight
+        for tap in range(taps):
+            weights[tap, at] /= total
+    return first, weights
+
+
+@_compiled
+def _cut(image, y, x, height, width, flip, planes):
+    """A part of an image, resized (see `resample.resize_weights`) and perhaps flipped."""
+    rows, columns, channels = image.shape
+    size = planes.shape[1]
+    top, down = _taps(y, height, size, rows, False)
+    left, across = _taps(x, width, size, columns, flip)
+    step = np.uint64(channels)
+    begin = np.int64(left.min())
+    span = (np.int64(left.max()) - begin + len(across)) * channels
+    place = ((left - np.uint32(begin)) * np.uint32(channels)).astype(np.uint64)
+    line = np.empty(span, np.float32)
+    for row in range(size):
+        for tap in range(len(down)):
+            source = image[top[row] + tap].reshape(columns * channels)
+            source, weight = source[begin * channels :][:span], down[tap, row]
+            if tap == 0:
+                for i in range(span):
+                    line[i] = weight * np.float32(source[i])
+            else:
+                for i in range(span):
+                    line[i] += weight * np.float32(source[i])
+        if channels == 3 and len(across) == 2:
+            _two_taps(line, place, across, planes[:, row])
+            continue
+        for channel in range(channels):
+            plane, shift = planes[channel, row], np.uint64(channel)
+            for i in range(size):
+                plane[i] = across[0, i] * line[place[i] + shift]
+            for tap in range(1, len(across)):
+                shift += step
+                for i in range(size):
+                    plane[i] += across[tap, i] * line[place[i] + shift]
+
+
+@_compiled
+def _two_taps(line, place, across, row):
+    """A row of a view that is not smaller than its crop, all three channels at once."""
+    red, green, blue = row[0], row[1], row[2]
+    for i in range(len(place)):
+        at, one, other = place[i], across[0, i], across[1, i]
+        red[i] = one * line[at] + other * line[at + np.uint64(3)]
+        green[i] = one * line[at + np.uint64(1)] + other * line[at + np.uint64(4)]
+        blue[i] = one * line[at + np.uint64(2)] + other * line[at + np.uint64(5)]
+
+
+@_compiled
+def _split(image, planes):
+    for row in range(image.shape[0]):
+        for channel in range(len(planes)):
+            plane, source = planes[channel, row], image[row, :, channel]
+            for i in range(len(plane)):
+                plane[i] = np.float32(source[i])
+
+
+@_compiled
+def _join(planes, out):
+    """Planes as one image; one plane is every channel."""
+    channels = out.shape[2]
+    for row in range(out.shape[0]):
+        for channel in range(channels):
+            plane, target = planes[min(channel, len(planes) - 1), row], out[row, :, channel]
+            for i in range(len(plane)):
+                target[i] = plane[i]
+
+
+@_compiled
+def _brighten(planes, brightness, contrast):
+    """`color.brightness` and `color.contrast`; the mean is that of what is bright already."""
+    channels = len(planes)
+    sums = np.zeros(channels, np.float32)
+    for channel in range(channels):
+        for at in range(planes.shape[1]):
+            row, total = planes[channel, at], ZERO  # a sum of all at once would lose digits
+            for i in range(len(row)):
+                bright = min(row[i] * brightness, TOP)
+                row[i] = bright
+                total += bright
+            sums[channel] += total
+    means = sums / np.float32(planes[0].size)
+    if channels == 3:
+        means[:] = RED * means[0] + GREEN * means[1] + BLUE * means[2]
+    if contrast == ONE:
+        return
+    for channel in range(channels):
+        shift = (ONE - contrast) * means[channel]
+        for at in range(planes.shape[1]):
+            row = planes[channel, at]
+            for i in range(len(row)):
+                row[i] = min(max(row[i] * contrast + shift, ZERO), TOP)
+
+
+@_compiled
+def _turn_colors(planes, saturation, turns):
+    """`color.saturation` and `color.hue`."""
+    rest, angle_of_turn = ONE - saturation, SIX * turns
+    for row in range(planes.shape[1]):
+        reds, greens, blues = planes[0, row], planes[1, row], planes[2, row]
+        for i in range(len(reds)):
+            red, green, blue = reds[i], greens[i], blues[i]
+            luma = rest * (RED * red + GREEN * green + BLUE * blue)
+            reds[i] = min(max(red * saturation + luma, ZERO), TOP)
+            greens[i] = min(max(green * saturation + luma, ZERO), TOP)
+            blues[i] = min(max(blue * saturation + luma, ZERO), TOP)
+        if turns == ZERO:
+            continue
+        for i in range(len(reds)):
+            red, green, blue = reds[i], greens[i], blues[i]
+            largest, least = max(max(red, green), blue), min(min(red, green), blue)
+            chroma = largest - least
+            red_leads, green_leads = red >= largest, green >= largest
+            difference = green - blue if red_leads else (blue - red if green_leads else red - green)
+            sextant = ZERO if red_leads else (TWO if green_leads else FOUR)
+            angle = sextant + difference / (chroma + TINY) + angle_of_turn
+            angle -= SIX * np.floor(angle * (ONE / SIX))
+            reds[i] = least + chroma * min(max(abs(angle - THREE) - ONE, ZERO), ONE)
+            greens[i] = least + chroma * min(max(TWO - abs(angle - TWO), ZERO), ONE)
+            blues[i] = least + chroma * min(max(TWO - abs(angle - FOUR), ZERO), ONE)
+
+
+@_compiled
+def _gray(planes):
+    """The luma of three planes, in the first."""
+    for row in range(planes.shape[1]):
+        reds, greens, blues = planes[0, row], planes[1, row], planes[2, row]
+        for i in range(len(reds)):
+            reds[i] = RED * reds[i] + GREEN * greens[i] + BLUE * blues[i]
+
+
+@_compiled
+def _blur(planes, sigma, radius, blurred):
+    """`resample.blur` along both axes, into planes of its own."""
+    size = planes.shape[1]
+    weights = np.empty(radius + 2, np.float32)
+    total = -ONE
+    for k in range(radius + 1):
+        weights[k] = math.exp(-HALF * (np.float32(k) / sigma) ** 2)
+        total += TWO * weights[k]
+    for k in range(radius + 1):
+        weights[k] /= total
+    while radius > 0 and weights[radius] < LEAST_WEIGHT:
+        radius -= 1
+    weights[radius + 1] = ZERO  # neighbors go two by two, the last of an odd number for nothing
+    pad = radius + 1
+    line = np.empty(size + 2 * pad, np.float32)
+    for channel in range(len(planes)):
+        for row in range(size):
+            inner = line[pad : pad + size]
+            _blur_down(planes[channel], row, weights, radius, inner)
+            line[:pad] = inner[0]
+            line[pad + size :] = inner[size - 1]
+            _blur_across(line, weights, radius, blurred[channel, row])
+
+
+@_compiled
+def _blur_down(plane, row, weights, radius, out):
+    """A row, blurred by those above and below."""
+    last = len(plane) - 1
+    source, weight = plane[row], weights[0]
+    for i in range(len(out)):
+        out[i] = weight * source[i]
+    for k in range(1, radius + 1, 2):
+        above, below, weight = plane[max(row - k, 0)], plane[min(row + k, last)], weights[k]
+        higher, lower = plane[max(row - k - 1, 0)], plane[min(row + k + 1, last)]
+        next_weight = weights[k + 1]
+        for i in range(len(out)):
+            out[i] += weight * (above[i] + below[i]) + next_weight * (higher[i] + lower[i])
+
+
+@_compiled
+def _blur_across(line, weights, radius, out):
+    """A line with its ends continued, blurred by itself moved to both sides."""
+    size = len(out)
+    pad = (len(line) - size) // 2
+    source, weight = line[pad:], weights[0]
+    for i in range(size):
+        out[i] = weight * source[i]
+    for k in range(1, radius + 1, 2):
+        before, after, weight = line[pad - k :], line[pad + k :], weights[k]
+        first, last, next_weight = line[pad - k - 1 :], line[pad + k + 1 :], weights[k + 1]
+        for i in range(size):
+            out[i] += weight * (before[i] + after[i]) + next_weight * (first[i] + last[i])
+
+
+@_compiled
+def _solarize(planes):
+    """`color.solarize`."""
+    for channel in range(len(planes)):
+        for at in range(planes.shape[1]):
+            row = planes[channel, at]
+            for i in range(len(row)):
+                row[i] = TOP - row[i] if row[i] >= MIDDLE else row[i]
