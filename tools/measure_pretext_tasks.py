@@ -1,54 +1,94 @@
-"""Trains the pretext tasks on a few bundled images, and prints what they learned, as a table.
+"""Trains the pretext tasks on a few bundled images, and prints what they learned, as tables.
 
-    TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py --seeds 0 1 2
+    TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py tasks --seeds 0 1 2
+    TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py labels --epochs 6
 
-For each method and seed: the accuracy in the task itself, on test images, beside chance; and k-NN
-on perturbed test images, beside the same encoder before training.
+`tasks`: the accuracy in the task itself, on test images, beside chance; and k-NN on test images as
+they are and perturbed, beside the same encoder before training. `labels`: SupCon that knows the
+labels of a tenth of its images, beside SimCLR; a linear probe with the same labels on the features
+of each. A line is printed as soon as a run has ended, and after the last seed of a method its mean.
 """
 
 import argparse
-import math
 import time
 
 import keras
+import numpy as np
 
 import cl_keras as cl
 
 CHANCE = {
+    cl.RotNet: lambda model, batch: 1 / 4,
     cl.RelativePosition: lambda model, batch: 1 / 8,
     cl.Jigsaw: lambda model, batch: 1 / len(model.views.permutations),
     cl.DeepInfoMax: lambda model, batch: 1 / batch,
-    cl.RotNet: lambda model, batch: 1 / 4,
     cl.CPC: lambda model, batch: 1 / (batch * model.views.grid**2),
 }
 """Of guessing, where a batch has so many images."""
+
+KIND = {"image_size": 28, "channels": 1}
+LABELED = 0.1
+"""Share of the images whose labels SupCon knows."""
 
 
 def main():
     arguments = parse()
     train = cl.data.Subset(cl.data.load("fashion_mnist_mini"), range(arguments.images))
     test = cl.data.load("fashion_mnist_mini/test")
-    print("| method | seed | seconds | task | chance | k-NN, perturbed | untrained |")
-    print("|---" * 7 + "|")
+    measure, columns = TABLES[arguments.table]
+    print("| method | seed | seconds | " + " | ".join(columns) + " |")
+    print("|---" * (3 + len(columns)) + "|")
+    rows: dict[str, list] = {}
+    for name, seed, *row in measure(arguments, train, test):
+        print_row(name, seed, *(f"{value:.{digits(value)}f}" for value in row))
+        rows.setdefault(name, []).append(row)
+        if len(rows[name]) == len(arguments.seeds):
+            mean, spread = np.mean(rows[name], axis=0), np.std(rows[name], axis=0)
+            print_row(name, "mean", *map(with_spread, mean, spread))
+
+
+def tasks(arguments, train, test):
+    """Task, chance, and k-NN before and after."""
     methods = [method for method in CHANCE if method.__name__ in arguments.methods]
     for method, seed in ((method, seed) for method in methods for seed in arguments.seeds):
         model, recipe = build(method, train, arguments.epochs, seed)
-        before = perturbed_knn(model, train, test)
+        before = knn(model, train, test)
         seconds = fit(model, train, recipe, seed)
         batches = test.batches(recipe.batch_size, shuffle=False, drop_remainder=True)
         task = model.evaluate(batches, verbose=0, return_dict=True)[method.accuracy_name]
-        shares = task, CHANCE[method](model, recipe.batch_size)
-        shares += perturbed_knn(model, train, test), before
-        print_row(method.__name__, seed, seconds, *shares)
+        after = knn(model, train, test)
+        gains = [now - then for now, then in zip(after, before, strict=True)]
+        chance = 100 * CHANCE[method](model, recipe.batch_size)
+        yield method.__name__, seed, seconds, 100 * task, chance, *after, *gains
 
 
-def build(method, train, epochs, seed):
-    """The method on a small encoder, by its recipe for a CPU."""
+def labels(arguments, train, test):
+    """A linear probe on few labels, and k-NN, of SimCLR and of SupCon."""
+    images = train.images(range(len(train)))
+    for seed in arguments.seeds:
+        known = np.random.default_rng(seed).permutation(len(train)) < LABELED * len(train)
+        shown = cl.data.load(images, labels=np.where(known, train.labels, -1))
+        for method in (cl.SimCLR, cl.SupCon):
+            # The same views and temperature: what differs is the labels alone.
+            model, recipe = build(method, train, arguments.epochs, seed, cl.SupCon)
+            seconds = fit(model, shown, recipe, seed)
+            found = cl.evaluation.features(model, train, progress=False).rows(np.flatnonzero(known))
+            tested = cl.evaluation.features(model, test, progress=False)
+            linear = cl.evaluation.linear_probe(found, tested)["top1"]
+            yield method.__name__, seed, seconds, 100 * linear, *knn(model, train, test)
+
+
+TABLES = {
+    "tasks": (tasks, ["task", "chance", "k-NN", "k-NN, perturbed", "gain", "gain, perturbed"]),
+    "labels": (labels, ["linear", "k-NN", "k-NN, perturbed"]),
+}
+
+
+def build(method, train, epochs, seed, settings=None):
+    """The method on a small encoder, by the recipe of its own or of another method."""
     keras.utils.set_random_seed(seed)
-    kind = {"image_size": 28, "channels": 1}
-    recipe = method.recipe(images=len(train), epochs=epochs, preset="small", **kind)
-    norm = "layer" if method is cl.CPC else "batch"
-    encoder = cl.encoders.small_resnet(**kind, norm=norm, **recipe.encoder_options)
+    recipe = (settings or method).recipe(images=len(train), epochs=epochs, preset="small", **KIND)
+    encoder = cl.encoders.small_resnet(**KIND, **recipe.encoder_options)
     model = method(encoder, views=recipe.views, seed=seed, **recipe.options)
     model.compile(recipe.optimizer)
     return model, recipe
@@ -62,21 +102,31 @@ def fit(model, source, recipe, seed):
     return time.perf_counter() - begin
 
 
-def perturbed_knn(model, train, test):
+def knn(model, train, test):
+    """k-NN in percent, on test images as they are and perturbed."""
     encoders, silent = {"": model.encoder}, {"linear": False, "also_k": None, "progress": False}
-    found = cl.evaluation.table(encoders, train, test, **silent)[""]
-    return {metric.name: metric.value for metric in found}["perturbed_knn"]
+    table = cl.evaluation.table(encoders, train, test, **silent)[""]
+    found = {metric.name: 100 * metric.value for metric in table}
+    return found["knn"], found["perturbed_knn"]
 
 
-def print_row(name, seed, seconds, *shares):
-    digits = [f"{100 * share:.{1 if share > 0.01 else 1 - math.floor(math.log10(100 * share))}f}"
-              if share else "0" for share in shares]  # fmt: skip
-    print(f"| {name} | {seed} | {seconds:.0f} | " + " | ".join(digits) + " |", flush=True)
+def print_row(*cells):
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def digits(value):
+    """Behind the point: one, or as many as a small number needs."""
+    return 1 if value == 0 or abs(value) >= 1 else int(1 - np.floor(np.log10(abs(value))))
+
+
+def with_spread(mean, spread):
+    return f"{mean:.{digits(mean)}f}" + (f" ± {spread:.1f}" if spread else "")
 
 
 def parse():
     names = [method.__name__ for method in CHANCE]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

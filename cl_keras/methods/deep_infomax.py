@@ -14,7 +14,7 @@ from cl_keras.similarity import at_least_float32
 from cl_keras.training.objective import Objective
 from cl_keras.training.pretext_model import PretextModel
 from cl_keras.training.recipe import Recipe, small_recipe
-from cl_keras.views import inst_disc
+from cl_keras.views import inst_disc, simclr
 from cl_keras.views.draws import uniform
 
 PRIOR_SEED = 7
@@ -71,7 +71,11 @@ class DeepInfoMax(PretextModel):
             weight_decay=0.0,
             schedule="constant",
         ),
-        "small": small_recipe(options={}),
+        # With one view, brightness and crop tell an image best, and that is what is learned.
+        "small": small_recipe(
+            options={"bound": "infonce", "critic_dim": 64, "prior_weight": 0.0},
+            views={"num_views": 2},
+        ),
     }
 
     def __init__(
@@ -158,8 +162,12 @@ class DeepInfoMax(PretextModel):
         return Objective(loss)
 
     @classmethod
-    def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
-        return inst_disc(image_size, channels, **changes)
+    def default_views(
+        cls, image_size: int, channels: int = 3, *, num_views: int = 1, **changes
+    ) -> Callable:
+        if num_views not in (1, 2):
+            raise ValueError(f"num_views must be 1 or 2; received {num_views!r}.")
+        return (simclr if num_views == 2 else inst_disc)(image_size, channels, **changes)
 
     def get_config(self) -> dict[str, Any]:
         names = ("bound", "critic", "critic_dim", "at", "output_dim")

@@ -121,3 +121,11 @@ def test_the_defaults_are_those_of_the_papers_local_form():
 def test_what_is_not_known_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tiny_dim(**options)
+
+
+def test_its_views_are_one_or_two(images):
+    for count in (1, 2):
+        views = DeepInfoMax.default_views(IMAGE_SIZE, 1, num_views=count)
+        assert len(views(images, seed=0, step=0)) == count
+    with pytest.raises(ValueError, match="num_views must be 1 or 2; received 3"):
+        DeepInfoMax.default_views(IMAGE_SIZE, 1, num_views=3)
