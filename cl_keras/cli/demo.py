@@ -7,7 +7,6 @@ import tensorflow as tf
 from PIL import Image
 
 from cl_keras import data, evaluation, export, pretraining
-from cl_keras.cli import evaluate
 from cl_keras.recipes.config import Config, Execution
 
 
@@ -29,8 +28,6 @@ def main(options):
     test_source = data.load("fashion_mnist_mini/test")
     print(f"{len(train_source):,} images of clothes; training does not see their labels.\n")
     run = pretraining.start(demo_config(options.seed), Execution(run=options.run))
-    print("\nMeasuring, with the baselines beside it.")
-    evaluate.evaluate(run, train_source, test_source)
     _export_and_serve(run, train_source, test_source)
     print(f"\nThe whole story is in {run.folder / 'report.html'}.")
 

@@ -1,17 +1,12 @@
 """Measures an encoder beside its baselines, says what that means, and writes a report."""
 
-import json
 import pathlib
 
 import keras
 
-from cl_keras import data, evaluation
-from cl_keras.cli import evaluation_report, trained
-from cl_keras.downstream import duplicates
-from cl_keras.evaluation.metric import clear_leader
-from cl_keras.files import write_atomically
-from cl_keras.recipes import build
-from cl_keras.runs import Run
+from cl_keras import data
+from cl_keras.cli import trained
+from cl_keras.pretraining import evaluation_report, judgment, sources
 
 
 def main(flags):
@@ -22,30 +17,19 @@ def main(flags):
     if flags.run is None or flags.zoo is not None or flags.encoder is not None:
         _evaluate_encoder(flags, bank)
         return
-    run = Run(flags.run)
-    test = flags.test_data or run.config["test_data"]
-    if test is None:
+    run = trained.run_of(flags)
+    judgment.judge(run, *_images_of(run, bank, flags.test_data))
+
+
+def _images_of(run, bank, test):
+    """The bank and the images to classify: those given, or those of the run."""
+    config = sources.config_of(run)
+    found = sources.load(
+        config.replace(data=bank or config.data, test_data=test or config.test_data)
+    )
+    if found[1] is None:
         raise ValueError("The run names no test images; give --test_data.")
-    config = trained.config_of(run)
-    train_source = build.load_data(bank or config.data, config)
-    test_source = build.load_data(test, config)
-    evaluate(run, train_source, test_source)
-
-
-def evaluate(run, train_source, test_source):
-    """Measures a finished run, and writes evaluation.json and report.html into its folder.
-
-    Returns:
-        `Evaluation`.
-    """
-    untrained = build.make_encoder(trained.config_of(run), train_source.image_shape)
-    sources = (train_source, test_source)
-    known = evaluation_report.training_of(run, train_source)
-    measured = measure(run.load_encoder(), untrained, *sources, training=known)
-    save(measured, run.folder)
-    path = evaluation_report.write(run.folder / "report.html", measured, *sources, run=run)
-    show(measured, path)
-    return measured
+    return found
 
 
 def _evaluate_encoder(flags, bank):
@@ -56,129 +40,12 @@ def _evaluate_encoder(flags, bank):
     options = trained.image_options(learned)
     sources = [data.load(spec, **options) for spec in (bank, flags.test_data)]
     keras.utils.set_random_seed(0)
-    measured = measure(learned, keras.models.clone_model(learned), *sources)
+    measured = judgment.measure(learned, keras.models.clone_model(learned), *sources)
     path = None
     if flags.out is not None:
         pathlib.Path(flags.out).mkdir(parents=True, exist_ok=True)
-        save(measured, flags.out)
+        judgment.save(measured, flags.out)
         title = flags.zoo or pathlib.Path(flags.encoder).name
         path = pathlib.Path(flags.out) / "report.html"
         path = evaluation_report.write(path, measured, *sources, title=title)
-    show(measured, path)
-
-
-def measure(learned, untrained, train_source, test_source, *, training=None):
-    """Measures an encoder beside its baselines.
-
-    Args:
-        learned: the encoder.
-        untrained: the same encoder before training.
-        train_source: images of the bank.
-        test_source: images to classify.
-        training: `evaluation.Training`, what is known of the run; default: nothing.
-
-    Returns:
-        `Evaluation`.
-    """
-    encoders = {
-        "raw pixels": evaluation.raw_pixels,
-        "PCA-128, whitened": evaluation.pca_whitened(train_source),
-        "untrained encoder": untrained,
-    }
-    sources = (train_source, test_source)
-    rows = evaluation.table(encoders, *sources, curve=True)
-    encoded = evaluation.encode(learned, *sources, name=evaluation.LEARNED)
-    rows[evaluation.LEARNED] = evaluation.metrics_of(encoded, curve=True)
-    health = evaluation.health(encoded.test.vectors, encoded.perturbed.vectors)
-    verdict = evaluation.verdict(rows, health, training)
-    return evaluation_report.Evaluation(rows, health, verdict, encoded, _leaks(*sources))
-
-
-def _leaks(train_source, test_source):
-    """A sentence about test images that are nearly training images, or "" if there are none."""
-    pairs = duplicates(train_source, test_source)
-    leaked = len({pair.second for pair in pairs})
-    if not leaked:
-        return ""
-    return (
-        f"{leaked:,} of {len(test_source):,} test images are near-duplicates of training images: "
-        "the accuracy on new images may be lower. `cl-keras duplicates` shows them."
-    )
-
-
-def save(measured, folder):
-    """Writes evaluation.json."""
-    plain = {
-        "verdict": measured.verdict.as_json(),
-        "encoders": {
-            name: [metric.as_json() for metric in row] for name, row in measured.rows.items()
-        },
-        "health": measured.health,
-        "leaks": measured.leaks,
-    }
-    path = pathlib.Path(folder) / "evaluation.json"
-    write_atomically(path, json.dumps(plain, indent=2) + "\n")
-
-
-def show(measured, path):
-    """Prints the tables, where the report is, and last the verdict."""
-    print("\n" + as_text(measured))
-    if curve := curve_as_text(measured):
-        print("\n" + curve)
-    if measured.leaks:
-        print("\n" + measured.leaks)
-    if path is not None:
-        print(f"\nThe report is {path}.")
-    print("\n" + measured.verdict.text)
-
-
-def as_text(measured):
-    """The table of the metrics in percent; a star marks what is best beyond the error."""
-    balanced = measured.verdict.balanced
-    titles = {
-        key: title
-        for key, title in evaluation.METRICS.items()
-        if any(key in row for row in measured.by_name.values())
-    }
-    lines = _lines(measured, titles)
-    if balanced:
-        lines.append("Accuracies are balanced: means over the classes, which are uneven.")
-    if any("*" in line for line in lines):
-        lines.append("* better than every other row beyond the error (95 %)")
-    return "\n".join(lines)
-
-
-def curve_as_text(measured):
-    """The label curve in percent, or "" where there is none."""
-    names = [
-        metric.name
-        for metric in measured.rows[evaluation.LEARNED]
-        if metric.name.endswith("_labels")
-    ]
-    if not names:
-        return ""
-    titles = {name: name.split("_")[1] for name in names} | {"linear": "all"}
-    lines = _lines(measured, titles, corner="labels")
-    return "\n".join(line for line in lines if not line.startswith(evaluation.MAJORITY))
-
-
-def _lines(measured, titles, corner=""):
-    """A heading and a line for each row."""
-    widest = max(map(len, measured.rows))
-    widths = {key: max(len(title), 6) for key, title in titles.items()}
-    lines = [f"{corner:{widest}}" + "".join(f"  {t:>{widths[k]}} " for k, t in titles.items())]
-    leaders = {key: leader(measured, key) for key in titles}
-    for name, row in measured.by_name.items():
-        cells = ""
-        for key, width in widths.items():
-            share = measured.share(row.get(key))
-            text = "–" if share is None else f"{100 * share:.1f}"
-            cells += f"  {text:>{width}}{'*' if leaders[key] == name else ' '}"
-        lines.append((f"{name:{widest}}" + cells).rstrip())
-    return lines
-
-
-def leader(measured, key):
-    """The row that is best in a metric beyond the error, or None."""
-    metrics = {name: row[key] for name, row in measured.by_name.items() if key in row}
-    return clear_leader(metrics, balanced=measured.verdict.balanced)
+    judgment.show(measured, path)

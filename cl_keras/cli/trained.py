@@ -3,7 +3,6 @@
 import pathlib
 
 from cl_keras import encoders, zoo
-from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
 from cl_keras.runs.model_file import load_model
 from cl_keras.training import PretextModel
@@ -32,11 +31,6 @@ def load_encoder(flags):
 def image_options(encoder):
     """`image_size` and `channels` for `data.load`, as the encoder wants them."""
     return {"image_size": encoders.image_size(encoder), "channels": encoder.input_shape[-1]}
-
-
-def config_of(run):
-    """The `Config` of a run."""
-    return Config.from_dict(run.config, f"{run.folder}/config.json")
 
 
 def run_of(flags):

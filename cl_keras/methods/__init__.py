@@ -11,6 +11,7 @@ from cl_keras.methods.pcl import PCL
 from cl_keras.methods.pirl import PIRL
 from cl_keras.methods.relative_position import RelativePosition
 from cl_keras.methods.rotnet import RotNet
+from cl_keras.methods.seed import SEED
 from cl_keras.methods.simclr import SimCLR
 from cl_keras.methods.sup_con import SupCon
 from cl_keras.methods.swav import SwAV
@@ -28,6 +29,7 @@ __all__ = [
     "MoCoV3",
     "RelativePosition",
     "RotNet",
+    "SEED",
     "SimCLR",
     "SupCon",
     "SwAV",

@@ -2,7 +2,7 @@
 
 from cl_keras.data.summary import Summary
 from cl_keras.pretraining.machine import Machine
-from cl_keras.recipes.config import DEFAULT_METHOD, Config
+from cl_keras.recipes.config import Config
 
 DEFAULT_MINUTES = 20.0
 MAX_CPU_SIDE, MAX_GPU_SIDE = 64, 224
@@ -12,6 +12,12 @@ MANY_IMAGES = 100_000
 
 MIN_STEPS_PER_EPOCH = 8
 MIN_BATCH = 8
+
+SPLIT, MAX_HELD_OUT = 0.2, 5000
+"""Share of the images that is held out to judge the encoder by, and the most of them."""
+
+MIN_SPLIT_IMAGES = 100
+"""With fewer images none are held out: too few to tell anything by."""
 
 
 def choose(config: Config, summary: Summary, machine: Machine) -> Config:
@@ -29,10 +35,12 @@ def choose(config: Config, summary: Summary, machine: Machine) -> Config:
     chosen = {
         "image_size": size,
         "channels": config.channels or (1 if summary.gray else 3),
-        "method": config.method or DEFAULT_METHOD,
+        "method": config.method or config.default_method,
         "precision": config.precision or machine.precision,
     }
     small = not machine.gpus or summary.num_images < MANY_IMAGES
+    if config.split is None:
+        chosen["split"] = 0.0 if named else held_out(config, summary)
     preset = config.preset or ("small" if small and not named else "published")
     chosen["preset"] = preset
     if preset == "small":
@@ -42,6 +50,15 @@ def choose(config: Config, summary: Summary, machine: Machine) -> Config:
     if config.epochs is None and config.minutes is None and not named:
         chosen["minutes"] = DEFAULT_MINUTES
     return config.replace(**chosen)
+
+
+def held_out(config: Config, summary: Summary) -> float:
+    """Share of the images to hold out, where the user does not say."""
+    images = summary.num_images
+    # A set of TensorFlow Datasets is read in its stored order, and cannot be split.
+    if config.test_data or config.data.startswith("tfds:") or images < MIN_SPLIT_IMAGES:
+        return 0.0
+    return min(SPLIT, MAX_HELD_OUT / images)
 
 
 def image_size(summary: Summary, machine: Machine) -> int:

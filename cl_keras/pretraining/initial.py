@@ -1,4 +1,4 @@
-"""Weights to begin from: of the zoo, of a run, or of a file."""
+"""Trained encoders to begin from or to learn from: of the zoo, of a run, or of a file."""
 
 import pathlib
 
@@ -45,16 +45,17 @@ def suggest(config: Config, images: int) -> str:
     return name if usable else NONE
 
 
-def load(init: str) -> keras.Model:
-    """The encoder that `--init` names.
+def load(name: str, flag: str = "init") -> keras.Model:
+    """The encoder that `--init` or `--teacher` names.
 
     Args:
-        init: a .keras file, the folder of a finished run, or the name of an entry of the zoo.
+        name: a .keras file, the folder of a finished run, or the name of an entry of the zoo.
+        flag: the option that it was given in, for errors.
 
     Raises:
         FileNotFoundError: if it is none of them.
     """
-    path = pathlib.Path(init)
+    path = pathlib.Path(name)
     if path.suffix == ".keras" and path.is_file():
         model = load_model(path)
         return model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
@@ -62,10 +63,10 @@ def load(init: str) -> keras.Model:
         return Run(path).load_encoder()
     if path.exists() or path.suffix == ".keras" or len(path.parts) > 1:
         raise FileNotFoundError(
-            f"--init must be a .keras file, the folder of a finished run, or the name of an entry "
-            f"of the zoo; {init} is none of them."
+            f"--{flag} must be a .keras file, the folder of a finished run, or the name of an "
+            f"entry of the zoo; {name} is none of them."
         )
-    return zoo.load(init)
+    return zoo.load(name)
 
 
 def with_its_encoder(config: Config, loaded: keras.Model) -> Config:

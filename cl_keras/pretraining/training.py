@@ -11,7 +11,7 @@ import tensorflow as tf
 from cl_keras import data, distribute
 from cl_keras.callbacks import Health
 from cl_keras.evaluation import KNNMonitor
-from cl_keras.pretraining import choices, initial
+from cl_keras.pretraining import choices, initial, judgment, sources, teachers
 from cl_keras.pretraining import plan as plans
 from cl_keras.pretraining.machine import this_machine
 from cl_keras.pretraining.progress import Progress
@@ -77,28 +77,32 @@ def start(config: Config, execution: Execution) -> Run:
     strategy = distribute.strategy(execution.strategy, execution.devices)
     saved = _saved_config(execution.run)
     if saved is None:
-        config, source = _planned(config, execution, strategy)
+        config, source, test_source = _planned(config, execution, strategy)
     else:
         config = config.completed_by(saved)
-        source = build.load_data(config.data, config)
+        source, test_source = sources.load(config)
         config = build.resolve(config, len(source), source.image_shape)
-    return train(config, execution, source, strategy)
+    run = train(config, execution, source, test_source, strategy)
+    if test_source is not None and distribute.is_chief():
+        print("\nMeasuring, with the baselines beside it.", flush=True)
+        judgment.judge(run, source, test_source)
+    return run
 
 
-def train(config: Config, execution: Execution, source, strategy=None) -> Run:
+def train(config: Config, execution: Execution, source, test_source=None, strategy=None) -> Run:
     """Trains the model of a resolved configuration.
 
     Args:
         config: a resolved `Config`.
         execution: where the run is kept, and how it is carried out.
-        source: the images.
+        source: the images to train on.
+        test_source: those whose k-NN accuracy is logged, where both have labels. Default: none.
         strategy: of `distribute.strategy`. Default: one device.
 
     Returns:
         The finished `Run`.
     """
     model, batches = _model_and_batches(config, execution, source, strategy)
-    test_source = _load_test(config, source)
     model.check_data(batches)
     run = Run(
         execution.run,
@@ -151,14 +155,14 @@ def _planned(config, execution, strategy):
     chosen = choices.choose(config, summary, machine)
     if chosen.init is None:
         chosen = chosen.replace(init=initial.suggest(chosen, len(source)))
-    source = build.load_data(config.data, chosen)
+    source, test_source = sources.load(chosen)
     config = build.resolve(chosen, len(source), source.image_shape)
     if config.minutes is not None:
         keras.config.set_dtype_policy(config.precision)
         model, batches = _model_and_batches(config, execution, source, strategy)
         speed = plans.measure(model, batches)
-        images = len(source) if config.test_data else 0
-        seconds = plans.epoch_seconds(speed, batches.steps_per_epoch, images / config.batch_size)
+        encoded = 0 if test_source is None else len(source)
+        seconds = plans.epoch_seconds(speed, batches.steps_per_epoch, encoded / config.batch_size)
         if chosen.epochs is None:
             fitting = plans.epochs_within(config.minutes, speed, seconds)
             chosen = chosen.replace(epochs=fitting)
@@ -178,7 +182,7 @@ def _planned(config, execution, strategy):
     )
     if distribute.is_chief():
         print(plan, flush=True)
-    return config, source
+    return config, source, test_source
 
 
 def _model_and_batches(config, execution, source, strategy):
@@ -187,7 +191,9 @@ def _model_and_batches(config, execution, source, strategy):
     if execution.data_service:
         batches = batches.from_service(execution.data_service)
     with (strategy or tf.distribute.get_strategy()).scope():
-        model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
+        teacher = None if config.teacher is None else teachers.load(config.teacher)
+        steps = batches.steps_per_epoch
+        model = build.make_model(config, source.image_shape, steps, teacher=teacher)
         if config.init not in (None, initial.NONE):
             initial.fill(model.encoder, initial.load(config.init), config.init)
     return model, batches
@@ -202,7 +208,7 @@ def _fit(run, model, batches, config, execution, source, test_source):
     if position.epoch >= config.epochs:
         return
     monitors = []
-    if test_source is not None:
+    if test_source is not None and source.has_labels and test_source.has_labels:
         measured = run.metrics().get("knn", [])[: position.epoch]
         last = measured[-1] if measured else None
         monitors = [KNNMonitor(source, test_source, every=execution.knn_every, last=last)]
@@ -219,16 +225,3 @@ def _fit(run, model, batches, config, execution, source, test_source):
         callbacks=[Health(source, run.folder), *monitors, *shown, *callbacks],
         verbose=0,
     )
-
-
-def _load_test(config, source):
-    if config.test_data is None:
-        return None
-    test = build.load_data(config.test_data, config)
-    for images in (source, test):
-        if not images.has_labels:
-            raise ValueError(
-                "--test_data measures k-NN accuracy, for which all images need labels; "
-                f"{images.name} has none. Leave --test_data out, or give class folders."
-            )
-    return test

@@ -7,7 +7,7 @@ import keras
 from cl_keras import data, encoders, methods
 from cl_keras.recipes import config as config_module
 from cl_keras.recipes import signatures
-from cl_keras.recipes.config import DEFAULT_METHOD, Config
+from cl_keras.recipes.config import Config
 from cl_keras.training import precision
 from cl_keras.training.recipe import make_optimizer
 
@@ -43,7 +43,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config
         ValueError: for a preset that the method does not have, or a value out of range.
     """
     config = config.replace(
-        method=config.method or DEFAULT_METHOD,
+        method=config.method or config.default_method,
         preset=config.preset or "published",
         precision=precision.resolve(config.precision or "float32"),
     )
@@ -84,11 +84,22 @@ def make_views(config: Config, image_shape: tuple[int, ...]):
     return method.default_views(image_shape[0], channels=image_shape[2], **config.views)
 
 
-def make_model(config: Config, image_shape: tuple[int, ...], steps_per_epoch: int):
+def make_model(
+    config: Config,
+    image_shape: tuple[int, ...],
+    steps_per_epoch: int,
+    teacher: keras.Model | None = None,
+):
     """The compiled model of a resolved configuration.
 
+    Args:
+        config: a resolved `Config`.
+        image_shape: (height, width, channels) of an image.
+        steps_per_epoch: steps of an epoch.
+        teacher: the network that `config.teacher` names, for a method that takes one.
+
     Raises:
-        ValueError: for an option out of its range.
+        ValueError: for an option out of its range, or a missing teacher.
     """
     method = METHODS[_filled(config, "method")]
     options = dict(config.method_options)
@@ -101,6 +112,10 @@ def make_model(config: Config, image_shape: tuple[int, ...], steps_per_epoch: in
     if signatures.takes(_filled(config, "method"), "other_encoder"):  # alike, with its own weights
         options["other_encoder"] = make_encoder(config.replace(seed=config.seed + 1), image_shape)
         options["other_views"] = make_views(config, image_shape)
+    if signatures.takes(_filled(config, "method"), "teacher"):
+        if teacher is None:
+            raise ValueError(f"{config.method} is made with its teacher, {config.teacher}.")
+        options["teacher"] = teacher
     encoder, views = make_encoder(config, image_shape), make_views(config, image_shape)
     model = method(encoder, views=views, seed=config.seed, **options)
     model.compile(make_optimizer(config, steps_per_epoch))

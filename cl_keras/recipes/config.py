@@ -17,6 +17,9 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "small_resnet")
 OPTIMIZERS = ("sgd", "lars", "larc", "adam", "adamw", "lamb")
 SCHEDULES = ("cosine", "steps", "constant")
 DEFAULT_METHOD = "simclr"
+TEACHER_METHOD = "seed"
+"""The method where a teacher is given and no method."""
+
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 CONVENTIONS = ("inside", "outside")
 
@@ -35,7 +38,17 @@ class Config(Options):
         required=True,
     )
     test_data: str | None = option(
-        None, "Labeled images, whose k-NN accuracy is logged during training."
+        None,
+        "Images that the encoder is judged by; with labels, their k-NN accuracy is logged during "
+        "training.",
+    )
+    split: float | None = option(
+        None,
+        "Instead of --test_data: share of the images that is not trained on, but held out to judge "
+        "the encoder by; chosen by a stable hash, near-duplicates on one side. 0: none. Default: "
+        "0.2, at most 5,000 images, where neither --test_data nor a method is given.",
+        minimum=0,
+        maximum=0.9,
     )
     image_size: int | None = option(
         None,
@@ -50,7 +63,9 @@ class Config(Options):
         0.05, "Share of unreadable files above which the run stops.", minimum=0, maximum=1
     )
     method: str | None = option(
-        None, "The method. Default: simclr.", choices=tuple(signatures.methods())
+        None,
+        "The method. Default: simclr; seed with --teacher.",
+        choices=tuple(signatures.methods()),
     )
     preset: str | None = option(
         None,
@@ -64,6 +79,12 @@ class Config(Options):
         "Existing weights of the encoder to begin from: an entry of the zoo, the folder of a run, "
         "or a .keras file; `none` for random ones. Default: for few images and the small preset an "
         "entry of the zoo that fits, else random ones.",
+    )
+    teacher: str | None = option(
+        None,
+        "A larger trained encoder, whose view of the images the encoder learns (method seed, the "
+        "default then): an entry of the zoo, the folder of a run, a .keras file, or `keras:NAME`, "
+        "a model of keras.applications with its weights of ImageNet.",
     )
     encoder: str | None = option(
         None,
@@ -97,8 +118,8 @@ class Config(Options):
     )
     minutes: float | None = option(
         None,
-        "Minutes to train for, from which the number of epochs is chosen. Default: 20 where "
-        "neither epochs nor method is given.",
+        "Minutes that the whole command may take, from which the number of epochs is chosen. "
+        "Default: 20 where neither epochs nor method is given.",
         above=0,
     )
     optimizer: str | None = option(
@@ -160,10 +181,24 @@ class Config(Options):
                 f"warmup_epochs must be below epochs; received {self.warmup_epochs:g} of "
                 f"{self.epochs} epochs."
             )
+        if self.test_data and self.split:
+            raise ValueError("split holds out images in place of test_data; give one of them.")
+        method = self.method or self.default_method
+        if signatures.takes(method, "teacher") != (self.teacher is not None):
+            taught = [name for name in signatures.methods() if signatures.takes(name, "teacher")]
+            raise ValueError(
+                f"A teacher is for the method {' or '.join(taught)}, which needs one; received "
+                f"method {method} and teacher {self.teacher!r}."
+            )
         self._check_method_options()
 
+    @property
+    def default_method(self) -> str:
+        """The method where none is named."""
+        return DEFAULT_METHOD if self.teacher is None else TEACHER_METHOD
+
     def _check_method_options(self):
-        method = self.method or DEFAULT_METHOD
+        method = self.method or self.default_method
         known = signatures.method_options(method)
         given = {name: getattr(self, name) for name in ("head", "temperature")}
         given = {name: value for name, value in given.items() if value is not None}

@@ -14,7 +14,7 @@ from typing import Any
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDERS = ("training", "methods")
 
-NOT_OPTIONS = {"encoder", "views", "other_encoder", "other_views", "seed", "num_images"}
+NOT_OPTIONS = {"encoder", "teacher", "views", "other_encoder", "other_views", "seed", "num_images"}
 """Arguments of constructors that a configuration gives in another way."""
 
 REQUIRED = object()

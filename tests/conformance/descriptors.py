@@ -22,6 +22,13 @@ def label_encoder():
     )
 
 
+def other_teacher():
+    """A teacher for smaller images, in color, that gives a map."""
+    images = keras.Input([8, 8, 3])
+    x = keras.layers.Conv2D(5, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(images))
+    return keras.Model(images, x, name="teacher")
+
+
 OPTIONS = {
     "ToyMethod": {},
     "SimCLR": {},
@@ -34,6 +41,13 @@ OPTIONS = {
     "MoCo": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 1},
     "MoCo, shuffled": {"queue_size": 24, "momentum": 0.9, "shuffle_bn_groups": 4},
     "MoCoV3": {"hidden_dim": 8, "output_dim": 4, "momentum": 0.9, "momentum_steps": 9},
+    "SEED": {"queue_size": 24, "teacher": tiny_encoder},
+    "SEED, of another size": {
+        "queue_size": 20,
+        "teacher": other_teacher,
+        "views": VIEWS,
+        "head": "linear",
+    },
     "InstDisc": {"num_images": IMAGES, "num_negatives": 7},
     "InstDisc, softmax": {"num_images": IMAGES, "loss": "softmax", "temperature": 0.1},
     "InstDisc, InfoNCE": {"num_images": IMAGES, "num_negatives": 7, "loss": "info_nce"},
@@ -67,8 +81,8 @@ def make(name, optimizer=None, encoder=tiny_encoder, **changes):
     keras.utils.set_random_seed(0)
     method = ToyMethod if name == "ToyMethod" else getattr(methods, method_of(name))
     options = OPTIONS[name] | changes
-    if "other_encoder" in options:
-        options["other_encoder"] = options["other_encoder"]()
+    for network in {"other_encoder", "teacher"} & set(options):
+        options[network] = options[network]()
     views = options.pop("views", None) or _views(method)
     model = method(encoder(), views=views, seed=1, **options)
     model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))

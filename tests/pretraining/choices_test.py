@@ -77,3 +77,26 @@ def test_an_epoch_has_several_steps(images, batch):
 )
 def test_half_precision_where_the_gpu_is_fast_with_it(capability, precision):
     assert dataclasses.replace(SERVER, capability=capability).precision == precision
+
+
+@pytest.mark.parametrize(
+    "images, given, share",
+    [
+        (10_000, {}, 0.2),
+        (100_000, {}, 0.05),  # 5,000 images tell enough
+        (99, {}, 0.0),
+        (10_000, {"split": 0.3}, 0.3),
+        (10_000, {"test_data": "folder:b"}, 0.0),
+        (10_000, {"method": "moco"}, 0.0),
+        (10_000, {"data": "tfds:cifar10/train"}, 0.0),
+    ],
+)
+def test_images_are_held_out_where_nothing_is_said(images, given, share):
+    summary = dataclasses.replace(CLOTHES, num_images=images)
+    config = choices.choose(Config(**{"data": "folder:a"} | given), summary, LAPTOP)
+    assert config.split == share
+
+
+def test_with_a_teacher_the_method_is_distillation():
+    config = chosen(CLOTHES, LAPTOP, teacher="a zoo entry")
+    assert (config.method, config.preset) == ("seed", "small")

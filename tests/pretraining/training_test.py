@@ -96,7 +96,7 @@ def test_a_run_begins_with_the_weights_of_another(finished, photos, tmp_path, mo
     trained = Run(finished).load_encoder()
     found = {}
 
-    def keep(config, execution, source, strategy):
+    def keep(config, execution, source, test_source, strategy):
         model, _ = training._model_and_batches(config, execution, source, strategy)
         found["encoder"] = model.encoder
 

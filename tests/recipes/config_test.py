@@ -64,10 +64,12 @@ def test_a_configuration_is_checked_whole(values, message):
 @pytest.mark.parametrize("method", build.METHODS)
 @pytest.mark.parametrize("preset", ["published", "small"])
 def test_a_resolved_configuration_is_complete_and_stays_as_it_is(method, preset):
-    config = Config(data="fashion_mnist_mini", method=method, preset=preset)
+    teacher = "a zoo entry" if method == "seed" else None
+    config = Config(data="fashion_mnist_mini", method=method, preset=preset, teacher=teacher)
     resolved = build.resolve(config, 4000, SHAPE)
     open_ones = {name for name, value in vars(resolved).items() if value is None}
     free = {"test_data", "image_size", "channels", "head", "temperature", "init", "minutes"}
+    free |= {"split", "teacher"}
     assert open_ones <= free
     assert build.resolve(resolved, 4000, SHAPE) == resolved
     assert Config.from_dict(resolved.to_dict()) == resolved
@@ -125,3 +127,15 @@ def test_two_towers_are_built_alike_with_weights_and_draws_of_their_own():
     batch = model.make_batch({"image": image, "other": image}, seed=0, step=0)
     assert batch["other"].shape == (4, 16, 16, 1)
     assert np.abs(batch["other"] - batch["views"][0]).max() > 1
+
+
+def test_a_teacher_and_its_method_belong_together():
+    assert Config(data="a", teacher="a zoo entry").default_method == "seed"
+    for options in ({"method": "seed"}, {"method": "moco", "teacher": "a"}):
+        with pytest.raises(ValueError, match="A teacher is for the method seed, which needs one"):
+            Config(data="a", **options)
+
+
+def test_images_to_judge_by_are_given_or_held_out_and_not_both():
+    with pytest.raises(ValueError, match="split holds out images in place of test_data"):
+        Config(data="a", test_data="b", split=0.2)

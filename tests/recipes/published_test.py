@@ -21,6 +21,7 @@ TABLE = {
     ("pcl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("mocov3", "published"): ("lars", 0.3, 4.8, 1.5e-6, "cosine", 10),
     ("instdisc", "published"): ("sgd", 0.03, 0.48, 1e-4, "steps", 0),
+    ("seed", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("pirl", "published"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("pirl", "mlp"): ("sgd", 0.03, 0.48, 1e-4, "cosine", 0),
     ("supcon", "published"): ("sgd", 0.125, 2.0, 1e-4, "cosine", 0),
@@ -33,6 +34,14 @@ TABLE = {
     ("swav", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
     ("deepcluster", "published"): ("larc", 0.6, 4.8, 1e-6, "cosine", 10),
 }
+
+
+def teacher_of(method, channels=1):
+    """A network to learn from, for a method that takes one, and its name in a configuration."""
+    if not signatures.takes(method, "teacher"):
+        return None, None
+    keras.utils.set_random_seed(1)
+    return encoders.small_resnet(image_size=28, channels=channels), "a teacher"
 
 
 def scaled(method, preset="published", images=IMAGENET, **options):
@@ -151,7 +160,9 @@ def test_the_recipe_of_a_class_makes_a_model_that_can_be_trained(method):
         encoders.small_resnet(image_size=16, channels=1, **recipe.encoder_options)
         for _ in range(1 + signatures.takes(method, "other_encoder"))
     ]
-    model = cls(*towers, views=recipe.views, **recipe.options)
+    teacher, _ = teacher_of(method)
+    taught = {} if teacher is None else {"teacher": teacher}
+    model = cls(*towers, views=recipe.views, **recipe.options, **taught)
     model.compile(recipe.optimizer)
     images = np.random.default_rng(0).integers(0, 256, [64, 16, 16, 1]).astype("uint8")
     source = data.load(images, labels=np.arange(64) % 4)
@@ -169,11 +180,15 @@ def batches_for(method, source, batch_size):
 def losses_of(method, count):
     """Losses of three epochs on some of the bundled images, with no option but the preset."""
     source = data.Subset(data.load("fashion_mnist_mini"), range(count))
-    config = Config(data="fashion_mnist_mini", method=method, preset="small", epochs=3)
+    teacher, name = teacher_of(method)
+    config = Config(
+        data="fashion_mnist_mini", method=method, preset="small", epochs=3, teacher=name
+    )
     config = build.resolve(config, count, source.image_shape)
     batches = batches_for(method, source, config.batch_size)
     keras.utils.set_random_seed(0)
-    model = build.make_model(config, source.image_shape, batches.steps_per_epoch)
+    steps = batches.steps_per_epoch
+    model = build.make_model(config, source.image_shape, steps, teacher=teacher)
     return model.fit(batches, epochs=3, verbose=0).history["loss"]
 
 

@@ -33,7 +33,8 @@ def read(path):
 
 def test_every_method_has_a_recipe():
     found = {read(path).method for path in RECIPES}
-    assert found == {name.lower() for name in methods.__all__}
+    # What SEED learns depends on its teacher.
+    assert found == {name.lower() for name in methods.__all__} - {"seed"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)

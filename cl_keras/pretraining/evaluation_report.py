@@ -10,11 +10,11 @@ import numpy as np
 
 from cl_keras import evaluation, report
 from cl_keras.callbacks.health import read as read_health
-from cl_keras.cli import trained
 from cl_keras.data.printable import printable
 from cl_keras.evaluation.knn import vote_of_several
 from cl_keras.evaluation.labeled import labeled_pair
 from cl_keras.evaluation.metric import clear_leader
+from cl_keras.pretraining.sources import config_of
 from cl_keras.recipes import build
 from cl_keras.views import view_grid
 
@@ -72,7 +72,7 @@ class Evaluation:
 
 def training_of(run, source):
     """`evaluation.Training`: what is known of a run, for advice."""
-    views = build.make_views(trained.config_of(run), source.image_shape)
+    views = build.make_views(config_of(run), source.image_shape)
     each = getattr(views, "views", None) or [views]
     flips = [one.flip for one in each if hasattr(one, "flip")]
     areas = [one.crop_area for one in each if hasattr(one, "crop_area")]
@@ -122,7 +122,7 @@ def write(path, measured, train_source, test_source, *, run=None, title=None):
 
 def _of_run(run, source):
     viewed = source.images(_spread(len(source), VIEWED))
-    views = build.make_views(trained.config_of(run), source.image_shape)
+    views = build.make_views(config_of(run), source.image_shape)
     health = read_health(run.folder / "health.json")
     return {
         "config": run.config,
