@@ -59,8 +59,7 @@ def image_batches(
             "tf.data.Dataset.zip: use the methods of the batches (map, prefetch, take, …) instead.",
             stacklevel=2,
         )
-    in_service = isinstance(images, Batches) and images.service
-    return images if in_service else watch_scale(images)
+    return watch_scale(images)
 
 
 def count_steps(batches: tf.data.Dataset, given: int | None = None) -> int:

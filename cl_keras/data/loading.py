@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from cl_keras.bounds import check_image_size
 from cl_keras.data.arrays import ArraySource
 from cl_keras.data.fashion_mnist_mini import fashion_mnist_mini
 from cl_keras.data.folder import FolderSource
-from cl_keras.data.order import as_int
 from cl_keras.data.pairs import folder_pairs
 from cl_keras.data.printable import printable
 from cl_keras.data.source import Source
 from cl_keras.data.tfds_source import TFDSSource
 from cl_keras.spelling import closest
-
-MAX_IMAGE_SIZE = 4096  # pixels
 
 FORMS = """\
   "fashion_mnist_mini", "fashion_mnist_mini/test"      the bundled set
@@ -76,7 +74,7 @@ def load(
         FileNotFoundError, NotADirectoryError: there is no such folder.
         OSError: the folder, or again and again a file, could not be read.
     """
-    image_size = _checked_size(image_size)
+    image_size = None if image_size is None else check_image_size(image_size)
     _check_options(channels, labels, max_bad_share)
     labels = None if labels is False else labels
     options: dict[str, Any] = {"image_size": image_size, "channels": channels, "labels": labels}
@@ -109,18 +107,6 @@ def load(
     if name == "fashion_mnist_mini":
         return fashion_mnist_mini(split or "train", **options)
     raise ValueError(f"unknown images {printable(spec)!r}.{_near(spec)} Expected\n{FORMS}")
-
-
-def _checked_size(image_size):
-    if image_size is None:
-        return None
-    image_size = as_int(image_size, "image_size", at_least=1)
-    if image_size > MAX_IMAGE_SIZE:
-        raise ValueError(
-            f"image_size must be at most {MAX_IMAGE_SIZE} pixels; received {image_size}. Encoders "
-            "are usually trained on 32 to 224."
-        )
-    return image_size
 
 
 def _auto(labels):

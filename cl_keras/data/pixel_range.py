@@ -69,10 +69,11 @@ def watch_scale(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same dataset, which warns once where its first images are not pixels of 0 … 255.
 
     Args:
-        dataset: of images, or of dicts or tuples that hold them; uint8 is not looked at.
+        dataset: of images, or of dicts or tuples that hold them; uint8 is not looked at, nor what
+            a tf.data service makes.
     """
     floats = _floats(dataset.element_spec)
-    if not floats:
+    if not floats or getattr(dataset, "service", None):
         return dataset
     pending = [True]
 

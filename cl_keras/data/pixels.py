@@ -27,9 +27,6 @@ from PIL import Image
 from cl_keras.data import image_header
 
 FORMATS = image_header.FORMATS[1:]
-MAX_IMAGE_SIZE = 4096
-"""Largest side in pixels to which images are resized."""
-
 REDUCTIONS = (8, 4, 2)
 """By how much a JPEG can be reduced while it is decoded."""
 
@@ -50,20 +47,6 @@ _WEIGHT_BITS = 22  # of the weights with which Pillow resizes
 
 class UnsupportedImage(ValueError):
     """An image file that is not accepted, by its header; the text is the reason."""
-
-
-def check_image_size(image_size: int) -> None:
-    """Checks the side of the squares to which images are resized.
-
-    Raises:
-        ValueError: unless it is an integer from 1 to `MAX_IMAGE_SIZE`.
-    """
-    is_integer = isinstance(image_size, (int, np.integer)) and not isinstance(image_size, bool)
-    if not is_integer or not 1 <= image_size <= MAX_IMAGE_SIZE:
-        raise ValueError(
-            f"image_size must be the side of a square, from 1 to {MAX_IMAGE_SIZE} pixels; received "
-            f"{image_size!r}."
-        )
 
 
 def decode(

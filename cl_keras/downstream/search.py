@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cl_keras.data import load
 from cl_keras.evaluation import features, neighbors
 from cl_keras.files import replacing
 
@@ -36,10 +37,11 @@ class Index:
 
         Args:
             encoder: a `keras.Model` or function from images to vectors.
-            source: of `data.load`.
+            source: of `data.load`, or a uint8 array of images.
             key: see `Index`.
             progress: show a progress bar.
         """
+        source = load(source)
         found = features(encoder, source, progress=progress and "index")
         names = source.names or [str(row) for row in range(len(source))]
         return cls(found.vectors, [str(names[row]) for row in found.index], key)

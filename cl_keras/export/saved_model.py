@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import encoders
+from cl_keras.bounds import check_image_size
 from cl_keras.data import pixels
 from cl_keras.export import images as image_ops
 from cl_keras.export import versions
@@ -112,9 +113,7 @@ def saved_model(
 
 def _side(encoder, image_size):
     """Side of the images that the encoder gets, or None for any."""
-    if image_size is not None:
-        pixels.check_image_size(image_size)
-    side = encoders.image_size(encoder) if image_size is None else int(image_size)
+    side = encoders.image_size(encoder) if image_size is None else check_image_size(image_size)
     fixed = encoder.input_shape[1:3]
     if any(length not in (None, side) for length in fixed):
         raise ValueError(

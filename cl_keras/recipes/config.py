@@ -7,6 +7,7 @@ all take their options from here. Importing it needs no TensorFlow.
 import dataclasses
 from typing import Any
 
+from cl_keras.bounds import MAX_IMAGE_SIZE
 from cl_keras.recipes import signatures
 from cl_keras.recipes.options import Options, as_plain, option
 from cl_keras.spelling import did_you_mean
@@ -54,7 +55,7 @@ class Config(Options):
         None,
         "Side of the images in pixels; needed where they differ in size. Default: as they are.",
         minimum=8,
-        maximum=4096,
+        maximum=MAX_IMAGE_SIZE,
     )
     channels: int | None = option(
         None, "1 for gray, 3 for color. Default: as the images are.", minimum=1, maximum=64

@@ -1,9 +1,12 @@
 """The loop around the step of every method: what `compile`, `fit` and `evaluate` accept."""
 
+import warnings
+
 import keras
+import numpy as np
 import tensorflow as tf
 
-from cl_keras.data import Batches, image_batches
+from cl_keras.data import Batches, image_batches, pixel_range
 from cl_keras.data.image_batches import count_steps
 from cl_keras.training import checks, gradients, inputs, resuming
 from cl_keras.training.step_loop import (
@@ -184,6 +187,28 @@ class Trainable(keras.Model):
                 **self._callback_options(steps, 1, kwargs.get("verbose", "auto")),
             )
         return super().evaluate(x, **kwargs)
+
+    def predict(self, x, **kwargs):
+        """The representations of images, as `keras.Model.predict`.
+
+        Warns where floats are not pixels of 0 … 255, and where batches are shuffled, so that row i
+        of the result is not image i.
+
+        Args:
+            x: images as an array, a tensor or a dataset of batches.
+            **kwargs: as in `keras.Model.predict`.
+        """
+        if isinstance(x, Batches) and x.shuffled:
+            warnings.warn(
+                f"these batches of {x.source.name} are shuffled, and predict does not say which "
+                "image a row belongs to: give batches(…, shuffle=False), or .in_order().",
+                stacklevel=2,
+            )
+        if isinstance(x, tf.data.Dataset):
+            x = pixel_range.watch_scale(x)
+        elif isinstance(x, (np.ndarray, tf.Tensor)):
+            pixel_range.warn_of_scale(np.asarray(x))
+        return super().predict(x, **kwargs)
 
     def _callback_options(self, steps, epochs, verbose):
         return {

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from cl_keras.bounds import check_image_size
+
 _PROBABILITIES = (
     "flip",
     "color_probability",
@@ -61,10 +63,7 @@ class View:
     def __post_init__(self):
         for name in ("crop_area", "crop_ratio", "blur_sigma"):
             object.__setattr__(self, name, _pair(name, getattr(self, name)))
-        if not isinstance(self.image_size, int) or self.image_size < 1:
-            raise ValueError(
-                f"image_size must be a number of pixels, at least 1; received {self.image_size!r}."
-            )
+        object.__setattr__(self, "image_size", check_image_size(self.image_size))
         if self.crop_area[1] > 1:
             raise ValueError(f"crop_area must lie in (0, 1]; received {self.crop_area}.")
         for name in _PROBABILITIES:

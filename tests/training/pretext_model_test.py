@@ -58,6 +58,17 @@ def test_predict_gives_representations(images):
     np.testing.assert_allclose(model(images), expected, atol=1e-5)
 
 
+def test_predict_says_what_makes_its_rows_wrong(images):
+    model, scaled = tiny_simclr(), (images / 255).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices(scaled).batch(8)
+    for given in (scaled, tf.constant(scaled), dataset):
+        with pytest.warns(UserWarning, match=r"hold values of 0 … 1.*Give images \* 255"):
+            model.predict(given, verbose=0)
+    model.predict(images.astype("float32"), verbose=0)
+    with pytest.warns(UserWarning, match="are shuffled.*in_order"):
+        model.predict(data.load(images).batches(8), verbose=0)
+
+
 def test_validation_is_reported(images):
     history = tiny_simclr().fit(
         images, batch_size=16, epochs=2, validation_data=images[:16], verbose=0

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 
+from cl_keras.bounds import check_image_size
 from cl_keras.zoo.cards import addresses, names, schema
 
 SCHEMA = 1
@@ -39,8 +40,7 @@ class Encoder:
         for name in ("name", "norm"):
             if not names.is_word(value := getattr(self, name)):
                 raise ValueError(f"{name} must be of letters, digits and '_'; received {value!r}.")
-        if not 8 <= self.image_size <= 4096:
-            raise ValueError(f"image_size must be from 8 to 4096; received {self.image_size}.")
+        check_image_size(self.image_size, at_least=8)
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3; received {self.channels}.")
         if not 1 <= self.features <= 65_536:

@@ -9,6 +9,7 @@ import pathlib
 
 import keras
 
+from cl_keras.bounds import check_image_size
 from cl_keras.spelling import did_you_mean
 from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
@@ -19,7 +20,6 @@ _FORMATS = TORCH_FORMATS | {SimCLRFormat.name: SimCLRFormat()}
 FORMATS = {name: reader.description for name, reader in _FORMATS.items()}
 """Name of a format to a sentence about what has it."""
 
-MAX_IMAGE_SIZE = 4096
 
 __all__ = ["FORMATS", "encoder_of", "import_checkpoint", "network"]
 
@@ -42,8 +42,7 @@ def import_checkpoint(
         ValueError: for an unknown format, and for a file that is not a whole checkpoint of it.
         OSError: if it cannot be read.
     """
-    if not 8 <= image_size <= MAX_IMAGE_SIZE:
-        raise ValueError(f"image_size must be from 8 to {MAX_IMAGE_SIZE}; received {image_size}.")
+    check_image_size(image_size, at_least=8)
     reader, path = _format(format), pathlib.Path(path)
     with _named(path.name), reader.open(path) as streams:
         name, width, arrays = reader.read(*streams)

@@ -57,7 +57,7 @@ def test_an_unknown_encoder_is_an_error_with_the_known_ones():
 
 @pytest.mark.parametrize("image_size", [7, 100_000])
 def test_an_image_size_out_of_bounds_is_refused(image_size):
-    with pytest.raises(ValueError, match=f"image_size must be from 8 to 4096; rec.* {image_size}"):
+    with pytest.raises(ValueError, match=f"from 8 to 4096 pixels; rec.* {image_size}"):
         imports.import_checkpoint(FIXTURE, "swav", image_size=image_size)
 
 
