@@ -34,7 +34,7 @@ def main():
     save("two_views", cl.views.view_grid(images, cl.views.simclr(**KIND)), side=112)
     puzzle, _ = cl.Jigsaw.default_views(**KIND, num_permutations=24)(images, seed=0, step=0)
     save("jigsaw", beside(images, [puzzle]), side=112)
-    grid = cl.views.patch_grid(**KIND)(images, seed=0, step=0)
+    grid = cl.CPC.default_views(**KIND, **cl.CPC.recipes["small"].views)(images, seed=0, step=0)
     save("patch_grid", beside(images, [grid]), side=140)
     save("rotations", turned(images), side=84)
     save("relative_position", beside(images, pairs(images)), side=112)

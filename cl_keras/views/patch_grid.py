@@ -66,15 +66,18 @@ class PatchGrid(PatchViews):
         return cls(**(config | views_from(config, "crop", "look")))
 
 
-def patch_grid(image_size: int, channels: int = 3, **changes) -> PatchGrid:
+def patch_grid(
+    image_size: int, channels: int = 3, *, patch_share: float = 80 / 260, **changes
+) -> PatchGrid:
     """CPC v2's patches for images of a size: 260 pixels have 6 × 6 of 80, at a stride of 36.
 
     Args:
         image_size: side of the grid in pixels, at most.
         channels: number of channels; it makes no difference.
+        patch_share: side of a patch, as a share of that of the image; default: 80/260.
         **changes: arguments of `PatchGrid` to replace.
     """
-    patch, grid = max(1, round(image_size * 80 / 260)), changes.get("grid", 6)
+    patch, grid = max(1, round(image_size * patch_share)), changes.get("grid", 6)
     stride = max(1, (image_size - patch) // max(1, grid - 1))
     return PatchGrid(**({"patch_size": patch, "stride": stride} | changes))
 

@@ -94,6 +94,8 @@ def test_the_presets_are_the_papers():
     assert (made.crop.image_size, made.defense) == (398, "drop_channels")
     made = patch_grid(260)
     assert (made.patch_size, made.stride, made.grid, made.crop.image_size) == (80, 36, 6, 260)
+    made = patch_grid(28, 1, grid=3, patch_share=0.5)
+    assert (made.patch_size, made.stride, made.crop.image_size) == (14, 7, 28)
     made = rotations(224)
     assert (made.copies, made.view.image_size, made.view.color_probability) == (4, 224, 0.0)
     for size in (28, 32, 96, 224):
