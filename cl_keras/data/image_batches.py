@@ -26,8 +26,8 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Images in any form as a dataset of batches.
 
-    Warns where floats are not pixels of 0 … 255, and where a dataset made of shuffled `Batches`
-    has lost their later epochs and is to be shuffled.
+    Refuses what `check_one_numbering` finds. Warns where floats are not pixels of 0 … 255, and
+    where a dataset made of shuffled `Batches` has lost their later epochs and is to be shuffled.
 
     Args:
         images: a uint8 array, a source of `load`, its `.batches(…)`, or a `tf.data.Dataset`, which
@@ -59,7 +59,50 @@ def image_batches(
             "tf.data.Dataset.zip: use the methods of the batches (map, prefetch, take, …) instead.",
             stacklevel=2,
         )
+    check_one_numbering(images)
     return watch_scale(images)
+
+
+def check_one_numbering(dataset: tf.data.Dataset) -> None:
+    """Refuses a dataset in which two images may have one index, or of which half would be lost.
+
+    Raises:
+        ValueError: it was put together of several sources, each of which numbers its images from
+            0; or its elements are pairs of two sources' batches.
+    """
+    sources = _sources_of(dataset)
+    if len(sources) > 1:
+        names = " and ".join(source.name for source in list(sources.values())[:2])
+        raise ValueError(
+            f"{names} both number their images from 0, so that in one dataset two images would "
+            "share an index. Join the sources instead: data.join([first, second]).batches(…)."
+        )
+    spec = dataset.element_spec
+    if isinstance(spec, tuple) and sum("image" in part for part in spec if _is_dict(part)) > 1:
+        raise ValueError(
+            "each element of this dataset holds the batches of several datasets, of which only the "
+            "first would be used. Join the sources, data.join([first, second]).batches(…); or, "
+            "for a method of pairs, map the elements to one dictionary."
+        )
+
+
+def _is_dict(value) -> bool:
+    return isinstance(value, dict)
+
+
+def _sources_of(dataset) -> dict:
+    """The sources whose batches come one after the other in a dataset, by identity.
+
+    What `zip` puts together belongs together, and counts as one.
+    """
+    if isinstance(dataset, Batches):
+        return {id(dataset.source): dataset.source}
+    found: dict = {}
+    for part in dataset._inputs():
+        found |= _sources_of(part)
+        if found and type(dataset).__name__ == "_ZipDataset":
+            break
+    return found
 
 
 def count_steps(batches: tf.data.Dataset, given: int | None = None) -> int:

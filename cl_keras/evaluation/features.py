@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from cl_keras.data.pixel_range import warn_of_scale
 
 _ARRAY_BATCH = 256  # rows a step where the caller gives no batches
+_SAME = 1e-2  # difference of two vectors of one image at most, of the largest value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +86,12 @@ def features(model, batches, *, progress=True):
         progress: show a progress bar; a string is its title.
 
     Returns:
-        `Features`, in the order of the stream. The last, partial batch is included; a row whose
-        index was seen before (a stand-in for a broken file) is dropped.
+        `Features`, in the order of the stream. The last, partial batch is included; a row of an
+        image that was there before (a stand-in for a broken file) is dropped.
 
     Raises:
-        ValueError: the stream is endless, empty or of another form; the encoder gives no vector
-            per image.
+        ValueError: the stream is endless, empty or of another form; several of its images have
+            one index; the encoder gives no vector per image.
     """
     encode = encode_function(model)
     stream, total = image_batches(batches)
@@ -169,6 +170,23 @@ def _vectors(output, rows):
 
 
 def _without_repeats(found):
-    """Keeps the first row of every index, in the order of the stream."""
-    keep = np.sort(np.unique(found.index, return_index=True)[1])
-    return found if len(keep) == len(found) else found.rows(keep)
+    """Keeps the first row of every index, in the order of the stream.
+
+    Raises:
+        ValueError: rows of one index are not of the same image.
+    """
+    _, keep, which = np.unique(found.index, return_index=True, return_inverse=True)
+    if len(keep) == len(found):
+        return found
+    first = found.vectors[keep[which]]
+    scale = np.abs(first).max(axis=1, keepdims=True)
+    same = np.isclose(found.vectors, first, rtol=0, atol=_SAME * scale, equal_nan=True).all(axis=1)
+    if found.labels is not None:
+        same &= found.labels == found.labels[keep[which]]
+    if not same.all():
+        raise ValueError(
+            f"the index {found.index[np.argmin(same)]} stands for several images of this stream. "
+            "Join the sources before they are batched, data.join([first, second]).batches(…), or "
+            "number all images from 0 on."
+        )
+    return found.rows(np.sort(keep))

@@ -136,6 +136,8 @@ def check_batches(
 def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -> None:
     """Every image must have a row in the table of `num_images` that a method keeps.
 
+    Warns where a dataset has more images than rows.
+
     Args:
         model: the model, which the message names.
         dataset: batches of images; a `Batches` knows its source.
@@ -154,6 +156,13 @@ def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -
     if source is not None and len(source) > num_images:
         raise ValueError(
             f"{name} was made for num_images={num_images}; {source.name} has {len(source)}."
+        )
+    batches, rows = int(dataset.cardinality()), spec["index"].shape[0]
+    if source is None and rows and batches * rows > num_images:
+        logging.warning(
+            "%s was made for num_images=%d, and an epoch of this dataset has %d: unless images "
+            "come more than once, some share a row of the memory. Number all images from 0 on.",
+            *(name, num_images, batches * rows),
         )
 
 

@@ -34,8 +34,30 @@ def test_a_dataset_is_left_as_it_is():
 
 def test_an_order_that_repeats_is_not_passed_over_in_silence():
     batches = load(ARRAY).batches(4)
+    pairs = tf.data.Dataset.zip((batches, batches)).map(lambda a, b: {**a, "other": b["image"]})
     with pytest.warns(UserWarning, match="every epoch .* has the order of the first"):
-        image_batches(tf.data.Dataset.zip((batches, batches)), shuffle=True)
+        image_batches(pairs, shuffle=True)
+
+
+def test_sources_that_are_put_together_by_hand_are_refused():
+    one, two = (load(images).batches(4, shuffle=False) for images in (ARRAY, ARRAY[:7]))
+    dataset = tf.data.Dataset
+    for joined in (
+        dataset.concatenate(one, two),
+        dataset.sample_from_datasets([one, two]),
+        dataset.choose_from_datasets([one, two], dataset.range(2)).prefetch(1),
+        dataset.zip((one, two)).map(lambda a, b: a).concatenate(two),
+    ):
+        with pytest.raises(ValueError, match="both number their images from 0.*data.join"):
+            image_batches(joined)
+    with pytest.raises(ValueError, match="only the first would be used"):
+        image_batches(dataset.zip((one, two)))
+    for right in (
+        dataset.concatenate(one, one),
+        dataset.zip((one, two)).map(lambda a, b: {**a, "other": b["image"]}),
+        dataset.zip((one, dataset.range(2))),
+    ):
+        assert image_batches(right) is right
 
 
 def test_small_floats_are_not_passed_over_in_silence():

@@ -69,6 +69,16 @@ def test_a_repeated_index_counts_once():
     np.testing.assert_array_equal(found.vectors, images[[0, 1, 2, 3, 5]].reshape(5, -1))
 
 
+def test_two_images_of_one_index_are_an_error():
+    images = _images(6)
+    flat = lambda x: tf.reshape(x, [len(x), -1])  # noqa: E731
+    with pytest.raises(ValueError, match="the index 3 stands for several images.*data.join"):
+        features(flat, _dataset(images, [7, 3, 9, 5, 3, 1]), progress=False)
+    images[4] = images[1]
+    with pytest.raises(ValueError, match="the index 3 stands for several images"):
+        features(flat, _dataset(images, [7, 3, 9, 5, 3, 1], [0, 1, 2, 3, 4, 5]), progress=False)
+
+
 def test_rows_without_index_are_numbered():
     dataset = tf.data.Dataset.from_tensor_slices({"image": _images(10)}).batch(4)
     found = features(_encoder(), dataset, progress=False)

@@ -171,6 +171,12 @@ def test_data_without_a_fitting_index_is_refused(images):
         tiny_inst_disc(num_images=20).fit(dataset(images), verbose=0)
 
 
+def test_a_dataset_of_more_images_than_rows_is_warned_of(images, caplog):
+    joined = dataset(images[:16]).concatenate(dataset(images[16:]))
+    tiny_inst_disc(num_images=16).fit(joined, verbose=0)
+    assert "num_images=16, and an epoch of this dataset has 32" in caplog.text
+
+
 def test_an_order_that_tells_the_image_by_its_age_is_warned_of(images, caplog, monkeypatch):
     source = data.load(images)
     tiny_inst_disc().fit(source.batches(16), verbose=0)
