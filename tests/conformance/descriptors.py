@@ -70,6 +70,9 @@ OPTIONS = {
 }
 """What makes each small; in four parts, so that keys can be shared by one, two and four devices."""
 
+EVERY_METHOD = [name for name in OPTIONS if "," not in name]
+"""Without the variants of a method."""
+
 
 def method_of(name):
     """The name of the method; what stands after a comma is a variant of it."""

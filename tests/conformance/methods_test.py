@@ -1,6 +1,7 @@
 """What every method must do, whatever its pretext task is."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -12,10 +13,16 @@ from cl_keras import data, export, methods
 from cl_keras.runs import Checkpoints
 from cl_keras.training import PretextModel
 from tests.conformance import toy_method
-from tests.conformance.descriptors import LABELS, OPTIONS, make, method_of
+from tests.conformance.descriptors import EVERY_METHOD, LABELS, OPTIONS, make, method_of
 from tests.conformance.replicas import images, state
+from tests.quick import slow_but
 
-every_method = pytest.mark.parametrize("name", OPTIONS)
+POLICIES = ("mixed_bfloat16", "mixed_float16")
+
+
+def every_method(quick):
+    """Runs a test for every method and variant; those that are not in `quick` are slow."""
+    return pytest.mark.parametrize("name", slow_but(quick, OPTIONS))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def test_a_method_of_ones_own_is_one_short_file():
     }
 
 
-@every_method
+@every_method(quick=OPTIONS)
 def test_a_gradient_reaches_what_is_trained_and_nothing_else(name, source):
     model = make(name)
     element = next(iter(source.batches(16)))
@@ -61,9 +68,8 @@ def test_a_gradient_reaches_what_is_trained_and_nothing_else(name, source):
     assert reached == [v.path for v in model.variables if v.trainable]
 
 
-@every_method
-def test_it_trains_evaluates_and_goes_on_from_its_files(name, source, tmp_path):
-    """A .keras file and a checkpoint both go on as the model itself does, bit for bit."""
+@every_method(quick=EVERY_METHOD)
+def test_it_trains_evaluates_and_is_all_in_its_file(name, source, tmp_path):
     model = make(name)
     before = [v.numpy() for v in model.trainable_variables]
     fit(model, source)
@@ -80,6 +86,16 @@ def test_it_trains_evaluates_and_goes_on_from_its_files(name, source, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
+    assert_same(state(loaded), state(model))
+
+
+@every_method(quick=["SwAV", "PCL"])
+def test_it_goes_on_from_its_files(name, source, tmp_path):
+    """A .keras file and a checkpoint both go on as the model itself does, bit for bit."""
+    model = make(name)
+    fit(model, source)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     checkpoints, restored = Checkpoints(tmp_path), make(name)
     checkpoints.save(model, 1)
     assert checkpoints.restore(restored).epoch == 1
@@ -89,8 +105,18 @@ def test_it_trains_evaluates_and_goes_on_from_its_files(name, source, tmp_path):
     assert_same(state(restored), state(model))
 
 
-@every_method
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+@pytest.mark.parametrize(
+    "name, policy",
+    slow_but(
+        [
+            *product(EVERY_METHOD, POLICIES[:1]),
+            ("SwAV", "mixed_float16"),
+            ("MoCo", "mixed_float16"),
+        ],
+        product(OPTIONS, POLICIES),
+    ),
+    indirect=["policy"],
+)
 def test_mixed_precision_stays_finite(name, source, policy):
     model = make(name)
     model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
@@ -100,8 +126,7 @@ def test_mixed_precision_stays_finite(name, source, policy):
     assert model.loss_metric.result().dtype == tf.float32
 
 
-@pytest.mark.slow
-@every_method
+@every_method(quick=[])
 def test_a_step_compiled_by_xla_is_the_same_step(name, source):
     """`jit_compile=True` against the operations one by one, on a CPU; a GPU compiles by default."""
     received, expected = make(name), make(name)
@@ -118,7 +143,7 @@ def test_a_step_compiled_by_xla_is_the_same_step(name, source):
     assert_same(state(received), state(expected), atol=1e-4)
 
 
-@every_method
+@every_method(quick=["SimCLR", "CPC", "TwoTower"])
 def test_its_encoder_predicts_and_is_exported_alone(name, source, tmp_path):
     model = make(name)
     pixels = source.images(range(5))
