@@ -49,12 +49,14 @@ class Entry:
         where: path or address of the catalog, for people.
         folder: of the catalog's files on this machine, or None.
         base: address below which they lie, or None.
+        referrer: address of the catalog, if it came over the network.
     """
 
     card: cards.Card
     where: str
     folder: pathlib.Path | None
     base: str | None
+    referrer: str | None = None
 
     def locate(self, file):
         """Where a file of the card is: a `pathlib.Path`, or an address.
@@ -210,4 +212,5 @@ def _read_remote(address, root):
         )
     content = parse(_bounded(path), addresses.shown(address), referrer=address)
     base = content.base or address.rpartition("/")[0]
-    return [Entry(card, addresses.shown(address), None, base) for card in content.entries]
+    where = addresses.shown(address)
+    return [Entry(card, where, None, base, address) for card in content.entries]

@@ -123,7 +123,8 @@ def open_verified(
     if isinstance(place, pathlib.Path):
         opened = cache.open_verified(place, cache.ExpectedFile.of(file))
     else:
-        opened = cache.open_fetched(entry.card.name, file, place, progress=progress)
+        options = {"progress": progress, "referrer": entry.referrer}
+        opened = cache.open_fetched(entry.card.name, file, place, **options)
     with opened as stream:
         yield stream
 

@@ -43,7 +43,7 @@ def check(address, *, referrer=None):
         _refuse_if(
             scheme == "http" and not _is_here(host), address, "is not encrypted; give https://"
         )
-        inside = _is_here(host) or not _is_public(host)
+        inside = _is_here(host) or not is_public(host)
         from_remote = referrer is not None and is_remote(referrer)
         _refuse_if(inside and from_remote, address, f"names this machine, and {by} may not")
     else:
@@ -120,8 +120,8 @@ def _is_here(host):
     )
 
 
-def _is_public(host):
-    """Whether a host is a name, or a number that all of the internet knows."""
+def is_public(host):
+    """Whether a host, a name or a number, is a name, or a number that all of the internet knows."""
     ip = _ip(host)
     return ip is None or (ip.is_global and not ip.is_multicast)
 

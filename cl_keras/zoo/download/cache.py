@@ -53,7 +53,7 @@ def folder_of(name, file, address):
 
 
 @contextlib.contextmanager
-def open_fetched(name, file, address, *, limits=None, progress=True):
+def open_fetched(name, file, address, *, limits=None, progress=True, referrer=None):
     """A file of an entry, open, from the cache or from its address.
 
     Eight processes that ask at once download it once. A killed download is resumed.
@@ -64,6 +64,7 @@ def open_fetched(name, file, address, *, limits=None, progress=True):
         address: https://…, hf://…, or http:// on this machine.
         limits: `http.Limits`.
         progress: show a progress bar.
+        referrer: address of the catalog that named it, if it came over the network.
 
     Yields:
         A binary stream, `name` its path, whose hash was checked through this very descriptor.
@@ -81,7 +82,8 @@ def open_fetched(name, file, address, *, limits=None, progress=True):
             stream = _open_if_right(path, expected, remove=True)
             if stream is None:
                 try:
-                    _download(name, address, folder, path, expected, limits, progress)
+                    options = {"limits": limits, "progress": progress, "referrer": referrer}
+                    _download(name, address, folder, path, expected, options)
                 except OSError as error:
                     raise _unwritable(folder, error) if error.errno else error from None
                 stream = open_plain(path, follow_links=False)
@@ -120,7 +122,7 @@ def _open_if_right(path, expected, *, remove=False):
     return None
 
 
-def _download(name, address, folder, path, expected, limits, progress):
+def _download(name, address, folder, path, expected, options):
     if is_offline():
         raise OSError(
             f"{name} is not in the cache ({folder}), and CL_KERAS_OFFLINE forbids to download it "
@@ -128,7 +130,7 @@ def _download(name, address, folder, path, expected, limits, progress):
         )
     partial = folder / "partial"
     known = {"size": expected.size, "anchored": expected.sha256 is not None}
-    retrieve(address, partial, **known, limits=limits, progress=progress)
+    retrieve(address, partial, **known, **options)
     with open_plain(partial, follow_links=False) as stream:
         problem = expected.mismatch(stream)
         found = expected.sha256 or sha256_of(stream)
@@ -150,7 +152,7 @@ def retrieve(address, partial, **options):
     """Brings what an address has to an unfinished file; options as for `http.download`."""
     _refuse_link(partial)
     if address.startswith("hf://"):
-        options["token"] = hub.token()
+        options |= {"token": hub.token(), "referrer": None}  # the user chose where the Hub is
         address = hub.web_address(address)
     http.download(address, partial, **options)
 

@@ -56,7 +56,17 @@ class _Failed(Exception):
     """An attempt failed in a way that the next one may not."""
 
 
-def download(address, path, *, size=None, anchored=False, limits=None, progress=True, token=None):
+def download(
+    address,
+    path,
+    *,
+    size=None,
+    anchored=False,
+    limits=None,
+    progress=True,
+    token=None,
+    referrer=None,
+):
     """Downloads to `path`, and resumes what is there already.
 
     Args:
@@ -68,6 +78,8 @@ def download(address, path, *, size=None, anchored=False, limits=None, progress=
         limits: `Limits`.
         progress: show a progress bar.
         token: shown to this host alone, never to one that it redirects to.
+        referrer: address of the catalog that named this one, if it came over the network. What it
+            names on other hosts must be on the internet, by the number that is connected to.
 
     Raises:
         ValueError: if the server sends what cannot be the file, or leads where none may come from.
@@ -82,7 +94,7 @@ def download(address, path, *, size=None, anchored=False, limits=None, progress=
     with tqdm(desc=title, total=size, unit="B", unit_scale=True, disable=not progress) as bar:
         for attempt in range(1, limits.total_attempts + 1):
             try:
-                return _attempt(address, path, size, anchored, limits, bar, token)
+                return _attempt(address, path, size, anchored, limits, bar, token, referrer)
             except _Failed as error:
                 reached = _size(path)
                 failures = 1 if reached >= furthest + PROGRESS else failures + 1
@@ -95,7 +107,7 @@ def download(address, path, *, size=None, anchored=False, limits=None, progress=
             time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
 
 
-def _attempt(address, path, size, anchored, limits, bar, token):
+def _attempt(address, path, size, anchored, limits, bar, token, referrer):
     note = path.with_name(path.name + ".validator")
     with _open(path) as file:
         validator = None if anchored else _read_note(note)
@@ -104,7 +116,7 @@ def _attempt(address, path, size, anchored, limits, bar, token):
             return
         if size is not None and have > size:
             have = 0
-        with _answer(address, have, validator, limits, token) as response:
+        with _answer(address, have, validator, limits, token, referrer) as response:
             start = _start_of(response, have, address)
             file.seek(start)
             file.truncate()
@@ -117,7 +129,7 @@ def _attempt(address, path, size, anchored, limits, bar, token):
 
 
 @contextlib.contextmanager
-def _answer(address, have, validator, limits, token):
+def _answer(address, have, validator, limits, token, referrer):
     """The server's answer, whose status is 200 or 206, after all redirects."""
     headers = {"User-Agent": f"cl_keras/{__version__}", "Accept-Encoding": "identity"}
     if have:
@@ -127,25 +139,25 @@ def _answer(address, have, validator, limits, token):
     host = urllib.parse.urlsplit(address).netloc
     for _ in range(MAX_REDIRECTS):
         secret = {"Authorization": f"Bearer {token}"} if token and _netloc(address) == host else {}
-        with _ask(address, headers | secret, limits) as response:
+        with _ask(address, headers | secret, limits, referrer) as response:
             if response.status not in REDIRECTS:
                 if response.status == 416 and have:
                     break
                 _check_status(response, address)
                 yield response
                 return
+            referrer = address
             address = _redirected(address, response.headers.get("Location", ""))
     else:
         raise OSError(f"{addresses.shown(address)}: more than {MAX_REDIRECTS} redirects.")
-    with _answer(
-        address, 0, None, limits, token
-    ) as response:  # asked beyond the end: from the start
+    # Asked beyond the end: from the start.
+    with _answer(address, 0, None, limits, token, referrer) as response:
         yield response
 
 
 @contextlib.contextmanager
-def _ask(address, headers, limits):
-    with _pools(address) as pools:
+def _ask(address, headers, limits, referrer):
+    with _pools(address, outside=_must_be_outside(address, referrer)) as pools:
         try:
             response = pools.request(
                 "GET",
@@ -313,11 +325,30 @@ class _Watched:
         return response
 
 
+class _Outside:
+    """A connection that is given up, before anything is sent, if it leads into this network."""
+
+    def _new_conn(self):
+        connected = super()._new_conn()
+        number = connected.getpeername()[0]
+        if not addresses.is_public(number):
+            connected.close()
+            raise ValueError(
+                f"The host {self.host} has the address {number}, which is one of this machine or "
+                "its network: a catalog or a server elsewhere may not name it."
+            )
+        return connected
+
+
 class _Connection(_Watched, urllib3.connection.HTTPConnection):
     pass
 
 
 class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _OutsideConnection(_Outside, _SecureConnection):
     pass
 
 
@@ -329,7 +360,25 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def _pools(address):
+class _OutsidePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _OutsideConnection
+
+
+def _must_be_outside(address, referrer):
+    """Whether a server must be one of the internet: another host named it, which is one."""
+    if referrer is None or not addresses.is_remote(referrer):
+        return False
+    host, by = (urllib.parse.urlsplit(each).hostname for each in (address, referrer))
+    if host == by:
+        return False
+    try:
+        found = socket.getaddrinfo(by, None, type=socket.SOCK_STREAM)
+    except OSError:  # it has no number here, as behind a proxy
+        return True
+    return all(addresses.is_public(number[0]) for *_, number in found)
+
+
+def _pools(address, outside):
     """Connections, through the proxy that the environment names for this address, if any."""
     parts = urllib.parse.urlsplit(address)
     proxy = urllib.request.getproxies().get(parts.scheme)
@@ -338,7 +387,9 @@ def _pools(address):
         login = urllib3.util.parse_url(proxy).auth
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
         pools = urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls)
+        outside = False  # it is the proxy that connects
     else:
         pools = urllib3.PoolManager(ssl_context=tls)
-    pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    secure = _OutsidePool if outside else _SecurePool
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": secure}
     return pools

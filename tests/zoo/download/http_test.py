@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -268,6 +269,35 @@ def test_a_certificate_must_be_trusted(secure, target, monkeypatch):
     assert not server.requests
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert get(server, "/a.npz", target) == CONTENT
+
+
+def test_what_leads_into_this_network_is_not_asked(secure, target, monkeypatch):
+    """Names are resolved to this machine, as a server of names elsewhere may do at any time."""
+    server, certificate = secure
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    resolve, port = socket.getaddrinfo, server.address.rpartition(":")[2]
+    numbers = {"evil.example": "127.0.0.1", "inside.example": "127.0.0.1", "zoo.example": "8.8.8.8"}
+
+    def getaddrinfo(host, *more, **options):
+        return resolve(numbers.get(host, host), *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    def fetch(referrer):
+        options = {"size": len(CONTENT), "limits": FAST, "progress": False, "referrer": referrer}
+        http.download(f"https://evil.example:{port}/a.npz", target, **options)
+
+    with pytest.raises(ValueError, match="evil.example has the address 127.0.0.1.*may not name it"):
+        fetch("https://zoo.example/catalog.json")
+    assert not server.requests
+    # Where the user, or a catalog of the same network, names it, the certificate decides.
+    for referrer in (None, "https://inside.example/catalog.json", f"https://evil.example:{port}/c"):
+        with pytest.raises(OSError, match="its certificate is not trusted"):
+            fetch(referrer)
+    server.answers["/a.npz"] = answers.redirect(f"https://evil.example:{port}/b.npz")
+    monkeypatch.setattr(http, "_must_be_outside", lambda address, by: "evil" in address and by)
+    with pytest.raises(ValueError, match="evil.example has the address 127.0.0.1"):
+        get(server, "/a.npz", target)
 
 
 def test_a_secure_server_that_leads_to_an_open_one(secure, target, monkeypatch):
