@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from cl_keras.data import image_header
@@ -68,6 +71,8 @@ def cut(
         UnsupportedImage: the file is not accepted.
         OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
     """
+    from cl_keras.data import crop_kernel  # takes a while to load
+
     header = checked_header(data)
     height, width = header.height, header.width
     if header.orientation >= 5:
@@ -76,19 +81,35 @@ def cut(
     reduction = 1
     if header.format == image_header.JPEG:
         reduction = _reduction(boxes, sizes)
-    image = read(data, header, channels=channels, reduction=reduction)
+    pixels = _decoded(data, header, channels, reduction)
     # Pixels beyond the edge that fill up a reduced JPEG; turned, they may come first.
-    above = (image.height * reduction - height) * (header.orientation in TURNED_DOWN)
-    before = (image.width * reduction - width) * (header.orientation in TURNED_LEFT)
+    above = (pixels.shape[0] * reduction - height) * (header.orientation in TURNED_DOWN)
+    before = (pixels.shape[1] * reduction - width) * (header.orientation in TURNED_LEFT)
     crops = []
     for (y, x, box_height, box_width), flip, size in zip(boxes, flips, sizes, strict=True):
-        edges = np.array([x, y, x + box_width, y + box_height])
-        edges = (edges + [before, above, before, above]) / reduction
-        inside = np.clip(edges, 0, [image.width, image.height] * 2)
-        crop = image.resize((size, size), Image.Resampling.BILINEAR, box=tuple(inside))
-        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else crop
-        crops.append(np.asarray(crop).reshape(size, size, channels))
+        edges = np.array([y, x, y + box_height, x + box_width])
+        edges = (edges + [above, before, above, before]) / reduction
+        top, left, bottom, right = np.clip(edges, 0, pixels.shape[:2] * 2)
+        box = np.array([top, left, bottom - top, right - left], np.float32)
+        crop = np.empty((size, size, channels), np.uint8)
+        crop_kernel.cut_bytes(pixels, *box, bool(flip), crop)
+        crops.append(crop)
     return crops
+
+
+def _decoded(data, header, channels, reduction):
+    """The whole image, upright: uint8 `[h, w, channels]`."""
+    if header.format == image_header.JPEG and channels == 3 and header.orientation == 1:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            is_color = image.mode == "RGB"
+        if is_color:  # the same pixels as Pillow's, in two thirds of the time
+            with contextlib.suppress(tf.errors.InvalidArgumentError), tf.device("CPU:0"):
+                # What it refuses is decoded below, or refused there with a reason.
+                return tf.io.decode_jpeg(
+                    data, channels=3, ratio=reduction, dct_method="INTEGER_ACCURATE"
+                ).numpy()
+    image = read(data, header, channels=channels, reduction=reduction)
+    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 def _reduction(boxes, sizes) -> int:

