@@ -108,11 +108,16 @@ def draw(classes: np.ndarray, counts: Sequence[int] | np.ndarray, generator) -> 
     return np.sort(np.concatenate(rows))
 
 
-def curve_totals(pair: LabeledPair) -> list[int]:
-    """Numbers of labels of the label curve: 10, 20, 40, …, from one per class to half of all."""
+def curve_totals(rows: int, classes: int) -> list[int]:
+    """Numbers of labels of the label curve: 10, 20, 40, …, from one per class to half of all.
+
+    Args:
+        rows: number of labeled training images.
+        classes: number of classes.
+    """
     totals = [10 * 2**i for i in range(20)]
-    most = min(len(pair.train) // 2, MAX_CURVE_LABELS)
-    return [total for total in totals if len(pair.class_names) <= total <= most]
+    most = min(rows // 2, MAX_CURVE_LABELS)
+    return [total for total in totals if classes <= total <= most]
 
 
 def proportional_counts(sizes: np.ndarray, total: int) -> np.ndarray:

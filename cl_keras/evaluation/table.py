@@ -204,7 +204,7 @@ def label_curve(pair: LabeledPair, *, trials: int = TRIALS, seed: int = 0) -> li
         seed: of the draws, which are the same for every encoder.
     """
     sizes, found = np.bincount(pair.train_classes), []
-    for total in curve_totals(pair):
+    for total in curve_totals(len(pair.train), len(pair.class_names)):
         hits = few_label_hits(pair, proportional_counts(sizes, total), trials=trials, seed=seed)
         protocol = (
             f"linear probe on {total} labels, drawn in the proportion of the classes, mean of "

@@ -1,85 +1,12 @@
 """The plan of a run: what will be trained on what, and how long it will take."""
 
 import dataclasses
-import time
-
-import keras
 
 from cl_keras.data.summary import Summary
 from cl_keras.pretraining.machine import Machine
 from cl_keras.recipes.config import Config
 
-MEASURED_SECONDS = 2.0
-MAX_MEASURED_STEPS = 64
-FORWARD_SHARE = 1 / 6
-"""Of a training step, two views forward and backward, what encoding the images alone takes."""
-
 FEW_EPOCHS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Speed:
-    """How fast a model trains on a machine.
-
-    Attributes:
-        startup: seconds until the first step is done, mostly compilation.
-        step: seconds per step after that.
-    """
-
-    startup: float
-    step: float
-
-
-def measure(model: keras.Model, batches, seconds: float = MEASURED_SECONDS) -> Speed:
-    """Trains a compiled model for a moment, to see how long a step takes.
-
-    Args:
-        model: a method; its weights change, so it is of no further use.
-        batches: `data.Batches` to train on.
-        seconds: for how long, after the first step.
-    """
-    clock = _Clock(seconds)
-    begin = time.perf_counter()
-    steps = min(batches.steps_per_epoch, MAX_MEASURED_STEPS)
-    model.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[clock], verbose=0)
-    times = clock.times
-    startup = times[0] - begin
-    if len(times) < 2:  # an epoch of one step
-        return Speed(startup, startup / 10)
-    return Speed(startup, (times[-1] - times[0]) / (len(times) - 1) / clock.steps_per_execution)
-
-
-class _Clock(keras.callbacks.Callback):
-    """Notes when each execution has ended, and stops after so many seconds."""
-
-    def __init__(self, seconds):
-        super().__init__()
-        self._seconds, self.times = seconds, []
-
-    @property
-    def steps_per_execution(self):
-        return self.model.steps_per_execution
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.times.append(time.perf_counter())
-        if self.times[-1] - self.times[0] > self._seconds:
-            self.model.stop_training = True
-
-
-def epoch_seconds(speed: Speed, steps: int, encoded_batches: float = 0.0) -> float:
-    """Seconds of an epoch.
-
-    Args:
-        speed: what was measured.
-        steps: steps of an epoch.
-        encoded_batches: batches that a monitor encodes after each epoch.
-    """
-    return speed.step * (steps + FORWARD_SHARE * encoded_batches)
-
-
-def epochs_within(minutes: float, speed: Speed, seconds_per_epoch: float) -> int:
-    """How many epochs fit into so many minutes, the compilation included; at least one."""
-    return max(1, int((60 * minutes - speed.startup) / seconds_per_epoch))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +20,8 @@ class Plan:
         parameters: of the encoder.
         views: the object that makes them.
         steps: of the whole run.
-        minutes: that it is expected to take; None where nothing was measured.
+        minutes: that the whole command is expected to take, from its start to the verdict; None
+            where nothing was measured.
     """
 
     config: Config

@@ -37,6 +37,18 @@ def load(config: Config) -> tuple[data.Source, data.Source | None]:
     return data.split(source, config.split, groups=_near_duplicates(source))
 
 
+def some(source: data.Source, most: int) -> data.Source:
+    """At most so many images of a source, evenly spread; all where it is read in one order alone.
+
+    Args:
+        source: the images.
+        most: how many.
+    """
+    if len(source) <= most or source.can_run_in_service:
+        return source
+    return data.Subset(source, np.linspace(0, len(source) - 1, most).astype(np.int64))
+
+
 def _near_duplicates(source):
     """The group of each image, or None where they are not looked for."""
     if len(source) > MAX_COMPARED:

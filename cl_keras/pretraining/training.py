@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import tempfile
+import time
 from typing import Any
 
 import keras
@@ -11,13 +13,20 @@ import tensorflow as tf
 from cl_keras import data, distribute
 from cl_keras.callbacks import Health
 from cl_keras.evaluation import KNNMonitor
-from cl_keras.pretraining import choices, initial, judgment, sources, teachers
+from cl_keras.pretraining import choices, initial, judgment, sources, teachers, timing
 from cl_keras.pretraining import plan as plans
 from cl_keras.pretraining.machine import this_machine
 from cl_keras.pretraining.progress import Progress
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config, Execution
 from cl_keras.runs import Run
+
+MEASUREMENTS = 10
+"""How often the k-NN accuracy is measured during training, where the user does not say."""
+
+MAX_MONITORED, MAX_JUDGED = 10_000, 20_000
+"""Most images of the bank during training and for the verdict at its end; see `_monitored`. Then
+`cl-keras evaluate --run` measures on all."""
 
 GLANCE_SIDE = 64
 """Side in pixels to which images are brought to be looked at, where none is given."""
@@ -60,7 +69,7 @@ def pretrain(
     return start(config, Execution(run=os.fspath(out), **carried_out))
 
 
-def start(config: Config, execution: Execution) -> Run:
+def start(config: Config, execution: Execution, began: float | None = None) -> Run:
     """Plans and trains a new run, or resumes the one that is there.
 
     Everything is built, and so checked, before anything is written.
@@ -68,16 +77,18 @@ def start(config: Config, execution: Execution) -> Run:
     Args:
         config: what the user gave; the rest is chosen.
         execution: where the run is kept, and how it is carried out.
+        began: `time.perf_counter()` when the command began, for the plan; default: now.
 
     Raises:
         ValueError: if the configuration is not valid, or is not that of the run in the folder.
         OSError: if another process has the run, or the folder cannot be written.
     """
+    began = time.perf_counter() if began is None else began
     # First of all: over several workers it must come before anything that TensorFlow does.
     strategy = distribute.strategy(execution.strategy, execution.devices)
     saved = _saved_config(execution.run)
     if saved is None:
-        config, source, test_source = _planned(config, execution, strategy)
+        config, source, test_source = _planned(config, execution, strategy, began)
     else:
         config = config.completed_by(saved)
         source, test_source = sources.load(config)
@@ -85,7 +96,7 @@ def start(config: Config, execution: Execution) -> Run:
     run = train(config, execution, source, test_source, strategy)
     if test_source is not None and distribute.is_chief():
         print("\nMeasuring, with the baselines beside it.", flush=True)
-        judgment.judge(run, source, test_source)
+        judgment.judge(run, *_judged(source, test_source))
     return run
 
 
@@ -145,7 +156,7 @@ def _saved_config(folder):
     return Config.from_dict(values, str(path))
 
 
-def _planned(config, execution, strategy):
+def _planned(config, execution, strategy, began):
     """A resolved configuration for a new run, printed as a plan; and the images."""
     if config.init not in (None, initial.NONE):
         config = initial.with_its_encoder(config, initial.load(config.init))
@@ -157,20 +168,18 @@ def _planned(config, execution, strategy):
         chosen = chosen.replace(init=initial.suggest(chosen, len(source)))
     source, test_source = sources.load(chosen)
     config = build.resolve(chosen, len(source), source.image_shape)
+    keras.config.set_dtype_policy(config.precision)
+    model, batches = _model_and_batches(config, execution, source, strategy)
+    minutes = None
     if config.minutes is not None:
-        keras.config.set_dtype_policy(config.precision)
-        model, batches = _model_and_batches(config, execution, source, strategy)
-        speed = plans.measure(model, batches)
-        encoded = 0 if test_source is None else len(source)
-        seconds = plans.epoch_seconds(speed, batches.steps_per_epoch, encoded / config.batch_size)
+        costs = _costs(execution, config, model, batches, source, test_source, began)
+        steps = batches.steps_per_epoch
+        monitored = MEASUREMENTS if _is_monitored(source, test_source) else 0
         if chosen.epochs is None:
-            fitting = plans.epochs_within(config.minutes, speed, seconds)
-            chosen = chosen.replace(epochs=fitting)
+            epochs = costs.epochs_within(config.minutes, steps, monitored)
+            chosen = chosen.replace(epochs=epochs)
             config = build.resolve(chosen, len(source), source.image_shape)
-        minutes = (speed.startup + config.epochs * seconds) / 60
-    else:
-        model, batches = _model_and_batches(config, execution, source, strategy)
-        minutes = None
+        minutes = costs.total(config.epochs, steps, min(monitored, config.epochs)) / 60
     plan = plans.Plan(
         config=config,
         summary=summary,
@@ -183,6 +192,49 @@ def _planned(config, execution, strategy):
     if distribute.is_chief():
         print(plan, flush=True)
     return config, source, test_source
+
+
+def _costs(execution, config, model, batches, source, test_source, began):
+    """`timing.Costs` of a run, measured; the model is of no further use."""
+    if distribute.num_workers() > 1:
+        raise ValueError(
+            "Several workers would each choose a number of epochs by their own clock. Give "
+            "--epochs and a --method instead of --minutes."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(pathlib.Path(folder) / "run", config.to_dict())
+        with run.locked():
+            callbacks = _callbacks(run, batches, config, execution)
+            startup, step, epoch = timing.of_training(model, batches, callbacks)
+    health = timing.of_health(model, source)
+    found = {"step": step, "epoch": epoch}
+    if test_source is not None:
+        encoding = timing.of_encoding(model.encoder, source)
+        width = model.encoder.output_shape[-1]
+        bank, queries = _judged(source, test_source)
+        found["judging"] = timing.of_judging(encoding, width, bank, queries)
+        if _is_monitored(source, test_source):
+            bank, queries = _monitored(source, test_source)
+            pairs = len(bank) * len(queries)
+            encoded = (len(bank) + len(queries)) * encoding[1]
+            found["monitor"] = encoded + pairs * timing.of_neighbors(width)
+    once = time.perf_counter() - began + startup + health
+    return timing.Costs(once=once, **found)
+
+
+def _is_monitored(source, test_source):
+    """Whether the k-NN accuracy can be measured during training."""
+    return test_source is not None and source.has_labels and test_source.has_labels
+
+
+def _monitored(source, test_source):
+    """The images of the k-NN accuracy during training."""
+    return sources.some(source, MAX_MONITORED), sources.some(test_source, MAX_MONITORED // 5)
+
+
+def _judged(source, test_source):
+    """The images of the verdict."""
+    return sources.some(source, MAX_JUDGED), sources.some(test_source, MAX_JUDGED // 4)
 
 
 def _model_and_batches(config, execution, source, strategy):
@@ -208,14 +260,13 @@ def _fit(run, model, batches, config, execution, source, test_source):
     if position.epoch >= config.epochs:
         return
     monitors = []
-    if test_source is not None and source.has_labels and test_source.has_labels:
+    if _is_monitored(source, test_source):
         measured = run.metrics().get("knn", [])[: position.epoch]
         last = measured[-1] if measured else None
-        monitors = [KNNMonitor(source, test_source, every=execution.knn_every, last=last)]
+        every = execution.knn_every or max(1, round(config.epochs / MEASUREMENTS))
+        monitors = [KNNMonitor(*_monitored(source, test_source), every=every, last=last)]
     steps = batches.steps_per_epoch
-    callbacks = run.callbacks(
-        steps * config.batch_size, every_steps=execution.checkpoint_every_steps
-    )
+    callbacks = _callbacks(run, batches, config, execution)
     shown = [Progress(epochs=config.epochs, steps_per_epoch=steps)] if distribute.is_chief() else []
     model.fit(
         batches,
@@ -225,3 +276,9 @@ def _fit(run, model, batches, config, execution, source, test_source):
         callbacks=[Health(source, run.folder), *monitors, *shown, *callbacks],
         verbose=0,
     )
+
+
+def _callbacks(run, batches, config, execution):
+    """Those that write the run."""
+    images = batches.steps_per_epoch * config.batch_size
+    return run.callbacks(images, every_steps=execution.checkpoint_every_steps)

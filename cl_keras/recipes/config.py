@@ -229,7 +229,11 @@ class Execution(Options):
     """How a run is carried out: what changes nothing about its result."""
 
     run: str = option("", "Folder of the run.", required=True)
-    knn_every: int = option(1, "Epochs between measurements on --test_data.", minimum=1)
+    knn_every: int | None = option(
+        None,
+        "Epochs between measurements of the k-NN accuracy. Default: a tenth of all.",
+        minimum=1,
+    )
     checkpoint_every_steps: int | None = option(
         None,
         "Steps between checkpoints within an epoch, in addition to the one after each. Default: "

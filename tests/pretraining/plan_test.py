@@ -3,16 +3,7 @@ import io
 import pytest
 
 from cl_keras.pretraining import plan
-from cl_keras.pretraining.plan import Speed
 from cl_keras.pretraining.progress import Progress
-
-
-def test_epochs_fit_into_the_minutes():
-    speed = Speed(startup=10.0, step=0.5)
-    assert plan.epoch_seconds(speed, 20) == 10.0
-    assert plan.epoch_seconds(speed, 20, encoded_batches=12) == 11.0
-    assert plan.epochs_within(1.0, speed, 10.0) == 5  # 10 s of compilation, 5 epochs of 10 s
-    assert plan.epochs_within(0.01, speed, 10.0) == 1
 
 
 @pytest.mark.parametrize(

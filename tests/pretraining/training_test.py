@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import cl_keras as cl
-from cl_keras.pretraining import initial, plan, training
+from cl_keras.pretraining import initial, timing, training
 from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
 
@@ -27,8 +27,9 @@ def finished(photos, tmp_path_factory):
     """A run that was planned, and what was printed."""
     out = tmp_path_factory.mktemp("runs") / "photos"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "measure", lambda model, batches: plan.Speed(10.0, 1.0))
-        # 50 seconds are left after the compilation: 16 epochs of three steps.
+        costs = timing.Costs(once=11.0, step=1.0)
+        patch.setattr(training, "_costs", lambda *arguments: costs)
+        # 49 seconds are left: 16 epochs of three steps, and two percent.
         patch.setattr(initial, "suggest", lambda config, images: "none")
         cl.pretrain(photos, out, minutes=1)
     return out
@@ -43,7 +44,7 @@ def test_a_planned_run_holds_all_that_was_chosen(finished):
 
 
 def test_the_same_call_resumes_and_does_not_measure_again(finished, photos, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "measure", None)
+    monkeypatch.setattr(training, "_costs", None)
     before = (finished / "encoder.keras").stat().st_mtime_ns
     cl.pretrain(photos, finished, minutes=1)
     printed = capsys.readouterr().out

@@ -1,0 +1,195 @@
+"""How long the parts of a run take on this machine, each measured in a moment."""
+
+import dataclasses
+import math
+import time
+
+import keras
+import numpy as np
+
+from cl_keras import evaluation
+from cl_keras.callbacks import vitals
+from cl_keras.callbacks.health import IMAGES
+from cl_keras.evaluation.features import encode_function
+from cl_keras.evaluation.few_labels import curve_totals
+from cl_keras.evaluation.labeled import labeled_pair
+from cl_keras.evaluation.linear import predict_classes
+from cl_keras.evaluation.table import TRIALS
+
+MEASURED_SECONDS = 3.0
+MAX_MEASURED_STEPS = 64
+SAMPLE = 512
+"""Images that are encoded to see how long one takes."""
+
+HEALTH_SHARE = 1.02
+"""`callbacks.Health` takes two percent of the time."""
+
+REPORT_SECONDS = 4.0
+ENCODERS = 4  # rows of a table: pixels, components, the untrained encoder, the learned one
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Seconds that the parts of a run take.
+
+    Attributes:
+        once: all that happens once, from the start of the command to the first step.
+        step: a training step.
+        epoch: what comes between two epochs: logs, a checkpoint, the first images.
+        monitor: one measurement of the k-NN accuracy.
+        judging: the evaluation and the report after the last epoch.
+    """
+
+    once: float
+    step: float
+    epoch: float = 0.0
+    monitor: float = 0.0
+    judging: float = 0.0
+
+    def total(self, epochs: int, steps: int, measurements: int = 0) -> float:
+        """Seconds of the whole command.
+
+        Args:
+            epochs: number of epochs.
+            steps: of an epoch.
+            measurements: of the k-NN accuracy.
+        """
+        training = epochs * (steps * self.step + self.epoch) + measurements * self.monitor
+        return self.once + HEALTH_SHARE * training + self.judging
+
+    def epochs_within(self, minutes: float, steps: int, measurements: int = 0) -> int:
+        """How many epochs fit into so many minutes of the whole command; at least one."""
+        left = 60 * minutes - self.total(0, steps, measurements)
+        return max(1, int(left / (HEALTH_SHARE * (steps * self.step + self.epoch))))
+
+
+class _Marks(keras.callbacks.Callback):
+    """Notes when epochs begin and end, and when each execution has ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.begins, self.ends, self.executions = [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begins.append(time.perf_counter())
+        self.executions.append([])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.executions[-1].append(time.perf_counter())
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.ends.append(time.perf_counter())
+
+
+def of_training(
+    model: keras.Model, batches, callbacks, seconds: float = MEASURED_SECONDS
+) -> tuple[float, float, float]:
+    """Trains a model for a moment.
+
+    Args:
+        model: a compiled method; its weights change, so it is of no further use.
+        batches: `data.Batches` to train on.
+        callbacks: those of the run.
+        seconds: for about how long, after the first step.
+
+    Returns:
+        Seconds until the first step is done, mostly compilation; of a step; and between two epochs.
+    """
+    stride = model.steps_per_execution
+    begin = time.perf_counter()
+    first = _fit(model, batches, callbacks, 3 * stride, 1).executions[0]
+    startup = first[0] - begin
+    guess = (first[-1] - first[0]) / max(1, len(first) - 1) / stride
+    most = min(batches.steps_per_epoch, MAX_MEASURED_STEPS)
+    steps = min(most, max(2 * stride, int(seconds / 2 / max(guess, 1e-4))))
+    marks = _fit(model, batches, callbacks, steps, 2)
+    gaps = [np.diff(times) for times in marks.executions if len(times) > 1]
+    if not gaps:  # an epoch of one execution
+        second = marks.executions[1][0]
+        return startup, (second - marks.begins[1]) / steps, marks.ends[1] - second
+    step = float(np.concatenate(gaps).mean()) / stride
+    within = marks.executions[1][-1] - marks.executions[1][0]
+    between = marks.ends[1] - marks.begins[1] - within
+    return startup, step, max(0.0, between - stride * step)
+
+
+def _fit(model, batches, callbacks, steps, epochs):
+    marks = _Marks()
+    steps = min(steps, batches.steps_per_epoch)
+    model.fit(
+        batches, steps_per_epoch=steps, epochs=epochs, callbacks=[*callbacks, marks], verbose=0
+    )
+    return marks
+
+
+def of_encoding(encoder: keras.Model, source) -> tuple[float, float]:
+    """Seconds for the first images, which is when the encoder is traced, and for each after."""
+    encode = encode_function(encoder)
+    images = source.batches(256, shuffle=False).take(max(1, SAMPLE // 256))
+    begin = time.perf_counter()
+    evaluation.features(encode, images, progress=False)
+    traced = time.perf_counter()
+    rows = len(evaluation.features(encode, images, progress=False))
+    return traced - begin, (time.perf_counter() - traced) / rows
+
+
+def of_health(model: keras.Model, source) -> float:
+    """Seconds that the first three measurements of `callbacks.Health` take."""
+    images = source.images(np.arange(min(len(source), IMAGES)))
+    begin = time.perf_counter()
+    vitals.measure_views(model, images, 0)
+    traced = time.perf_counter()
+    vitals.measure_views(model, images, 2)
+    return traced - begin + 2 * (time.perf_counter() - traced)
+
+
+def of_neighbors(width: int) -> float:
+    """Seconds for each pair of a row and a query in a search for neighbors."""
+    vectors = np.random.default_rng(0).standard_normal([2048, width]).astype(np.float32)
+    begin = time.perf_counter()
+    evaluation.neighbors(vectors, vectors[:256], k=20)
+    return (time.perf_counter() - begin) / (2048 * 256)
+
+
+def of_probe(classes: int) -> tuple[float, float]:
+    """Seconds of fitting a linear classifier: for any, and for each number in its features."""
+    found = []
+    for rows in (64, 1024):
+        rows = max(rows, 2 * classes)
+        vectors = np.random.default_rng(0).standard_normal([rows, 128]).astype(np.float32)
+        labels = np.arange(rows) % classes
+        features = evaluation.Features(vectors, labels)
+        pair = labeled_pair(features, features)
+        begin = time.perf_counter()
+        predict_classes(pair, np.arange(rows), epochs=100, l2=1.0)
+        found.append((rows * 128, time.perf_counter() - begin))
+    (few, short), (many, long) = found
+    slope = max(0.0, (long - short) / max(1, many - few))
+    return max(0.0, short - slope * few), slope
+
+
+def of_judging(encoding: tuple[float, float], width: int, train, test) -> float:
+    """Expected seconds of `judgment.judge`.
+
+    Args:
+        encoding: of `of_encoding`.
+        width: of the embedding.
+        train: the images of the bank, a source.
+        test: the images to classify, a source.
+    """
+    traced, each = encoding
+    images = len(train) + 2 * len(test)
+    seconds = 2 * traced + ENCODERS * images * each + REPORT_SECONDS
+    if not (train.has_labels and test.has_labels):
+        return seconds
+    height, side, channels = train.image_shape
+    widths = [min(height, 64) * min(side, 64) * channels, 128, width, width]
+    classes = max(2, len(np.unique(train.labels)))
+    fixed, slope = of_probe(min(classes, 200))
+    for one in widths:
+        # Both k-NN metrics and the search for near-duplicates.
+        seconds += 2 * len(train) * len(test) * of_neighbors(one)
+        rows = [math.ceil(len(train) * share) for share in (0.1, 0.01)] * TRIALS + [2 * len(train)]
+        rows += curve_totals(len(train), classes) * TRIALS
+        seconds += sum(fixed + slope * one * count for count in rows)
+    return seconds

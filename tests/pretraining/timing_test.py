@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from cl_keras import data
+from cl_keras.pretraining import timing
+from cl_keras.pretraining.timing import Costs
+from tests.tiny import tiny_encoder, tiny_simclr
+
+
+def test_the_parts_of_a_run_add_up_to_the_whole_command():
+    costs = Costs(once=10.0, step=0.5, epoch=1.0, monitor=2.0, judging=20.0)
+    # 4 epochs of 6 steps and two measurements, two percent for the doctor.
+    assert costs.total(4, 6, 2) == pytest.approx(10 + 1.02 * (4 * (3 + 1) + 2 * 2) + 20)
+    assert costs.total(0, 6) == 30
+
+
+def test_as_many_epochs_as_fit_and_no_more():
+    costs = Costs(once=10.0, step=0.5, epoch=1.0, monitor=2.0, judging=20.0)
+    epochs = costs.epochs_within(1.5, 6, 3)
+    assert costs.total(epochs, 6, 3) <= 90 < costs.total(epochs + 1, 6, 3)
+    assert costs.epochs_within(0.01, 6, 3) == 1
+
+
+def test_what_is_measured_is_what_a_clock_would_show(images, monkeypatch):
+    """A step takes a second on a clock that moves by one at each look, an epoch three."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
+    batches = data.load(images).batches(4, seed=0)
+    startup, step, epoch = timing.of_training(tiny_simclr(), batches, [], seconds=6.0)
+    # Looks: before fit, at the beginning of the epoch, and after the first step.
+    assert (startup, step) == (2.0, 1.0)
+    # From the beginning of an epoch to its end there are three looks more than steps: one of them
+    # is the first step, which is left out.
+    assert epoch == pytest.approx(1.0)
+
+
+def test_an_evaluation_of_more_images_takes_longer():
+    images = np.zeros([80, 12, 12, 1], "uint8")
+    few = data.load(images[:40], labels=np.arange(40) % 2)
+    many = data.load(images, labels=np.arange(80) % 2)
+    encoding = timing.of_encoding(tiny_encoder(), many)
+    assert all(seconds > 0 for seconds in encoding)
+    bare = timing.of_judging((1.0, 0.5), 16, data.load(images[:40]), data.load(images[:40]))
+    assert bare == 2 * 1.0 + 4 * (40 + 80) * 0.5 + timing.REPORT_SECONDS
+    assert timing.of_judging((1.0, 0.5), 16, many, few) > timing.of_judging(
+        (1.0, 0.5), 16, few, few
+    )
