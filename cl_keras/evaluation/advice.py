@@ -19,6 +19,7 @@ class Training:
         source_size: typical shorter side of the files in pixels.
         flips: whether the views mirror images.
         crop_area: least share of an image that a crop shows.
+        begun: whether training began with existing weights.
         history: {metric: value of each epoch}, as `runs.Run.metrics` returns it.
     """
 
@@ -28,6 +29,7 @@ class Training:
     source_size: int | None = None
     flips: bool | None = None
     crop_area: float | None = None
+    begun: bool = False
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
@@ -60,10 +62,8 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
         epochs = "" if training.epochs is None else f" than {training.epochs} epochs"
         steps.append(f"train longer{epochs}: it was still improving at the end")
     if training.images is not None and training.images < MANY_IMAGES:
-        steps.append(
-            f"start from existing weights (--init) or add unlabeled images: {training.images:,} "
-            "images are few"
-        )
+        start = "" if training.begun else "start from existing weights (--init) or "
+        steps.append(f"{start}add unlabeled images: {training.images:,} images are few")
     if training.source_size and training.image_size and training.source_size > training.image_size:
         steps.append(
             f"try larger images: files of {training.source_size} pixels are seen at "

@@ -16,6 +16,10 @@ MIN_BATCH = 8
 SPLIT, MAX_HELD_OUT = 0.2, 5000
 """Share of the images that is held out to judge the encoder by, and the most of them."""
 
+MIN_SEEN, MIN_SHRUNK_SIDE = 100_000, 32
+"""Where fewer images than this, repeats counted, would pass in the time, their side is halved, down
+to this many pixels."""
+
 MIN_SPLIT_IMAGES = 100
 """With fewer images none are held out: too few to tell anything by."""
 
@@ -71,6 +75,23 @@ def image_size(summary: Summary, machine: Machine) -> int:
     if typical <= most:
         return max(MIN_SIDE, typical)
     return most
+
+
+def smaller_size(given: Config, planned: Config) -> int | None:
+    """A smaller side for images of which too few would pass in the time; None to leave it.
+
+    Many looks at a smaller image teach more than a few at a large one.
+
+    Args:
+        given: what the user gave; an image size or a number of epochs stays.
+        planned: the configuration with the epochs that fit into the minutes.
+    """
+    free = given.image_size is None and given.epochs is None and planned.minutes is not None
+    size = planned.image_size
+    seen = (planned.epochs or 0) * (planned.images or 0)
+    if not free or not size or size < 2 * MIN_SHRUNK_SIDE or seen >= MIN_SEEN:
+        return None
+    return max(MIN_SHRUNK_SIDE, size // 2)
 
 
 def batch_size(images: int, most: int = 128) -> int:

@@ -82,6 +82,7 @@ def training_of(run, source):
         image_size=source.image_shape[0],
         flips=any(flips) if flips else None,
         crop_area=float(np.min(areas)) if areas else None,
+        begun=run.config.get("init") not in (None, "none"),
         history=run.metrics(),
     )
 

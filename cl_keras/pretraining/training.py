@@ -166,14 +166,26 @@ def _planned(config, execution, strategy, began):
     chosen = choices.choose(config, summary, machine)
     if chosen.init is None:
         chosen = chosen.replace(init=initial.suggest(chosen, len(source)))
+    while True:
+        plan, source, test_source = _plan(chosen, summary, machine, execution, strategy, began)
+        size = choices.smaller_size(config, plan.config)
+        if size is None:
+            break
+        chosen = chosen.replace(image_size=size)
+    if distribute.is_chief():
+        print(plan, flush=True)
+    return plan.config, source, test_source
+
+
+def _plan(chosen, summary, machine, execution, strategy, began):
+    """The plan of a choice, measured where minutes are given; and the images."""
     source, test_source = sources.load(chosen)
     config = build.resolve(chosen, len(source), source.image_shape)
     keras.config.set_dtype_policy(config.precision)
     model, batches = _model_and_batches(config, execution, source, strategy)
-    minutes = None
+    steps, minutes = batches.steps_per_epoch, None
     if config.minutes is not None:
         costs = _costs(execution, config, model, batches, source, test_source, began)
-        steps = batches.steps_per_epoch
         monitored = MEASUREMENTS if _is_monitored(source, test_source) else 0
         if chosen.epochs is None:
             epochs = costs.epochs_within(config.minutes, steps, monitored)
@@ -186,12 +198,10 @@ def _planned(config, execution, strategy, began):
         machine=machine,
         parameters=model.encoder.count_params(),
         views=model.views,
-        steps=config.epochs * batches.steps_per_epoch,
+        steps=config.epochs * steps,
         minutes=minutes,
     )
-    if distribute.is_chief():
-        print(plan, flush=True)
-    return config, source, test_source
+    return plan, source, test_source
 
 
 def _costs(execution, config, model, batches, source, test_source, began):

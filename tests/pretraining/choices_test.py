@@ -100,3 +100,20 @@ def test_images_are_held_out_where_nothing_is_said(images, given, share):
 def test_with_a_teacher_the_method_is_distillation():
     config = chosen(CLOTHES, LAPTOP, teacher="a zoo entry")
     assert (config.method, config.preset) == ("seed", "small")
+
+
+@pytest.mark.parametrize(
+    "size, epochs, given, expected",
+    [
+        (64, 5, {}, 32),  # 50,000 images pass
+        (64, 10, {}, None),
+        (224, 5, {}, 112),
+        (48, 5, {}, None),
+        (64, 5, {"image_size": 64}, None),
+        (64, 5, {"epochs": 5}, None),
+    ],
+)
+def test_images_are_shrunk_where_few_would_pass_in_the_time(size, epochs, given, expected):
+    given = Config(data="folder:a", **given)
+    planned = given.replace(image_size=size, epochs=epochs, images=10_000, minutes=4)
+    assert choices.smaller_size(given, planned) == expected
