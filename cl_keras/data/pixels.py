@@ -122,10 +122,10 @@ def read(
         if reduction > 1:
             image.draft(None, (header.width // reduction, header.height // reduction))
         image.load()
-        # Pillow turns a TIFF by itself.
-        turn = None if header.format == image_header.TIFF else _UPRIGHT.get(header.orientation)
-        upright: Image.Image = image if turn is None else image.transpose(turn)
-        return _of_mode(_without_alpha(upright), channels)
+        seen = _as_seen(image, channels)
+    # Pillow turns a TIFF by itself.
+    turn = None if header.format == image_header.TIFF else _UPRIGHT.get(header.orientation)
+    return seen if turn is None else seen.transpose(turn)
 
 
 def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) -> np.ndarray:
@@ -142,7 +142,7 @@ def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) 
     picture = Image.fromarray(
         image[..., 0] if image.shape[-1] == 1 else np.ascontiguousarray(image)
     )
-    return _to_array(_of_mode(_without_alpha(picture), channels), image_size, channels)
+    return _to_array(_as_seen(picture, channels), image_size, channels)
 
 
 def fit_tensor(image: tf.Tensor, *, image_size: int | None = None, channels: int = 3) -> tf.Tensor:
@@ -234,9 +234,17 @@ def _in_bands(function, rows, elements):
     return bands.concat()
 
 
-def _of_mode(image, channels):
+def _as_seen(image, channels):
+    """On white, of 8 bits, gray or in color; in bands of rows, since it needs much memory."""
     mode = "L" if channels == 1 else "RGB"
-    return image if image.mode == mode else image.convert(mode)
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    step = max(_BAND // image.width, 1)
+    seen = Image.new(mode, image.size)
+    for top in range(0, image.height, step):
+        band = image.crop((0, top, image.width, min(top + step, image.height)))
+        seen.paste(_without_alpha(band).convert(mode), (0, top))
+    return seen
 
 
 def _to_array(image, image_size, channels):
