@@ -88,7 +88,8 @@ def _read(hint, value, where):
         return read(hint, value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or len(value) > MAX_LIST:
-            raise ValueError(f"{where} must be a list; received {_kind(value)}.")
+            received = len(value) if isinstance(value, list) else _kind(value)
+            raise ValueError(f"{where} must be a list of at most {MAX_LIST}; received {received}.")
         item = typing.get_args(hint)[0]
         return tuple(_read(item, part, f"{where}[{i}]") for i, part in enumerate(value))
     if hint is float and type(value) is int:
