@@ -55,6 +55,7 @@ setup(
             f"tensorflow{TENSORFLOW}; {NO_CPU_WHEEL}",
         ],
         "hf": ["huggingface_hub>=0.30"],  # hf:// addresses of the zoo
+        "faiss": ["faiss-cpu>=1.9"],  # another engine for downstream.Index
         "test": [
             "pytest>=8",
             "pytest-xdist",  # tests trace graphs most of the time, on one core each

@@ -28,9 +28,10 @@ class Health(keras.callbacks.Callback):
 
     It watches spread and effective rank of the embeddings, alignment and uniformity, similarities
     of positives and negatives, the use of prototypes, the age of a queue, the loss between its
-    floor and its ceiling log K, and how fast the weights change. What it finds it says once, in a
-    sentence with a remedy. Training is unaffected: everything runs in inference mode, and no random
-    state is drawn from. It takes at most 2 % of the time, three first measurements excepted.
+    floor and its ceiling log K, the length of the gradient, and how fast the weights change. What
+    it finds it says once, in a sentence with a remedy. Training is unaffected: everything runs in
+    inference mode, and no random state is drawn from. It takes at most 2 % of the time, three first
+    measurements excepted.
 
     Args:
         images: the training images, a source or uint8 `[n, h, w, c]`, of which 64 are measured;
@@ -91,6 +92,7 @@ class Health(keras.callbacks.Callback):
         batch = self._num_images / steps if self._num_images and steps else None
         found = {} if self._images is None else self._measure_views()
         found |= self._weights.measure() | vitals.loss_range(self.model, batch)
+        found["gradient_norm"] = self.model.last_gradient_norm.value()
         if batch and (queue := max((q.size for q in vitals.queues(self.model)), default=0)):
             found |= {
                 "queue_age": queue / batch,

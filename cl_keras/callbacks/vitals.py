@@ -38,6 +38,7 @@ class Vitals:
         loss: of the epoch so far.
         floor: what the loss would be with every positive at cosine 1 and every negative at 0.
         ceiling: log K, what it is where all K candidates are alike.
+        gradient_norm: length of the last step's gradient, on one replica.
         movement: length of the change of the encoder's kernels since the start, relative to them.
         growth: length of the encoder's kernels relative to that at the start.
         update: length of the last step's change of these kernels, relative to them (of one
@@ -61,6 +62,7 @@ class Vitals:
     loss: float | None = None
     floor: float | None = None
     ceiling: float | None = None
+    gradient_norm: float | None = None
     movement: float | None = None
     growth: float | None = None
     update: float | None = None

@@ -89,6 +89,12 @@ class Search(TrainedEncoder):
     index: str | None = option(
         None, "File of the index, .npz; default: index.npz in the run folder."
     )
+    engine: str = option(
+        "blocks",
+        "What searches; both are exact. faiss is faster on millions of images, and an extra: "
+        'pip install "cl-keras[faiss]".',
+        choices=("blocks", "faiss"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ def main(flags):
     query = read_query(flags.query, options)
     index = _index(flags, encoder, options)
     vector = features(encoder, query[None], progress=False).vectors
-    for name, cosine in index.search(vector, flags.k)[0]:
+    for name, cosine in index.search(vector, flags.k, engine=flags.engine)[0]:
         print(f"{cosine:.4f}  {printable(name)}")
 
 

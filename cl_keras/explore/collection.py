@@ -11,7 +11,8 @@ from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
 from cl_keras.downstream import duplicates, select
 from cl_keras.downstream.classifier import neighbor_distance
-from cl_keras.evaluation import features, neighbors
+from cl_keras.evaluation import features
+from cl_keras.evaluation.checks import normalize
 from cl_keras.report.pictures import to_uint8
 from cl_keras.report.plots import principal_plane
 
@@ -36,6 +37,7 @@ class Collection:
             np.linspace(0, len(found) - 1, min(len(found), MAX_IMAGES)).round().astype(int)
         )
         self._found = found.rows(rows)
+        self._unit = normalize(self._found.vectors)
         self._reading = threading.Lock()
         self._picture = functools.lru_cache(maxsize=4096)(self._draw)
 
@@ -104,8 +106,12 @@ class Collection:
         return self._nearest(vector, k)
 
     def _nearest(self, vectors, k):
-        rows, cosines = neighbors(self._found.vectors, vectors, min(k, MAX_RESULTS, len(self)))
-        return [[int(r), round(float(c), 4)] for r, c in zip(rows[0], cosines[0], strict=True)]
+        """The same as `evaluation.neighbors`, of one vector and a bank of unit rows."""
+        cosines, k = self._unit @ normalize(vectors)[0], min(k, MAX_RESULTS, len(self))
+        least = np.partition(cosines, len(self) - k)[len(self) - k]
+        rows = np.flatnonzero(cosines >= least)  # ascending: equal ones in the order of the bank
+        rows = rows[np.argsort(-cosines[rows], kind="stable")][:k]
+        return [[int(row), round(float(cosines[row]), 4)] for row in rows]
 
     @functools.cached_property
     def outliers(self) -> list[list]:

@@ -1,5 +1,6 @@
 """From gradients to a step of the optimizer, as right on many replicas as on one."""
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -109,3 +110,37 @@ def _clips(optimizer):
 
 def _innermost(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+class LastNorm:
+    """The length of the last step's gradient, kept outside of the model's state.
+
+    It is known on one replica alone: on several, each has a share of the gradient, and their sum is
+    made within the optimizer.
+    """
+
+    def __init__(self):
+        self._kept: tf.Variable | None = None
+
+    def create(self) -> None:
+        """Makes room for it, before the step is traced."""
+        if self._kept is None:
+            self._kept = tf.Variable(math.nan, trainable=False, dtype=tf.float32)
+
+    def keep(self, optimizer: keras.optimizers.Optimizer, gradients: list) -> None:
+        """Keeps the length of a step's gradients, without the scale of the loss."""
+        if self._kept is None:
+            return
+        squares = [
+            tf.reduce_sum(tf.square(tf.cast(gradient, tf.float32)))
+            for gradient in gradients
+            if gradient is not None
+        ]
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        scale = tf.cast(optimizer.dynamic_scale.value, tf.float32) if scaled else 1.0
+        self._kept.assign(tf.sqrt(tf.add_n(squares)) / scale)
+
+    def value(self) -> float | None:
+        """The length, or None if it is not known, or not finite."""
+        value = math.nan if self._kept is None else float(self._kept.numpy())
+        return value if math.isfinite(value) else None

@@ -83,6 +83,7 @@ class PretextModel(Trainable):
             trainable=False,
             aggregation="only_first_replica",
         )
+        self.last_gradient_norm = gradients.LastNorm()
         self.loss_metric = keras.metrics.Mean("loss")
         self.accuracy_metric = (
             keras.metrics.Mean(self.accuracy_name) if self.accuracy_name else None
@@ -287,6 +288,7 @@ class PretextModel(Trainable):
         batch = self.make_batch(data, self.seed, self.step.value)
         self.before_step()
         summed, kept = gradients.accumulate(self._gradients, batch, self.gradient_accumulation)
+        self.last_gradient_norm.keep(self.optimizer, summed)
         gradients.apply(self.optimizer, summed, self.trainable_variables)
         self.after_step(kept)
         self.step.assign_add(1)

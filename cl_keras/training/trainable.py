@@ -66,6 +66,8 @@ class Trainable(keras.Model):
             self._check_compiled()
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+            if self.distribute_strategy.num_replicas_in_sync == 1:
+                self.last_gradient_norm.create()
             self.train_function = step_loop(self, self.train_step)
         return self.train_function
 

@@ -33,6 +33,7 @@ def test_a_healthy_run_has_no_finding_and_all_vitals():
     last = doctor.history[-1]
     assert last.positive_cosine > last.negative_cosine
     assert 1 < last.effective_rank <= 16 and last.uniformity < 0
+    assert last.gradient_norm > 0
     assert last.floor < last.ceiling == pytest.approx(np.log(31))
 
 

@@ -1,6 +1,7 @@
 """Selection, duplicates, search and classifiers, against loops and images made for it."""
 
 import io
+import sys
 
 import keras
 import numpy as np
@@ -186,3 +187,24 @@ def test_a_file_that_is_no_index_is_named(tmp_path):
     (tmp_path / "index.npz").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is not an index"):
         Index.load(tmp_path / "index.npz")
+
+
+def test_faiss_finds_the_same_images():
+    pytest.importorskip("faiss")
+    vectors = np.random.default_rng(0).standard_normal([300, 24]).astype("float32")
+    index = Index(vectors, [str(row) for row in range(300)])
+    queries = np.random.default_rng(1).standard_normal([7, 24]).astype("float32")
+    for one, other in zip(
+        index.search(queries, 9), index.search(queries, 9, engine="faiss"), strict=True
+    ):
+        assert [name for name, _ in one] == [name for name, _ in other]
+        np.testing.assert_allclose([c for _, c in one], [c for _, c in other], atol=1e-6)
+
+
+def test_an_engine_that_is_not_there_is_named(monkeypatch):
+    index = Index(np.eye(3, dtype="float32"), ["a", "b", "c"])
+    with pytest.raises(ValueError, match="engine must be one of blocks, faiss; received 'annoy'"):
+        index.search(np.ones([1, 3]), engine="annoy")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match=r'needs the package faiss-cpu: pip install "cl-keras'):
+        index.search(np.ones([1, 3]), engine="faiss")

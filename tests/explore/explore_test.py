@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cl_keras import data
+from cl_keras.evaluation import neighbors
 from cl_keras.explore import Collection, make_server
 
 
@@ -130,3 +131,16 @@ def test_an_upload_without_end_is_refused(served):
     assert connection.getresponse().status == 400
     assert time.monotonic() - begin < 5
     connection.close()
+
+
+def test_the_nearest_are_those_of_the_general_search():
+    """With ties: images that are alike come in the order of the bank."""
+    images = IMAGES[[0, 1, 2, 3, 1, 2, 5, 1]]
+    collection = Collection(_encoder(), data.load(images), progress=False)
+    vectors = collection._found.vectors
+    for row in range(len(images)):
+        for k in (1, 2, 3, 8, 50):
+            rows, cosines = neighbors(vectors, vectors[row : row + 1], min(k, 8))
+            found = collection.near(row, k)
+            assert [one for one, _ in found] == rows[0].tolist()
+            np.testing.assert_allclose([c for _, c in found], cosines[0], atol=1e-4)

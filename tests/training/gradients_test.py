@@ -102,3 +102,20 @@ def test_an_optimizer_that_accumulates_is_refused_under_a_strategy(mirrored, ima
     message = "gradient_accumulation_steps=2. Give .* gradient_accumulation=2 instead"
     with pytest.raises(ValueError, match=message):
         model.fit(images, batch_size=16, verbose=0)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_length_of_the_gradient_is_that_of_a_plain_step(images, micro_batches, scaled):
+    """SGD moves the weights by its rate times the gradient."""
+    optimizer = keras.optimizers.SGD(0.5)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
+    model = tiny_simclr(optimizer, gradient_accumulation=micro_batches)
+    assert model.last_gradient_norm.value() is None
+    before = [v.numpy() for v in model.trainable_variables]
+    model.fit(images[:16], batch_size=16, verbose=0)
+    moved = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
+    expected = np.sqrt(sum(np.sum(np.square(one)) for one in moved)) / 0.5
+    np.testing.assert_allclose(model.last_gradient_norm.value(), expected, rtol=1e-4)
+    assert not any("norm" in v.name and v.shape == () for v in model.non_trainable_variables)
