@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,25 +13,27 @@ from importlib import metadata
 from pathlib import Path
 
 
-def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, dict]:
+def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True) -> dict[str, dict]:
     """Seconds of each, one after the other, `rounds` times, after one call that is not counted.
 
     Args:
-        contestants: by name, a callable that returns when its work is done; or a `Peer`.
+        contestants: by name, a callable that returns when its work is done; or one that
+            `TimesItself`.
         rounds: calls of each that count.
+        warm: False: there is no call that is not counted.
 
     Returns:
         Of each: `median`, `quartiles` and `least` of the wall-clock time, and the median `cpu` time
         of its process, which other work on the machine affects less.
     """
-    for call in contestants.values():
+    for call in contestants.values() if warm else ():
         call()
     wall, cpu = ({name: [] for name in contestants} for _ in range(2))
     for _ in range(rounds):
         for name, call in contestants.items():
             begin, cpu_begin = time.perf_counter(), time.process_time()
             reported = call()
-            if isinstance(call, Peer):
+            if isinstance(call, TimesItself):
                 seconds, cpu_seconds = reported
             else:
                 seconds = time.perf_counter() - begin
@@ -41,7 +44,9 @@ def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, dict]:
 
 
 def _summary(wall, cpu):
-    first, _, third = statistics.quantiles(wall, n=4)
+    first, _, third = (
+        statistics.quantiles(wall, n=4, method="inclusive") if len(wall) > 1 else wall * 3
+    )
     return {
         "median": statistics.median(wall),
         "quartiles": [first, third],
@@ -50,7 +55,25 @@ def _summary(wall, cpu):
     }
 
 
-class Peer:
+class TimesItself:
+    """A contestant that works in another process, and returns (wall-clock, CPU) seconds."""
+
+
+class Command(TimesItself):
+    """A program, from its start to its end, with all its processes."""
+
+    def __init__(self, *command: str):
+        self.command = command
+
+    def __call__(self) -> tuple[float, float]:
+        begin, used_before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(self.command, check=True, stdout=subprocess.DEVNULL)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - used_before.ru_utime - used_before.ru_stime
+        return time.perf_counter() - begin, cpu
+
+
+class Peer(TimesItself):
     """A case of a script that runs in another environment, and times itself.
 
     The script gets the case as its argument; for each line of its standard input it does its work
@@ -99,7 +122,7 @@ def _status(key):
 
 def machine() -> dict:
     """What the figures hang on."""
-    names = "tensorflow", "keras", "numpy", "scipy", "scikit-learn"
+    names = "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "scikit-learn"
     versions = {}
     for name in names:
         try:
@@ -107,7 +130,7 @@ def machine() -> dict:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -115,6 +138,15 @@ def machine() -> dict:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def _cpu():
+    """The name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def table(topic: str, results: dict[str, dict], goals: dict[str, float]) -> str:

@@ -1,6 +1,6 @@
 """Speed and memory of losses, negatives, Sinkhorn, k-NN and the linear probe, beside their peers.
 
-    python -m venv .peers && .peers/bin/pip install torch numpy
+    sh tools/bench/peers.sh .peers
     python tools/bench/losses.py --peers=.peers/bin/python --json=losses.json
 
 Every topic is done in turns by this library and by the usual form in TensorFlow (`dense`), PyTorch
@@ -168,6 +168,14 @@ MEMORY = {
 """Topic, size, and the most MB that one call may take."""
 
 
+def largest(pairs: int) -> dict:
+    """One call of NT-Xent, forward and backward: seconds and MB."""
+    work = nt_xent(pairs)["ours"]
+    used = []
+    seconds = measure({"ours": lambda: used.append(peak_memory(work))}, 1, warm=False)
+    return seconds["ours"] | {"MB": round(used[-1] / 1e6), "pairs": pairs}
+
+
 def memory_of(name: str) -> int:
     """MB of a call, measured in a new process."""
     command = [sys.executable, __file__, f"--memory-of={name}"]
@@ -181,11 +189,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", help="file for all figures")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--largest", action="store_true", help="NT-Xent of --pairs alone, once")
+    parser.add_argument("--pairs", type=int, default=65_536)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         topic, size, _ = MEMORY[options.memory_of]
         print(round(peak_memory(topic(size)["ours"]) / 1e6))
+        return
+    if options.largest:
+        results = {"nt_xent": largest(options.pairs)}
+        print(json.dumps(results["nt_xent"]))
+        if options.json:
+            write_json(options.json, results)
         return
     results = {}
     for topic in options.topics.split(","):

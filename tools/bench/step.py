@@ -85,7 +85,7 @@ def main():
     work = {name: getattr(arguments, name) for name in ("net", "size", "batch", "precision")}
     results = measure(
         arguments.forms,
-        PEERS,
+        {name: PEERS[name] for name in arguments.against},
         arguments.rounds,
         arguments.torch_python,
         steps=arguments.steps,
@@ -106,6 +106,7 @@ def parse():
     parser.add_argument("--steps", type=int, default=1, help="steps of each call")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["cl_keras"])
+    parser.add_argument("--against", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--torch-python", help="Python of an environment with torch")
     parser.add_argument("--json", help="file for all figures")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """Speed of random views, beside albumentations.
 
-    python -m venv .peers && .peers/bin/pip install albumentations pillow
+    sh tools/bench/peers.sh .peers
     python tools/bench/views.py --peers=.peers/bin/python --json=views.json
 
 Each topic makes SimCLR's two views of the same number of images, in turns: `32`, `96` and `224` of

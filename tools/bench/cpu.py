@@ -1,0 +1,136 @@
+"""All that is measured on a CPU beside its peers, as one command, of about ten minutes.
+
+  sh tools/bench/peers.sh .peers
+  python tools/bench/cpu.py --peers=.peers/bin/python --out=bench
+
+Each section runs in a process of its own with a time limit. Its figures are in OUT/SECTION.json,
+its tables in OUT/SECTION.txt and, with the machine and the versions, all together in OUT/tables.md.
+A section that has its figures is not measured again: the command can be given again after an end at
+any moment. `--only` chooses; `--tiny` tries every section in small.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+
+STEP = ["--rounds=4", "--against", "torch.compile"]
+
+SECTIONS = {
+    "step_float32": (["step.py", "--precision=float32", *STEP], 300),
+    "step_bfloat16": (["step.py", "--precision=bfloat16", *STEP], 300),
+    "views": (["views.py", "--rounds=9"], 180),
+    "losses": (["losses.py", "--rounds=5"], 420),
+    "losses_65536": (["losses.py", "--largest"], 400),
+    "files": (["files.py"], 150),
+    "start": (["start.py"], 240),
+}
+"""Section to its script with options, and its limit in seconds."""
+
+TINY = {
+    "step_float32": ["--size=16", "--batch=4", "--rounds=2"],
+    "step_bfloat16": ["--size=16", "--batch=4", "--rounds=2"],
+    "views": ["--topics=32,jpeg", "--rounds=2"],
+    "losses": ["--topics=sinkhorn", "--no-memory", "--rounds=2"],
+    "losses_65536": ["--pairs=2048"],
+    "files": ["--files=300", "--rounds=2"],
+    "start": ["--rounds=2"],
+}
+"""What makes them small."""
+
+PEERLESS = {"losses_65536", "start"}
+
+
+def main():
+    arguments = parse()
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in arguments.only:
+        figures = out / f"{name}.json"
+        if figures.exists():
+            print(f"{name}: kept from before", flush=True)
+            continue
+        begin = time.monotonic()
+        problem = run(name, arguments, figures, out / f"{name}.txt")
+        print(f"{name}: {problem or 'done'}, {time.monotonic() - begin:.0f} s", flush=True)
+        failed += [name] if problem else []
+    tables = summary(out, arguments.peers)
+    (out / "tables.md").write_text(tables, encoding="utf-8")
+    print(tables)
+    return 1 if failed else 0
+
+
+def run(name, arguments, figures, tables):
+    """Measures one section; returns what went wrong, or None."""
+    (script, *options), limit = SECTIONS[name]
+    unfinished = figures.with_suffix(".unfinished")
+    command = [sys.executable, str(HERE / script), *options, f"--json={unfinished}"]
+    command += TINY[name] if arguments.tiny else []
+    if arguments.peers and name not in PEERLESS:
+        flag = "torch-python" if script == "step.py" else "peers"
+        command.append(f"--{flag}={arguments.peers}")
+    with open(tables, "w", encoding="utf-8") as file:
+        try:
+            code = subprocess.run(
+                command, stdout=file, timeout=limit, cwd=ROOT, env=environment()
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return f"not done within {limit} s"
+    if code:
+        return f"ended with {code}"
+    unfinished.replace(figures)
+    return None
+
+
+def environment():
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    return {**os.environ, **quiet, "PYTHONPATH": str(ROOT)}
+
+
+def versions_of(python: str) -> str:
+    """What is installed beside a Python, of the libraries that are compared."""
+    code = (
+        "from importlib.metadata import version\n"
+        "for name in 'torch torchvision albumentations opencv-python-headless pillow'.split():\n"
+        "    print(name, version(name), end=', ')"
+    )
+    done = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True)
+    return done.stdout.rstrip(", ")
+
+
+def summary(out: Path, peers: str | None) -> str:
+    """The tables of all sections that were measured, below what they were measured on."""
+    import alternating
+
+    machine = alternating.machine()
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    parts = [
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f}, Python "
+        f"{machine['python']}, {versions}; peers: {versions_of(peers) if peers else 'none'}; "
+        f"{time.strftime('%Y-%m-%d')}"
+    ]
+    for name in SECTIONS:
+        if (out / f"{name}.json").exists():
+            text = (out / f"{name}.txt").read_text(encoding="utf-8").strip()
+            parts.append(f"## {name}\n\n{text}")
+    return "\n\n".join(parts) + "\n"
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", help="Python of the environment that peers.sh makes")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--out", default="bench", help="folder for the figures")
+    parser.add_argument("--tiny", action="store_true", help="every section in small, for a trial")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""The work of `files.py` in torchvision, for an environment of its own; see there.
+
+Run by `files.py`; `python files_peers.py TOPIC:BATCH:FOLDER` does it once for each line of input.
+The CPU time of the workers is not counted.
+"""
+
+import os
+import sys
+
+from alternating import serve
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import PILToTensor
+
+
+def main(topic, batch, folder):
+    def load():
+        return ImageFolder(folder, PILToTensor())
+
+    images = load()
+
+    def read():
+        workers = os.cpu_count()
+        for _ in DataLoader(images, int(batch), shuffle=True, drop_last=True, num_workers=workers):
+            pass
+
+    serve(load if topic == "load" else read)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1].split(":"))

@@ -1,0 +1,43 @@
+"""How long the command line and the import take, beside TensorFlow and Keras alone.
+
+python tools/bench/start.py --json=start.json
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from alternating import Command, measure, table, write_json
+
+ROOT = Path(__file__).parents[2]
+CLI = "import sys; from cl_keras.cli.main import run; sys.exit(run())"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", help="file for all figures")
+    options = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(ROOT)
+    python = sys.executable
+    topics = {
+        "help": {
+            "cl-keras --help": Command(python, "-c", CLI, "--help"),
+            "cl-keras pretrain --help": Command(python, "-c", CLI, "pretrain", "--help"),
+            "python -c pass": Command(python, "-c", "pass"),
+        },
+        "import": {
+            "cl_keras": Command(python, "-c", "import cl_keras"),
+            "tensorflow, keras": Command(python, "-c", "import tensorflow, keras"),
+        },
+    }
+    results = {topic: measure(each, options.rounds) for topic, each in topics.items()}
+    for topic, each in results.items():
+        print(table(topic, each, {"tensorflow, keras": 1.0}), end="\n\n")
+    if options.json:
+        write_json(options.json, results)
+
+
+if __name__ == "__main__":
+    main()
