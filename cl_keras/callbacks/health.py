@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,7 +51,7 @@ class Health(keras.callbacks.Callback):
         self.findings: list[diagnosis.Finding] = []
         self.history: list[vitals.Vitals] = []
         self._num_images = None if images is None else len(images)
-        self._images = None if images is None else _some(images)
+        self._images = None if images is None else evenly_spread(images, IMAGES)[1]
         self._folder = None if folder is None else pathlib.Path(folder)
         self._say, self._writer = say, None
 
@@ -159,9 +160,15 @@ def read(path: str | pathlib.Path) -> dict:
     return json.loads(path.read_text("utf-8"))
 
 
-def _some(images):
-    """Up to `IMAGES` images, evenly spread."""
-    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int))
-    if hasattr(images, "images"):
-        return images.images(rows)
-    return np.asarray(images)[rows]
+def evenly_spread(images: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some images, evenly spread.
+
+    Args:
+        images: a source or uint8 `[n, h, w, c]`.
+        most: how many, at most.
+
+    Returns:
+        Their index, and their pixels.
+    """
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).astype(int))
+    return rows, images.images(rows) if hasattr(images, "images") else np.asarray(images)[rows]

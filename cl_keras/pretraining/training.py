@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import data, distribute
-from cl_keras.callbacks import Health
+from cl_keras.callbacks import Health, Samples
 from cl_keras.evaluation import KNNMonitor
 from cl_keras.pretraining import choices, initial, judgment, sources, teachers, timing
 from cl_keras.pretraining import plan as plans
@@ -283,7 +283,13 @@ def _fit(run, model, batches, config, execution, source, test_source):
         epochs=config.epochs,
         initial_epoch=position.epoch,
         initial_batch=position.batch,
-        callbacks=[Health(source, run.folder), *monitors, *shown, *callbacks],
+        callbacks=[
+            Health(source, run.folder),
+            Samples(source, run.folder / "tensorboard" / "samples"),
+            *monitors,
+            *shown,
+            *callbacks,
+        ],
         verbose=0,
     )
 
