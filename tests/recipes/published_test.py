@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cl_keras import data, encoders, optimizers, views
+from cl_keras.callbacks import Health
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config
 from cl_keras.training.recipe import make_optimizer
@@ -177,19 +178,20 @@ def batches_for(method, source, batch_size):
     return batches.map(lambda element: element | {"other": element["image"]})
 
 
-def losses_of(method, count):
+def losses_of(method, count, seed=0, doctor=None):
     """Losses of three epochs on some of the bundled images, with no option but the preset."""
     source = data.Subset(data.load("fashion_mnist_mini"), range(count))
     teacher, name = teacher_of(method)
     config = Config(
-        data="fashion_mnist_mini", method=method, preset="small", epochs=3, teacher=name
+        data="fashion_mnist_mini", method=method, preset="small", epochs=3, teacher=name, seed=seed
     )
     config = build.resolve(config, count, source.image_shape)
     batches = batches_for(method, source, config.batch_size)
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     steps = batches.steps_per_epoch
     model = build.make_model(config, source.image_shape, steps, teacher=teacher)
-    return model.fit(batches, epochs=3, verbose=0).history["loss"]
+    callbacks = [] if doctor is None else [doctor]
+    return model.fit(batches, epochs=3, callbacks=callbacks, verbose=0).history["loss"]
 
 
 QUICK = ("simclr", "moco", "swav")
@@ -207,6 +209,11 @@ def test_three_epochs_of_the_small_recipe_reduce_the_loss(method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", build.METHODS)
-def test_three_epochs_on_all_bundled_images_reduce_the_loss(method):
-    losses = losses_of(method, 10_000)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_three_epochs_on_all_bundled_images_reduce_the_loss_and_are_healthy(seed, method):
+    doctor = Health(data.load("fashion_mnist_mini"), say=lambda sentence: None)
+    losses = losses_of(method, 10_000, seed, doctor)
+    print(method, seed, [round(loss, 4) for loss in losses], doctor.findings)
     assert losses[0] > losses[1] > losses[2]
+    assert [vital.step for vital in doctor.history][:3] == [20, 100, 160]
+    assert doctor.findings == []
