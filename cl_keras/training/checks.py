@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl import logging
 
 NEED_LABELS = ("y", "class_weight", "sample_weight")
+NEED_TARGETS = ("metrics", "weighted_metrics", "loss_weights")
 NEED_ARRAYS = ("validation_split", "validation_batch_size")
 
 
@@ -46,16 +47,24 @@ def check_callbacks(callbacks: list) -> None:
         )
 
 
-def check_compile(model: keras.Model, jit_compile) -> None:
-    """Refuses what fails in `fit` otherwise, in pages of words that do not name the cause.
+def check_compile(model: keras.Model, arguments: dict) -> None:
+    """Refuses what fails in `fit` otherwise, in pages of words, or would have no effect.
 
     Args:
         model: the model, which the message names.
-        jit_compile: as for `keras.Model.compile`.
+        arguments: keyword arguments of `compile` beyond its own.
 
     Raises:
-        ValueError: for variables from outside of the strategy's scope, or for XLA over replicas.
+        ValueError: for metrics of labels, for variables from outside of the strategy's scope, or
+            for XLA over replicas.
     """
+    jit_compile = arguments.get("jit_compile")
+    if unfit := [name for name in NEED_TARGETS if arguments.get(name) is not None]:
+        raise ValueError(
+            f"{type(model).__name__}.compile takes no {unfit[0]}: there are no labels to compare "
+            "with. Its loss and accuracy are its own; evaluation.KNNMonitor, a callback of fit, "
+            "measures with labels."
+        )
     strategy = model.distribute_strategy
     check_scope(model.variables, strategy)
     replicas = strategy.num_replicas_in_sync
@@ -78,6 +87,27 @@ def check_scope(variables: list, strategy: tf.distribute.Strategy) -> None:
                 f"{variable.path} was made outside of the scope of {type(strategy).__name__}. "
                 "Make or load the encoder, the head and the method within `with "
                 "strategy.scope():`, and compile there."
+            )
+
+
+def check_view_sizes(encoder: keras.Model, views) -> None:
+    """Views must have the size that an encoder is fixed to, if it is.
+
+    Args:
+        encoder: the model that they are for.
+        views: what makes them; `views.RandomViews` know their sizes.
+
+    Raises:
+        ValueError: for a view of another size.
+    """
+    fixed = encoder.input_shape[1:3]
+    for view in getattr(views, "views", ()):
+        size = getattr(view, "image_size", None)
+        if size is not None and any(side not in (None, size) for side in fixed):
+            raise ValueError(
+                f"The encoder {encoder.name!r} takes images of {fixed[0]}x{fixed[1]} pixels alone, "
+                f"and these views have {size}x{size}: give views of its size, or make it from "
+                "keras.Input([None, None, channels])."
             )
 
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.data.order import as_int
 from cl_keras.encoders import as_encoder
 from cl_keras.spelling import did_you_mean
 from cl_keras.training import checks, gradients
@@ -68,7 +69,8 @@ class PretextModel(Trainable):
         self.encoder = as_encoder(encoder)
         checks.check_scope(self.encoder.variables, tf.distribute.get_strategy())
         self.views: Any = None if views is None else as_views(views)
-        self.seed = int(seed)
+        checks.check_view_sizes(self.encoder, self.views)
+        self.seed = as_int(seed, "seed")
         if gradient_accumulation < 1:
             raise ValueError(
                 "gradient_accumulation must be at least 1, which takes the batch as a whole; "

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cl_keras.data import Batches, image_batches, pixel_range
+from cl_keras.data import Batches, Source, image_batches, pixel_range
 from cl_keras.data.image_batches import count_steps
+from cl_keras.data.order import as_int
 from cl_keras.training import checks, gradients, inputs, resuming
 from cl_keras.training.step_loop import (
     StepCallbacks,
@@ -42,13 +43,13 @@ class Trainable(keras.Model):
             **kwargs: `run_eagerly`, `jit_compile` and `auto_scale_loss`, as in Keras.
 
         Raises:
-            ValueError: for `jit_compile=True` on several replicas, or a model whose variables were
-                not made within the scope of its strategy.
+            ValueError: for metrics, for `jit_compile=True` on several replicas, or a model whose
+                variables were not made within the scope of its strategy.
         """
         self._chose_steps_per_execution = steps_per_execution is None
         if steps_per_execution is None:
             steps_per_execution = default_steps_per_execution()
-        checks.check_compile(self, kwargs.get("jit_compile"))
+        checks.check_compile(self, kwargs)
         super().compile(optimizer, steps_per_execution=steps_per_execution, **kwargs)
 
     def compile_from_config(self, config):
@@ -88,6 +89,7 @@ class Trainable(keras.Model):
     def fit(
         self,
         x=None,
+        y=None,
         *,
         batch_size: int | None = None,
         epochs: int = 1,
@@ -107,6 +109,7 @@ class Trainable(keras.Model):
 
         Args:
             x: images, in one of the forms named above.
+            y: must be None: images need no labels here.
             batch_size: global batch size for an array or a source; default: 256.
             epochs: number of the last epoch; default: 1.
             initial_epoch: finished epochs; default: 0.
@@ -126,7 +129,8 @@ class Trainable(keras.Model):
                 `keras.Model.fit` that needs labels.
             FloatingPointError: when the loss is not finite, with the position in the run.
         """
-        checks.check_fit_arguments(self, kwargs)
+        checks.check_fit_arguments(self, kwargs | {"y": y})
+        epochs = as_int(epochs, "epochs", at_least=0)
         x = self._image_batches(x, batch_size, shuffle=shuffle)
         self.batch_size = getattr(x, "batch_size", None)
         self.check_data(x)
@@ -169,14 +173,16 @@ class Trainable(keras.Model):
         if not self.resuming_epoch:
             super().reset_metrics()
 
-    def evaluate(self, x=None, *, batch_size: int | None = None, **kwargs):
+    def evaluate(self, x=None, y=None, *, batch_size: int | None = None, **kwargs):
         """The loss, and the accuracy where the method has one, on held-out images; no state moves.
 
         Args:
             x: images, as in `fit`.
+            y: must be None: images need no labels here.
             batch_size: global batch size for an array or a source; default: 256.
             **kwargs: as in `keras.Model.evaluate`.
         """
+        checks.check_fit_arguments(self, kwargs | {"y": y})
         steps = kwargs.get("steps")
         if not isinstance(x, (type(None), tf.distribute.DistributedDataset)):
             x = self._image_batches(x, batch_size, shuffle=False)
@@ -197,9 +203,16 @@ class Trainable(keras.Model):
         of the result is not image i.
 
         Args:
-            x: images as an array, a tensor or a dataset of batches.
+            x: images as an array, a tensor, a source of `data.load` or a dataset of batches.
             **kwargs: as in `keras.Model.predict`.
         """
+        if isinstance(x, Source):
+            x = image_batches(x)
+        if isinstance(x, (list, tuple)):
+            raise ValueError(
+                "predict takes images as one array [n, h, w, c], a source of data.load or a "
+                f"dataset of batches; received a {type(x).__name__}. Give numpy.stack(images)."
+            )
         if isinstance(x, Batches) and x.shuffled:
             warnings.warn(
                 f"these batches of {x.source.name} are shuffled, and predict does not say which "

@@ -180,3 +180,28 @@ def test_shuffle_is_that_of_an_array(images):
 def test_arguments_that_need_labels_or_arrays_are_refused(images, name):
     with pytest.raises(ValueError, match=f"SimCLR.fit takes no {name}"):
         tiny_simclr().fit(images, batch_size=8, verbose=0, **{name: 0.5})
+
+
+def test_what_keras_takes_and_would_mean_nothing_here_is_refused(images):
+    model, labels = tiny_simclr(), np.zeros(len(images))
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="takes no y: a pretext task weighs no labels"):
+            call(images, labels)
+    with pytest.raises(ValueError, match="compile takes no metrics.*KNNMonitor"):
+        model.compile("sgd", metrics=["accuracy"])
+    for epochs, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match=f"epochs must be an int.*received {epochs}"):
+            model.fit(images, epochs=epochs)
+    with pytest.raises(ValueError, match="one array.*received a list. Give numpy.stack"):
+        model.predict(list(images))
+    with pytest.raises(TypeError, match="seed must be an int; received 'a'"):
+        tiny_simclr(seed="a")
+    fixed = keras.Sequential([keras.Input([16, 16, 1]), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="of 16x16 pixels alone, and these views have 12x12"):
+        SimCLR(fixed, views=VIEWS)
+
+
+def test_predict_takes_a_source(images):
+    model = tiny_simclr()
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_array_equal(model.predict(data.load(images), verbose=0), expected)
