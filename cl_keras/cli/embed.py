@@ -1,20 +1,17 @@
 """Writes the features of images to a file, with their names."""
 
-import pathlib
-
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from cl_keras import data, evaluation
-from cl_keras.cli import trained
+from cl_keras.cli import outputs, trained
 from cl_keras.files import replacing
 
 
 def main(flags):
     """Encodes the images and writes the file."""
-    path = pathlib.Path(flags.out)
-    _check_out(path)
+    path = outputs.checked(flags.out, ".npz", ".parquet")
     encoder = trained.load_encoder(flags)
     options = trained.image_options(encoder)
     source = data.load(flags.data, max_bad_share=flags.max_bad_share, **options)
@@ -24,7 +21,6 @@ def main(flags):
         columns["name"] = np.asarray(source.names, dtype=str)[found.index]
     if found.labels is not None:
         columns["label"] = found.labels
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         _write(temporary, columns)
     print(f"{len(found)} vectors of {found.vectors.shape[1]} numbers are in {path}.")
@@ -32,13 +28,6 @@ def main(flags):
         print(f"{len(source.skipped)} files could not be read and are left out:")
         for name, reason in source.skipped[:10]:
             print(f"  {name}: {reason}")
-
-
-def _check_out(path):
-    if path.suffix not in (".npz", ".parquet"):
-        raise ValueError(f"--out must end in .npz or .parquet; received {path}.")
-    if path.exists():
-        raise FileExistsError(f"{path} exists and is left as it is. Choose another name.")
 
 
 def _write(path, columns):

@@ -5,7 +5,7 @@ import pathlib
 import keras
 
 from cl_keras import data
-from cl_keras.cli import trained
+from cl_keras.cli import outputs, trained
 from cl_keras.pretraining import evaluation_report, judgment, sources
 
 
@@ -37,13 +37,14 @@ def _evaluate_encoder(flags, bank):
     learned = trained.load_encoder(flags)
     if bank is None or flags.test_data is None:
         raise ValueError("An encoder without a run needs --data and --test_data.")
+    if flags.out is not None:
+        outputs.make_folder(flags.out)
     options = trained.image_options(learned)
     sources = [data.load(spec, **options) for spec in (bank, flags.test_data)]
     keras.utils.set_random_seed(0)
     measured = judgment.measure(learned, keras.models.clone_model(learned), *sources)
     path = None
     if flags.out is not None:
-        pathlib.Path(flags.out).mkdir(parents=True, exist_ok=True)
         judgment.save(measured, flags.out)
         title = flags.zoo or pathlib.Path(flags.encoder).name
         path = pathlib.Path(flags.out) / "report.html"

@@ -1,12 +1,13 @@
 """Fits a classifier to labeled images."""
 
 from cl_keras import data, downstream
-from cl_keras.cli import trained
+from cl_keras.cli import outputs, trained
 from cl_keras.downstream.finetuning import Whole
 
 
 def main(flags):
     """Fits the classifier and writes its folder."""
+    outputs.make_folder(flags.out)
     encoder = trained.load_encoder(flags)
     labels = "auto" if flags.labels is None else flags.labels
     source = data.load(flags.data, labels=labels, **trained.image_options(encoder))

@@ -2,23 +2,18 @@
 
 import csv
 import io
-import pathlib
 
 from cl_keras import data, downstream
+from cl_keras.cli import outputs
 from cl_keras.files import write_atomically
 
 
 def main(flags):
     """Writes the table of predictions."""
-    path = pathlib.Path(flags.out)
-    if path.suffix != ".csv":
-        raise ValueError(f"--out must end in .csv; received {path}.")
-    if path.exists():
-        raise FileExistsError(f"{path} exists and is left as it is. Choose another name.")
+    path = outputs.checked(flags.out, ".csv")
     classifier = downstream.Classifier.load(flags.classifier)
     source = data.load(flags.data, labels=None, **classifier.image_options)
     found = classifier.predict(source)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, as_csv(classifier, source, found))
     unusual = int(found.unusual.sum())
     print(f"{len(found.classes)} images are classified in {path}; {unusual} of them are unusual.")

@@ -6,7 +6,7 @@ import pathlib
 
 from cl_keras import data
 from cl_keras.cli import trained
-from cl_keras.data.image_files import BadImage
+from cl_keras.data.image_files import BadImage, explain
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
 from cl_keras.data.reading import read_image_file
@@ -29,8 +29,12 @@ def read_query(path, options):
     """The pixels of one image file, uint8 [h, w, c]."""
     try:
         return decode(io.BytesIO(read_image_file(path)), **options)
+    except MemoryError:
+        raise
     except BadImage as error:
-        raise ValueError(f"The query {path} {error}.") from None
+        raise ValueError(f"The query {path} cannot be used: {error}.") from None
+    except Exception as error:  # Pillow raises many kinds
+        raise ValueError(f"The query {path} cannot be used: {explain(error)}.") from None
 
 
 def _index(flags, encoder, options):

@@ -3,8 +3,8 @@
 import pathlib
 
 from cl_keras import encoders, zoo
+from cl_keras.encoders.model_file import load_model
 from cl_keras.runs import Run
-from cl_keras.runs.model_file import load_model
 from cl_keras.training import PretextModel
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from cl_keras.downstream.arrays_file import read_arrays
 from cl_keras.encoders import image_size
+from cl_keras.encoders.model_file import load_model
 from cl_keras.evaluation import features, neighbors
 from cl_keras.files import replacing, write_atomically
 
@@ -128,12 +130,14 @@ class Classifier:
             )
         try:
             facts = json.loads((folder / "classifier.json").read_text("utf-8"))
-            with np.load(folder / "head.npz", allow_pickle=False) as arrays:
-                kernel, bias, bank = arrays["kernel"], arrays["bias"], arrays["bank"]
             names, usual, accuracy = (facts[k] for k in ("class_names", "max_usual", "accuracy"))
-        except (ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"{folder} holds a damaged classifier: {error}.") from None
-        encoder = keras.models.load_model(folder / "encoder.keras", compile=False)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{folder / 'classifier.json'} is damaged ({error}). Make the classifier again, "
+                "with `cl-keras finetune`."
+            ) from None
+        kernel, bias, bank = read_arrays(folder / "head.npz", "kernel", "bias", "bank")
+        encoder = load_model(folder / "encoder.keras")
         return cls(encoder, kernel, bias, names, bank, usual, accuracy)
 
 

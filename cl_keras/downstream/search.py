@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cl_keras.data import load
+from cl_keras.downstream.arrays_file import read_arrays
 from cl_keras.evaluation import features, neighbors
 from cl_keras.evaluation.checks import normalize
 from cl_keras.files import replacing
@@ -106,12 +107,12 @@ class Index:
             ValueError: a file of another kind.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                names = [name.decode("utf-8", "surrogateescape") for name in file["names"].tolist()]
-                return cls(file["embeddings"], names, str(file["key"]))
-        except (ValueError, KeyError, EOFError, AttributeError) as error:
+            embeddings, names, key = read_arrays(path, "embeddings", "names", "key")
+            decoded = [name.decode("utf-8", "surrogateescape") for name in names.tolist()]
+            return cls(embeddings, decoded, str(key))
+        except (ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path} is not an index ({error}). Delete it; the next search makes it anew."
+                f"{path} is not an index ({error}) Delete it; the next search makes it anew."
             ) from None
 
 

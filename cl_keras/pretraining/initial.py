@@ -5,9 +5,9 @@ import pathlib
 import keras
 
 from cl_keras import encoders, zoo
+from cl_keras.encoders.model_file import load_model
 from cl_keras.recipes.config import ENCODERS, Config
 from cl_keras.runs import Run
-from cl_keras.runs.model_file import load_model
 from cl_keras.training import PretextModel
 
 FEW_IMAGES = 5000

@@ -149,6 +149,8 @@ def _saved_config(folder):
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise NotADirectoryError(f"--run must be a folder; {folder} lies in a file.") from None
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}). Restore it from a copy, or give another --run folder."

@@ -17,12 +17,12 @@ from absl import logging
 
 from cl_keras import distribute
 from cl_keras.data import Identity, compare
+from cl_keras.encoders.model_file import load_model
 from cl_keras.files import UNFINISHED, replacing, write_atomically
 from cl_keras.locks import Locked, locked
 from cl_keras.runs.checkpoint_callback import CheckpointCallback
 from cl_keras.runs.checkpoints import Checkpoints
 from cl_keras.runs.metrics_log import MetricsLog, read_metrics, set_aside_if_damaged
-from cl_keras.runs.model_file import load_model
 from cl_keras.version import __version__
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "tensorflow-datasets", "pillow")

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl_keras import downstream
 from cl_keras.cli import main
+from tests.tiny import tiny_encoder
 
 COMMANDS = ["finetune", "predict", "search", "select", "duplicates"]
 
@@ -62,7 +64,7 @@ def test_search_finds_the_copy_and_keeps_its_index(photos, encoder, tmp_path, ca
     assert main.main(["search", *arguments, query]) == 0
     assert index.stat().st_mtime_ns == written
     assert main.main(["search", *arguments, "--query=nowhere.png"]) == main.FAILURE
-    assert "The query nowhere.png cannot be opened" in capsys.readouterr().err
+    assert "nowhere.png cannot be used: cannot be opened" in capsys.readouterr().err
 
 
 def test_select_writes_a_table_to_fill_in(photos, encoder, tmp_path):
@@ -88,3 +90,30 @@ def test_duplicates_lists_the_copy_and_writes_a_page(photos, tmp_path, capsys):
 def test_help_fits_one_screen(command, capsys):
     assert main.main([command, "--help"]) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 50
+
+
+@pytest.mark.parametrize("harm", [b"", b"[]", "half", "flip"])
+@pytest.mark.parametrize("name", ["classifier.json", "head.npz", "encoder.keras"])
+def test_a_damaged_classifier_is_named(name, harm, tmp_path, capsys):
+    classifier = downstream.Classifier(
+        tiny_encoder(side=12), np.eye(6), np.zeros(6), list("abcdef"), np.eye(6), 1.0
+    )
+    path = classifier.save(tmp_path / "classifier") / name
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+    path.write_bytes({"half": content[:middle], "flip": flipped}.get(harm, harm))
+    out = tmp_path / "new" / "out.csv"
+    arguments = [f"--classifier={path.parent}", f"--data=folder:{tmp_path}", f"--out={out}"]
+    assert main.main(["predict", *arguments]) == main.FAILURE
+    said = capsys.readouterr().err
+    assert name in said and "damaged" in said and "pickle" not in said
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command, flag in (("embed", "--encoder=none.keras"), ("predict", "--classifier=none")):
+        out = tmp_path / "file" / "out.csv" if command == "predict" else tmp_path / "file/a.npz"
+        arguments = [command, flag, "--data=folder:none", f"--out={out}"]
+        assert main.main(arguments) == main.FAILURE
+        assert "of --out cannot be made" in capsys.readouterr().err
