@@ -96,7 +96,7 @@ def test_help_fits_one_screen(command, capsys):
 @pytest.mark.parametrize("name", ["classifier.json", "head.npz", "encoder.keras"])
 def test_a_damaged_classifier_is_named(name, harm, tmp_path, capsys):
     classifier = downstream.Classifier(
-        tiny_encoder(side=12), np.eye(6), np.zeros(6), list("abcdef"), np.eye(6), 1.0
+        tiny_encoder(), np.eye(6), np.zeros(6), list("abcdef"), np.eye(6), 1.0
     )
     path = classifier.save(tmp_path / "classifier") / name
     content = path.read_bytes()
