@@ -11,7 +11,7 @@ from pathlib import Path
 from alternating import Command, measure, table, write_json
 
 ROOT = Path(__file__).parents[2]
-CLI = "import sys; from cl_keras.cli.main import run; sys.exit(run())"
+CLI = "import sys; sys.argv[0] = 'cl-keras'; from cl_keras.cli.main import run; run()"
 
 
 def main():
