@@ -1,4 +1,4 @@
-"""All that is measured on a CPU beside its peers, as one command, of about ten minutes.
+"""All that is measured on a CPU beside its peers, as one command, of about a quarter of an hour.
 
   sh tools/bench/peers.sh .peers
   python tools/bench/cpu.py --peers=.peers/bin/python --out=bench
@@ -30,6 +30,8 @@ SECTIONS = {
     "losses_65536": (["losses.py", "--largest"], 400),
     "files": (["files.py"], 150),
     "start": (["start.py"], 240),
+    "fit": (["fit.py"], 150),
+    "demo": (["start.py", "--demo"], 420),
 }
 """Section to its script with options, and its limit in seconds."""
 
@@ -41,10 +43,12 @@ TINY = {
     "losses_65536": ["--pairs=2048"],
     "files": ["--files=300", "--rounds=2"],
     "start": ["--rounds=2"],
+    "fit": ["--image-size=16", "--batch-size=4", "--pairs=2"],
+    "demo": [],
 }
 """What makes them small."""
 
-PEERLESS = {"losses_65536", "start"}
+PEERLESS = {"losses_65536", "start", "fit", "demo"}
 
 
 def main():

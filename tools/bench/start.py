@@ -6,6 +6,7 @@ python tools/bench/start.py --json=start.json
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from alternating import Command, measure, table, write_json
@@ -18,10 +19,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--demo", action="store_true")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
-    python = sys.executable
-    topics = {
+    topics = {} if options.demo else startup(sys.executable)
+    results = {topic: measure(each, options.rounds) for topic, each in topics.items()}
+    for topic, each in results.items():
+        print(table(topic, each, {"tensorflow, keras": 1.0}), end="\n\n")
+    if options.demo:
+        with tempfile.TemporaryDirectory() as folder:
+            demo = Command(sys.executable, "-c", CLI, "demo", f"--run={folder}/demo")
+            results["demo"] = measure({"demo": demo}, 1, warm=False)
+        seconds = results["demo"]["demo"]
+        print(f"cl-keras demo: {seconds['median']:.0f} s, {seconds['cpu']:.0f} s of CPU time")
+    if options.json:
+        write_json(options.json, results)
+
+
+def startup(python: str) -> dict:
+    """Topic to its commands."""
+    return {
         "help": {
             "cl-keras --help": Command(python, "-c", CLI, "--help"),
             "cl-keras pretrain --help": Command(python, "-c", CLI, "pretrain", "--help"),
@@ -32,11 +49,6 @@ def main():
             "tensorflow, keras": Command(python, "-c", "import tensorflow, keras"),
         },
     }
-    results = {topic: measure(each, options.rounds) for topic, each in topics.items()}
-    for topic, each in results.items():
-        print(table(topic, each, {"tensorflow, keras": 1.0}), end="\n\n")
-    if options.json:
-        write_json(options.json, results)
 
 
 if __name__ == "__main__":

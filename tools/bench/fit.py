@@ -1,6 +1,6 @@
 """What a method's `fit` costs over the bare passes of the encoder that it needs.
 
-  python tools/benchmark_fit.py --method MoCo --encoder resnet18 --image-size 32 --batch-size 128
+  python tools/bench/fit.py --method MoCo --encoder resnet18 --image-size 32 --batch-size 128
 
 Both are timed in turn in one process, so that a machine that drifts drifts for both: the bare
 passes on views of a batch (two with gradient for SimCLR, one with and one without for MoCo), and
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 
+import alternating
 import keras
 import numpy as np
 import tensorflow as tf
@@ -52,6 +53,8 @@ def main():
     for name, values in (("bare", [t[0] for t in times]), ("fit", [t[1] for t in times])):
         print(f"{name:>5}: {spread([1000 * value for value in values], '.1f')} ms a step")
     print(f"ratio: {spread(ratios, '.3f')}")
+    if arguments.json:
+        alternating.write_json(arguments.json, {"ratios": ratios})
 
 
 def bare_passes(model, pixels, with_gradient, without):
@@ -111,6 +114,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=1, help="steps of fit in each pair")
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--json", help="file for all figures")
     return parser.parse_args()
 
 
