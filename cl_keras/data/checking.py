@@ -59,7 +59,11 @@ def check_files(
     with (
         ThreadPoolExecutor(THREADS) as pool,
         tqdm(
-            total=len(names), desc="Checking images", unit="file", delay=1, disable=not progress
+            total=len(names),
+            desc="Checking images",
+            unit="file",
+            delay=1,
+            disable=None if progress else True,
         ) as bar,
     ):
         for part in pool.map(lambda chunk: [_check(root, name, sizes) for name in chunk], chunks):

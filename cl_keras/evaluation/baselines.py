@@ -70,7 +70,7 @@ def pca_whitened(train, *, dims: int = 128, progress: bool = True) -> WhitenedPC
     Args:
         train: images uint8 `[n, h, w, c]`, a source, or batches, as `features` takes them.
         dims: how many components; fewer where the pixels span fewer.
-        progress: show a progress bar.
+        progress: show a progress bar, on a terminal.
 
     Returns:
         `WhitenedPCA`, to be called like an encoder.
@@ -81,7 +81,9 @@ def pca_whitened(train, *, dims: int = 128, progress: bool = True) -> WhitenedPC
     dims, rows, total, square = positive("dims", dims), 0, 0.0, 0.0
     stream, steps = image_batches(train)
     sample = _Sample(SAMPLE)
-    for element in tqdm(stream, total=steps, desc="PCA", unit="batch", disable=not progress):
+    for element in tqdm(
+        stream, total=steps, desc="PCA", unit="batch", disable=None if progress else True
+    ):
         pixels = raw_pixels(element["image"])
         rows += len(pixels)
         if pixels.shape[1] > MAX_EXACT_WIDTH:

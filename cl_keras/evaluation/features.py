@@ -83,7 +83,7 @@ def features(model, batches, *, progress=True):
             of a source, any finite `tf.data.Dataset` or iterable of such dictionaries; or a source
             itself; or an array of images [N, H, W, C]. Where there is no "index", rows are
             numbered as they come.
-        progress: show a progress bar; a string is its title.
+        progress: show a progress bar, on a terminal; a string is its title.
 
     Returns:
         `Features`, in the order of the stream. The last, partial batch is included; a row of an
@@ -97,7 +97,9 @@ def features(model, batches, *, progress=True):
     stream, total = image_batches(batches)
     title = progress if isinstance(progress, str) else "encode"
     found, rows = [], 0
-    for element in tqdm(stream, total=total, desc=title, unit="batch", disable=not progress):
+    for element in tqdm(
+        stream, total=total, desc=title, unit="batch", disable=None if progress else True
+    ):
         image, index, label = _parts(element, first=rows)
         if not found:
             warn_of_scale(np.asarray(image))
