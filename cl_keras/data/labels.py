@@ -46,8 +46,33 @@ def as_labels(labels: Sequence[int] | np.ndarray, count: int, what: str) -> np.n
         )
     if array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError("labels must fit into 64 bits (signed); number them by np.unique.")
+    if array.size and array.min() < UNLABELED:
+        raise ValueError(
+            "labels must be classes from 0 on, or -1 for an image without a label; received "
+            f"{array.min()}. Number them: numpy.unique(labels, return_inverse=True)[1]."
+        )
     check_signs(array)
     return array.astype(np.int64)
+
+
+def check_class_names(class_names: Sequence[str], labels: np.ndarray) -> None:
+    """Each label must have a name of its own.
+
+    Args:
+        class_names: of label 0, 1, ….
+        labels: int64 `[n]`, -1 where the class is not known.
+
+    Raises:
+        ValueError: a name is there twice, or a label has none.
+    """
+    if len(set(class_names)) < len(class_names):
+        twice = next(name for name in class_names if list(class_names).count(name) > 1)
+        raise ValueError(f"class_names must differ; {twice!r} is there twice.")
+    if labels.size and labels.max() >= len(class_names):
+        raise ValueError(
+            f"class_names has {len(class_names)} names, and there is a label {labels.max()}: "
+            f"give the names of the labels 0 to {labels.max()}."
+        )
 
 
 def check_signs(labels: np.ndarray) -> None:
@@ -100,9 +125,10 @@ def from_class_folders(
 ) -> tuple[np.ndarray | None, list[str] | None]:
     """Labels from the folders of the first level, by name.
 
-    Where at least two folders hold more than half of the images, they are the classes; images
-    beside them are unlabeled, and a warning names them. In a folder called "train", "test" or the
-    like, the classes are numbered together with those of its siblings.
+    A single folder that holds all others, as archives have it, does not count as a level. Where at
+    least two folders hold more than half of the images, they are the classes; images beside them
+    are unlabeled, and a warning names them. Folders called "train", "test" or the like are no
+    classes; within one, the classes are numbered together with those of its siblings.
 
     Args:
         root: path of the folder.
@@ -111,10 +137,18 @@ def from_class_folders(
     Returns:
         (labels int64 `[n]`, class names), or (None, None) where there are no classes.
     """
+    root, names = _below_single_folders(root, names)
     first: list[Any] = [name.partition("/")[0] if "/" in name else None for name in names]
     classes = sorted({name for name in first if name is not None})
     stray = [name for name, folder in zip(names, first, strict=True) if folder is None]
     if len(classes) < 2:
+        return None, None
+    if SPLITS.issuperset(name.lower() for name in classes):
+        warnings.warn(
+            f"the folders {_some(classes)} are parts of a data set and not classes: no image has a "
+            "label. Load each by itself, where its own folders are the classes.",
+            stacklevel=4,
+        )
         return None, None
     some = _some(list(map(repr, stray)))
     if stray and 2 * len(stray) >= len(names):
@@ -135,6 +169,17 @@ def from_class_folders(
     classes = sorted({*classes, *_classes_of_siblings(root, classes)})
     number = {name: label for label, name in enumerate(classes)}
     return np.array([number.get(name, UNLABELED) for name in first], np.int64), classes
+
+
+def _below_single_folders(root, names):
+    """Root and names without the leading folders that all images share."""
+    leading = [name.rpartition("/")[0] for name in names]
+    shared = os.path.commonpath(leading) if all(leading) else ""
+    if shared in leading:  # a folder of images, which may be a class, stays
+        shared = shared.rpartition("/")[0]
+    if not shared:
+        return root, names
+    return os.path.join(root, shared), [name.removeprefix(shared + "/") for name in names]
 
 
 def _some(names):
@@ -175,7 +220,10 @@ def from_table(path: str | os.PathLike, names: Sequence[str]) -> tuple[np.ndarra
         ValueError: it has other columns, names a file twice with two labels, or a file that is
             not there.
     """
-    given = _read_table(path)
+    try:
+        given = _read_table(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV table in UTF-8: {error}.") from None
     by_path: dict[str, int | None] = {name: index for index, name in enumerate(names)}
     by_file: dict[str, int | None] = {}
     for index, name in enumerate(names):
@@ -211,6 +259,11 @@ def _read_table(path) -> dict[str, str]:
             )
         given: dict[str, str] = {}
         for row in rows:
+            if "\n" in f"{row['file']}{row['label']}":
+                raise ValueError(
+                    f"{path}, line {rows.line_num}: a quotation mark is not closed, so that "
+                    "several lines are one."
+                )
             name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
             name = name.removeprefix("./").replace(os.sep, "/")
             if not name or not label:

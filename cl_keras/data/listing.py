@@ -86,7 +86,11 @@ def find_images(root: str | os.PathLike) -> Listing:
 def _entries(path):
     """(name, whether it is a folder) of all visible entries."""
     with os.scandir(path) as found:
-        return [(e.name, _is_folder(e)) for e in found if not e.name.startswith(".")]
+        return [(e.name, _is_folder(e)) for e in found if not _is_hidden(e.name)]
+
+
+def _is_hidden(name):
+    return name.startswith(".") or name == "__MACOSX"  # what macOS puts into archives
 
 
 def _is_folder(entry):

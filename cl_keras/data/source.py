@@ -14,7 +14,7 @@ from cl_keras.data.batches import Batches
 from cl_keras.data.cuts import Cropper, Draw, draw_in_epoch
 from cl_keras.data.exiting import READS
 from cl_keras.data.identity import Identity
-from cl_keras.data.labels import as_labels
+from cl_keras.data.labels import as_labels, check_class_names
 from cl_keras.data.order import order
 from cl_keras.data.summary import Summary, summarize
 from cl_keras.files import write_atomically
@@ -58,6 +58,8 @@ class Source(abc.ABC):
         self.class_names = None if class_names is None else list(class_names)
         self.names = names
         self._labels = None if labels is None else as_labels(labels, num_images, "images")
+        if self._labels is not None and self.class_names is not None:
+            check_class_names(self.class_names, self._labels)
 
     def __len__(self):
         return self.num_images

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cl_keras.data.labels import as_labels, from_table, renumber
+from cl_keras.data import load
+from cl_keras.data.labels import as_labels, from_class_folders, from_table, renumber
 
 
 def test_a_column_of_labels_is_taken_as_it_is():
@@ -79,3 +80,35 @@ def test_numbers_are_sorted_as_numbers(tmp_path):
 def test_a_wrong_table_is_refused(tmp_path, text, complaint):
     with pytest.raises(ValueError, match=complaint):
         from_table(write(tmp_path, text), NAMES)
+
+
+def test_a_table_that_is_not_one_is_named(tmp_path):
+    with pytest.raises(ValueError, match="not a CSV table in UTF-8"):
+        from_table(write(tmp_path, "file,label\na.png,x\n", "utf-16"), ["a.png"])
+    text = 'file,label\na.png,"x\nb.png,y\n'
+    with pytest.raises(ValueError, match="a quotation mark is not closed"):
+        from_table(write(tmp_path, text), ["a.png", "b.png"])
+
+
+def test_labels_below_minus_one_and_classes_without_a_name_are_refused():
+    with pytest.raises(ValueError, match="from 0 on, or -1 .*received -2"):
+        as_labels([-2, 0, 1], 3, "images")
+    images = np.zeros([3, 4, 4], "uint8")
+    with pytest.raises(ValueError, match="has 2 names, and there is a label 2"):
+        load(images, labels=[0, -1, 2], class_names=["a", "b"])
+    with pytest.raises(ValueError, match="'a' is there twice"):
+        load(images, labels=[0, -1, 1], class_names=["a", "a"])
+
+
+def test_a_single_folder_above_the_classes_is_no_class(tmp_path):
+    names = ["all/ant/0.png", "all/bee/0.png", "all/bee/sub/1.png"]
+    labels, classes = from_class_folders(tmp_path, names)
+    assert labels.tolist() == [0, 1, 1] and classes == ["ant", "bee"]
+    for flat in (["all/0.png", "all/1.png"], ["all/0.png", "all/more/1.png"]):
+        assert from_class_folders(tmp_path, flat) == (None, None)
+
+
+def test_the_parts_of_a_data_set_are_no_classes(tmp_path):
+    names = ["train/ant/0.png", "train/bee/0.png", "Test/ant/0.png"]
+    with pytest.warns(UserWarning, match="Test, train are parts of a data set.*Load each"):
+        assert from_class_folders(tmp_path, names) == (None, None)
