@@ -58,8 +58,11 @@ class Costs:
         return self.once + HEALTH_SHARE * training + self.judging
 
     def epochs_within(self, minutes: float, steps: int, measurements: int = 0) -> int:
-        """How many epochs fit into so many minutes of the whole command; at least one."""
-        left = 60 * minutes - self.total(0, steps, measurements)
+        """How many epochs fit into so many minutes of the whole command; at least one.
+
+        Training is given half of the minutes where the rest takes more than the other half.
+        """
+        left = max(30 * minutes, 60 * minutes - self.total(0, steps, measurements))
         return max(1, int(left / (HEALTH_SHARE * (steps * self.step + self.epoch))))
 
 

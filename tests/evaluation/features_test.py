@@ -1,5 +1,7 @@
 """Features are streamed once, whole, in inference mode."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -112,7 +114,10 @@ def test_half_precision_becomes_float32():
     np.testing.assert_array_equal(found.vectors, expected)
 
 
-def test_the_bar_can_be_named_and_switched_off(capfd):
+def test_the_bar_can_be_named_and_switched_off(capfd, monkeypatch):
+    features(_encoder(), _images(3), progress="a title")
+    assert "a title" not in capfd.readouterr().err  # a log, which is no terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     features(_encoder(), _images(3), progress="a title")
     assert "a title" in capfd.readouterr().err
     features(_encoder(), _images(3), progress=False)

@@ -19,6 +19,8 @@ def test_as_many_epochs_as_fit_and_no_more():
     epochs = costs.epochs_within(1.5, 6, 3)
     assert costs.total(epochs, 6, 3) <= 90 < costs.total(epochs + 1, 6, 3)
     assert costs.epochs_within(0.01, 6, 3) == 1
+    # The rest alone takes 33 s: of 48 s, 24 s are for training.
+    assert costs.epochs_within(0.8, 6, 3) == int(24 / (1.02 * 4))
 
 
 def test_what_is_measured_is_what_a_clock_would_show(images, monkeypatch):
