@@ -5,6 +5,8 @@
 PYTHON ?=
 TENSORFLOW ?=
 BIN := .venv/bin
+# A file to a process: what its tests share is made once. The longest first, as conftest.py sorts.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all lint environment clean distclean
 
@@ -20,12 +22,12 @@ demo: environment
 	@TF_ENABLE_ONEDNN_OPTS=1 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/cl-keras demo
 
 test: lint
-	$(BIN)/python -m pytest -q tests/layering_test.py
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" --ignore=tests/layering_test.py
+	$(BIN)/python -m pytest -q --noconftest tests/layering_test.py
+	$(PYTEST) -m "not slow" --ignore=tests/layering_test.py
 	$(BIN)/python tools/check_wheel.py
 
 test-all: test
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(PYTEST) -m slow
 
 lint: environment
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What the tests share: two logical devices, one strategy, float64, tiny models and images."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -14,6 +15,22 @@ from cl_keras import distribute
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+LONGEST = [
+    "conformance/replicas_test.py",
+    "conformance/methods_test.py",
+    "cli/commands_test.py",
+    "runs/resume_test.py",
+    "export/saved_model_test.py",
+    "export/images_test.py",
+]
+"""They run first, so that no process of `-n 2 --dist=loadfile` is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from tests.distribute.training import BATCH, EPOCHS, IMAGES, SEED, STEPS
 
 WORKERS = 2
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

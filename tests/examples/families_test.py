@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.quick import slow_but
+
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
 SHOWN = {
@@ -27,7 +29,7 @@ def example(name):
     return module
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", slow_but(["memory_bank"], SHOWN))
 def test_an_example_runs(name, tmp_path, capsys):
     example(name).main(["--images=256", "--epochs=1", f"--out={tmp_path / 'out'}"])
     shown = capsys.readouterr().out

@@ -240,21 +240,21 @@ def test_a_contrastive_model_exports_its_encoder_alone(tmp_path):
 
 def test_the_size_is_that_of_the_encoder_not_of_the_views(tmp_path):
     """Views may be patches of the image, which is served whole."""
-    encoder = encoders.small_resnet(width=0.25, image_size=24)
+    encoder = encoders.small_resnet(width=0.25, image_size=SIDE)
     model = methods.SimCLR(encoder, views=views.simclr(12, channels=1), temperature=0.2)
     version = export.saved_model(model, tmp_path)
     large = smooth_image(40, 50)[..., :1]
-    fitted = pixels.fit(large, image_size=24, channels=1)[None]
+    fitted = pixels.fit(large, image_size=SIDE, channels=1)[None]
     np.testing.assert_allclose(
         serve(version, images=large[None]), encoder(fitted, training=False), atol=TOLERANCE
     )
 
 
 def test_an_encoder_made_for_a_size_is_exported_for_it(tmp_path):
-    encoder = encoders.small_resnet(width=0.25, image_size=24)
+    encoder = encoders.small_resnet(width=0.25, image_size=SIDE)
     version = export.saved_model(encoder, tmp_path)
     large = smooth_image(40, 50)[..., :1]
-    fitted = pixels.fit_tensor(tf.constant(large), image_size=24, channels=1)[None]
+    fitted = pixels.fit_tensor(tf.constant(large), image_size=SIDE, channels=1)[None]
     np.testing.assert_allclose(
         serve(version, images=large[None]), encoder(fitted, training=False), atol=TOLERANCE
     )
@@ -299,7 +299,7 @@ def test_a_size_that_the_encoder_cannot_take_is_refused(tmp_path):
     for other in (2.5, True):
         with pytest.raises(TypeError, match=f"must be an int.*received {other}"):
             export.saved_model(tiny_encoder(), tmp_path, image_size=other)
-    version = export.saved_model(tiny_encoder(), tmp_path, image_size=np.int64(20))
+    version = export.saved_model(tiny_encoder(), tmp_path, image_size=np.int64(SIDE))
     assert serve(version, images=random_images(1)).shape == (1, 6)
 
 

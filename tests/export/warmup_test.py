@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from cl_keras import export
 from cl_keras.export import warmup
+from tests.quick import slow_but
 
 prediction_log_pb2 = pytest.importorskip(
     "tensorflow_serving.apis.prediction_log_pb2",
@@ -43,7 +44,7 @@ def test_it_is_byte_for_byte_what_the_real_messages_encode_to():
     assert warmup.prediction_log("serving_default", {"images": images}) == log.SerializeToString()
 
 
-@pytest.mark.parametrize("image_size", [None, 12])
+@pytest.mark.parametrize("image_size", slow_but([12], [None, 12]))
 def test_an_export_answers_its_own_warm_up(tmp_path, image_size):
     inputs = keras.Input([None, None, 1])
     encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))

@@ -9,6 +9,7 @@ from cl_keras.callbacks import Health
 from cl_keras.recipes import build, signatures
 from cl_keras.recipes.config import Config
 from cl_keras.training.recipe import make_optimizer
+from tests.quick import slow_but
 
 IMAGENET = 1_281_167
 KERAS_OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -194,13 +195,7 @@ def losses_of(method, count, seed=0, doctor=None):
     return model.fit(batches, epochs=3, callbacks=callbacks, verbose=0).history["loss"]
 
 
-QUICK = ("simclr", "moco", "swav")
-
-
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in build.METHODS],
-)
+@pytest.mark.parametrize("method", slow_but(["simclr"], build.METHODS))
 def test_three_epochs_of_the_small_recipe_reduce_the_loss(method):
     # Where keys wait in a queue, the loss means something once the random ones have left it.
     losses = losses_of(method, 2000 if "queue_size" in signatures.method_options(method) else 512)
