@@ -39,7 +39,8 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
 
     Raises:
         TypeError: something other than `Features`.
-        ValueError: vectors or labels that do not fit, or test classes that training lacks.
+        ValueError: no row with a label, vectors or labels that do not fit, or test classes that
+            training lacks.
     """
     for name, part in (("train", train), ("test", test)):
         if not isinstance(part, Features):
@@ -47,7 +48,7 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
                 f"{name} must be Features, as evaluation.features makes them; received "
                 f"{type(part).__name__}. Wrap arrays: evaluation.Features(vectors, labels)."
             )
-    train, test = _known(train), _known(test)
+    train, test = _known("train", train), _known("test", test)
     bank = checks.vectors("train", train.vectors)
     queries = checks.vectors("test", test.vectors, width=bank.shape[1])
     train_labels = checks.labels("train labels", train.labels, len(bank))
@@ -75,11 +76,13 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
     )
 
 
-def _known(part):
+def _known(name, part):
     """The rows that have a label; -1 stands for none."""
     labels = None if part.labels is None else np.asarray(part.labels)
     if labels is None or labels.shape != (len(part.vectors),) or not (labels == -1).any():
         return part
+    if (labels == -1).all():
+        raise ValueError(f"{name} must have labels; each of its {len(labels)} is -1, for none.")
     return part.rows(np.flatnonzero(labels != -1))
 
 

@@ -29,7 +29,8 @@ class KNNMonitor(keras.callbacks.Callback):
         last: the last measured value of a run that is resumed.
 
     Raises:
-        ValueError: every or k below 1; at the first measurement, images without labels.
+        ValueError: every or k below 1; images without labels, where they are not a plain
+            iterable: that shows at the first measurement.
     """
 
     def __init__(
@@ -42,6 +43,13 @@ class KNNMonitor(keras.callbacks.Callback):
         last: float | None = None,
     ):
         super().__init__()
+        for name, images in (("train_batches", train_batches), ("test_batches", test_batches)):
+            source = getattr(images, "source", images)
+            if not getattr(source, "has_labels", True):
+                raise ValueError(
+                    f"{name} must have labels, for k-NN accuracy; {source.name} has none. Load it "
+                    "with labels=…, or from class folders."
+                )
         self.train_batches, self.test_batches = train_batches, test_batches
         self.every, self.k = positive("every", every), positive("k", k)
         self.temperature, self._last = temperature, last

@@ -33,6 +33,8 @@ class Classifier:
                 f"class_names must name the {classes} classes of the head; "
                 f"received {len(self.names)} names."
             )
+        if len(set(self.names)) < classes:
+            raise ValueError(f"class_names must differ; received {self.names[:10]}.")
 
     def __call__(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
         """The outputs of the signature for embeddings `[b, width]`."""
@@ -76,6 +78,8 @@ def _dense(head, width):
             f"head must be a kernel [{width}, classes] and a bias [classes]; received shapes "
             f"{kernel.shape} and {bias.shape}."
         )
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise ValueError("head must be finite; received NaN or infinity in its kernel or bias.")
     layer = keras.layers.Dense(len(bias), dtype="float32", name="classifier")
     layer.build([None, width])
     layer.set_weights([kernel, bias])

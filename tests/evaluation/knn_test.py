@@ -169,6 +169,12 @@ def test_rows_without_a_label_are_left_out():
     assert knn(train, train, k=1)["protocol"]["test_rows"] == 2
 
 
+def test_no_label_at_all_is_named():
+    vectors = np.eye(3, dtype=np.float32)
+    with pytest.raises(ValueError, match="train must have labels; each of its 3 is -1"):
+        knn(Features(vectors, np.full(3, -1)), Features(vectors, np.arange(3)))
+
+
 def test_labels_may_be_a_column():
     train = Features(np.eye(3), [[0], [1], [2]])
     assert knn(train, train, k=1)["top1"] == 1

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from cl_keras.data import load
 from cl_keras.evaluation import Features, KNNMonitor, features, knn
 
 
@@ -106,6 +107,9 @@ def test_images_without_labels_are_explained():
     unlabeled = _data(30, seed=1)["image"]
     with pytest.raises(ValueError, match="train labels must hold one label per row"):
         _fit(_model(), KNNMonitor(unlabeled, unlabeled), epochs=1)
+    labeled, bare = load(unlabeled, labels=np.arange(30) % 3), load(unlabeled)
+    with pytest.raises(ValueError, match="test_batches must have labels"):
+        KNNMonitor(labeled, bare.batches(8, shuffle=False))
 
 
 def test_it_measures_under_a_strategy(mirrored):

@@ -66,6 +66,15 @@ def test_a_head_that_does_not_fit_is_refused(encoder, tmp_path, head, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_head_must_be_finite_and_its_names_differ(encoder, tmp_path):
+    width = encoder.output_shape[-1]
+    kernel, bias = np.zeros([width, 2]), np.zeros(2)
+    with pytest.raises(ValueError, match="head must be finite"):
+        export.saved_model(encoder, tmp_path, head=(kernel, bias + np.nan))
+    with pytest.raises(ValueError, match="class_names must differ; received .'a', 'a'."):
+        export.saved_model(encoder, tmp_path, head=(kernel, bias), class_names=["a", "a"])
+
+
 def test_class_names_must_fit(encoder, tmp_path):
     head = (np.ones([6, 2]), np.zeros(2))
     with pytest.raises(ValueError, match="name the 2 classes of the head; received 3"):
