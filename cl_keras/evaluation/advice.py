@@ -7,6 +7,9 @@ import numpy as np
 MANY_IMAGES = 5000
 """Below so many images, existing weights are usually the better start."""
 
+MIN_SEEN = 100_000
+"""Images, repeats counted, that an encoder has to see before its views are to blame."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -48,6 +51,12 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
             "look at the views: both should differ, and still show the same thing",
         ]
     steps = []
+    if outcome != "better" and (seen := _seen(training)) and seen < MIN_SEEN:
+        plural = "s" * (training.epochs != 1)
+        steps.append(
+            f"train much longer: in {training.epochs} epoch{plural} it has seen {seen:,} images, "
+            f"repeats counted; {MIN_SEEN:,} are a beginning"
+        )
     if outcome != "better":
         if "PCA" in best_baseline:
             steps.append("use whitened PCA for now: it is as good here and needs no training")
@@ -58,7 +67,7 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
             )
         if training.flips:
             steps.append("train without flips if left and right matter, as in digits and letters")
-    if still_improving(training.history):
+    if still_improving(training.history) and not any("longer" in step for step in steps):
         epochs = "" if training.epochs is None else f" than {training.epochs} epochs"
         steps.append(f"train longer{epochs}: it was still improving at the end")
     if training.images is not None and training.images < MANY_IMAGES:
@@ -72,6 +81,12 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
     if outcome == "better":
         steps.insert(0, "label a few images and fit a classifier on it (cl-keras finetune)")
     return steps[:3] or ["train longer, or with more images"]
+
+
+def _seen(training):
+    """Images that passed during training, repeats counted; None if unknown."""
+    known = training.epochs and training.images
+    return training.epochs * training.images if known else None
 
 
 def still_improving(history: dict[str, list[float]]) -> bool:

@@ -100,9 +100,11 @@ def _short(value):
 
 
 def in_words(seconds: float) -> str:
-    """A duration for people: "40 seconds", "12 minutes", "3.5 hours"."""
+    """A duration for people: "40 seconds", "4.5 minutes", "12 minutes", "3.5 hours"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} seconds"
+    if seconds < 10 * 60:
+        return f"{seconds / 60:.1f} minutes"
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

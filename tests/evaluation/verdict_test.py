@@ -130,3 +130,11 @@ def test_only_a_clear_leader_leads():
     c = metric_of("knn", np.arange(100) < 50, "")
     assert clear_leader({"a": a, "c": c}) == "a"
     assert clear_leader({"a": a, "b": b, "c": c}) is None
+
+
+def test_a_loss_after_few_images_is_laid_to_the_training_and_not_to_the_views():
+    short = Training(epochs=1, images=10_000, crop_area=0.3, flips=True)
+    first = advice("worse", True, "raw pixels", short)[0]
+    assert first.startswith("train much longer: in 1 epoch it has seen 10,000 images")
+    long = Training(epochs=10, images=10_000, crop_area=0.3)
+    assert not any("longer" in step for step in advice("worse", True, "raw pixels", long))

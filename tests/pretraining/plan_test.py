@@ -8,7 +8,13 @@ from cl_keras.pretraining.progress import Progress
 
 @pytest.mark.parametrize(
     "seconds, words",
-    [(0.2, "1 seconds"), (40, "40 seconds"), (720, "12 minutes"), (12_600, "3.5 hours")],
+    [
+        (0.2, "1 seconds"),
+        (40, "40 seconds"),
+        (270, "4.5 minutes"),
+        (720, "12 minutes"),
+        (12_600, "3.5 hours"),
+    ],
 )
 def test_durations_in_words(seconds, words):
     assert plan.in_words(seconds) == words
