@@ -21,6 +21,7 @@ LOOK_COLUMNS = 8
 
 
 _HALF, _MASK, _MANTISSA = (np.uint64(n) for n in (32, 2**32 - 1, 2**23 - 1))
+_SCRAMBLE = [np.uint64(0x3EC8F720), np.uint64(0x02461E29)]  # TensorFlow's key for seeds
 _M0, _M1, _W0, _W1 = (np.uint64(n) for n in (0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85))
 
 
@@ -106,35 +107,41 @@ def uniform(seed, step, first_row, rows, columns):
     Returns:
         float32 `[rows, columns]` in [0, 1).
     """
-    seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seeds)
     numbers = tf.cast(first_row, tf.int64) + tf.range(tf.cast(rows, tf.int64))
-    return _philox(key[0], counter, numbers, columns)
+    seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
+    return _philox(tf.bitcast(seeds, tf.uint64), numbers, columns)
 
 
 @tf.function(jit_compile=True, reduce_retracing=False, autograph=False)
-def _philox(key, counter, rows, columns):
+def _philox(seeds, rows, columns):
     """What `tf.random.stateless_uniform([..., columns], alg="philox")` holds in some of its rows.
 
-    NOTE: that function itself gives other numbers where XLA compiles it, and would have to draw all
-    rows before. Philox 4×32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    NOTE: that function itself gives other numbers where XLA compiles it, as does what makes its
+    key for seeds from 2^32, and it would have to draw all rows before. Philox 4×32-10: Salmon et
+    al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
     Args:
-        key: uint64.
-        counter: uint64 `[2]`.
+        seeds: uint64 `[2]`.
         rows: int64 `[b]`, numbers of the rows.
         columns: int.
 
     Returns:
         float32 `[b, columns]` in [0, 1).
     """
+    scrambled = _rounds([*_halves(seeds[0]), *_halves(seeds[1])], _SCRAMBLE)
     first, lane = rows * columns // 4, tf.cast(rows * columns % 4, tf.int32)
     groups = first[:, None] + tf.range((columns + 3) // 4 + 1, dtype=tf.int64)  # of four each
-    # A carry into the upper half of the counter is one in 2^40, and left out.
-    low = counter[0] + tf.cast(groups, tf.uint64)
-    high = tf.broadcast_to(counter[1], tf.shape(low))
-    lanes = [low & _MASK, _upper(low), high & _MASK, _upper(high)]
-    keys = [key & _MASK, _upper(key)]
+    # The counter begins at 0 in its lower half; one that outgrows it is left out.
+    low = tf.cast(groups, tf.uint64)
+    upper = [tf.broadcast_to(half, tf.shape(low)) for half in scrambled[2:]]
+    lanes = _rounds([*_halves(low), *upper], scrambled[:2])
+    words = tf.reshape(tf.stack(lanes, axis=-1), [-1, 4 * groups.shape[1]])
+    words = tf.gather(words, lane[:, None] + tf.range(columns), batch_dims=1)
+    return tf.cast(words & _MANTISSA, tf.float32) * 2.0**-23
+
+
+def _rounds(lanes, keys):
+    """Philox of a counter, four words of 32 bits, under a key of two."""
     for _ in range(10):
         product0, product1 = lanes[0] * _M0, lanes[2] * _M1
         lanes = [
@@ -144,9 +151,12 @@ def _philox(key, counter, rows, columns):
             product0 & _MASK,
         ]
         keys = [(keys[0] + _W0) & _MASK, (keys[1] + _W1) & _MASK]
-    words = tf.reshape(tf.stack(lanes, axis=-1), [-1, 4 * groups.shape[1]])
-    words = tf.gather(words, lane[:, None] + tf.range(columns), batch_dims=1)
-    return tf.cast(words & _MANTISSA, tf.float32) * 2.0**-23
+    return lanes
+
+
+def _halves(words):
+    """The lower and the upper 32 bits."""
+    return words & _MASK, _upper(words)
 
 
 def crop_boxes(columns, height, width, area, ratio):

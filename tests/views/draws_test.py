@@ -14,10 +14,11 @@ def test_draws_are_tensorflows_philox_of_the_whole_batch(seed, step, columns):
         np.testing.assert_array_equal(received, block[first : first + rows])
 
 
-def test_draws_are_the_same_where_xla_compiles_the_step():
+@pytest.mark.parametrize("seed", [4, -4, 4 + (3 << 32)])
+def test_draws_are_the_same_where_xla_compiles_the_step(seed):
     @tf.function(jit_compile=True)
     def compiled(step, first_row):
-        return uniform(4, step, first_row, 6, 31)
+        return uniform(seed, step, first_row, 6, 31)
 
     received = compiled(tf.constant(9, tf.int64), tf.constant(3))
-    np.testing.assert_array_equal(received, uniform(4, 9, 3, 6, 31))
+    np.testing.assert_array_equal(received, uniform(seed, 9, 3, 6, 31))
