@@ -340,28 +340,15 @@ class _Outside:
         return connected
 
 
-class _Connection(_Watched, urllib3.connection.HTTPConnection):
-    pass
+def _pool(base, *mixins):
+    """A pool of urllib3 whose connections have these classes before their own."""
+    connection = type("_Connection", (*mixins, base.ConnectionCls), {})
+    return type("_Pool", (base,), {"ConnectionCls": connection})
 
 
-class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _OutsideConnection(_Outside, _SecureConnection):
-    pass
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _OutsidePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _OutsideConnection
+_HTTP = _pool(urllib3.HTTPConnectionPool, _Watched)
+_HTTPS = _pool(urllib3.HTTPSConnectionPool, _Watched)
+_HTTPS_OUTSIDE = _pool(urllib3.HTTPSConnectionPool, _Outside, _Watched)
 
 
 def _must_be_outside(address, referrer):
@@ -390,6 +377,5 @@ def _pools(address, outside):
         outside = False  # it is the proxy that connects
     else:
         pools = urllib3.PoolManager(ssl_context=tls)
-    secure = _OutsidePool if outside else _SecurePool
-    pools.pool_classes_by_scheme = {"http": _Pool, "https": secure}
+    pools.pool_classes_by_scheme = {"http": _HTTP, "https": _HTTPS_OUTSIDE if outside else _HTTPS}
     return pools
