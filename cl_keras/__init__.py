@@ -18,7 +18,7 @@ from cl_keras.version import __version__
 keras_settings.check()
 
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
-    # The command line imports what a command needs, so that its help need not wait for TensorFlow.
+    # The command line imports only what a command needs, so that help does not load TensorFlow.
     from cl_keras import (
         callbacks,
         clustering,

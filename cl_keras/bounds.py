@@ -1,22 +1,22 @@
-"""Bounds that are the same everywhere."""
+"""Bounds that apply everywhere."""
 
 import operator
 from typing import Any
 
 MAX_IMAGE_SIZE = 4096
-"""Largest side in pixels of the squares to which images are brought."""
+"""Maximum side in pixels of the square images that encoders see."""
 
 
 def check_image_size(image_size: Any, at_least: int = 1) -> int:
-    """The side of a square image as an int.
+    """Returns the side of a square image as an int, if it is valid.
 
     Args:
-        image_size: int or anything with `__index__`; a bool is refused.
-        at_least: smallest side in pixels; default: 1.
+        image_size: int, or an object with `__index__`, but not bool.
+        at_least: minimum side in pixels; default: 1.
 
     Raises:
         TypeError: not an integer.
-        ValueError: less than `at_least`, or more than `MAX_IMAGE_SIZE`.
+        ValueError: less than `at_least` or more than `MAX_IMAGE_SIZE`.
     """
     if isinstance(image_size, bool) or not hasattr(image_size, "__index__"):
         raise TypeError(

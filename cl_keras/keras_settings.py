@@ -1,6 +1,6 @@
-"""What Keras is told before it is imported; wrong settings fail late, in words that hide the cause.
+"""Checks the settings of Keras, which otherwise fail late with misleading errors.
 
-Only the standard library is imported here.
+This imports only the standard library.
 """
 
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def check() -> None:
-    """Refuses settings of Keras that are made for other work.
+    """Refuses settings of Keras that cl_keras does not support.
 
     Raises:
-        ImportError: for another backend than TensorFlow, or images with the channels first.
+        ImportError: for a backend other than TensorFlow, or channels first.
     """
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     settings = _read(path)
@@ -36,7 +36,7 @@ def check() -> None:
 
 
 def _read(path):
-    """The settings of a file; none where Keras would read none."""
+    """The settings in a file; empty if Keras would read none."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

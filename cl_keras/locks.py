@@ -1,4 +1,4 @@
-"""Locks between processes, on every platform."""
+"""Locks between processes, on all platforms."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ class Locked(OSError):
     """Another process holds the lock."""
 
 
-# A library such as filelock would do, if it did not empty the file that it locks, whatever file
-# that is.
+# Libraries such as filelock are not used, since they empty the file that they lock.
 @contextlib.contextmanager
 def locked(
     path: str | os.PathLike, *, wait: bool = True, on_wait: Callable[[], object] | None = None
 ) -> Iterator[None]:
-    """Holds a lock, which a process that is killed gives back by itself.
+    """Holds a lock, which is released even if the process is killed.
 
     Args:
-        path: of a file that stands for the lock. It is made if it is not there, and nothing is
-            ever written to it. Only a regular file is accepted, no link to one.
+        path: path of a lock file, created if needed and never written to. It must be a regular
+            file, not a link.
         wait: whether to wait for another process that holds the lock; default: True.
-        on_wait: called once before waiting, to say so.
+        on_wait: called once before waiting; default: None.
 
     Raises:
         Locked: if another process holds the lock, and `wait` is False.
@@ -54,17 +53,17 @@ def locked(
                 time.sleep(PAUSE)
         yield
     finally:
-        os.close(descriptor)  # gives the lock back
+        os.close(descriptor)  # releases the lock
 
 
 def _open(path):
-    # A pipe would block without O_NONBLOCK; Windows has neither pipes of this kind nor these flags.
+    # A pipe would block without O_NONBLOCK; Windows has no such pipes or flags.
     names = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT")
     flags = os.O_CREAT | sum(getattr(os, name, 0) for name in names)
     try:
         try:
             descriptor = os.open(path, flags | os.O_RDWR, 0o666)
-        except PermissionError:  # another user's; to be locked it need not be written
+        except PermissionError:  # another user's file, which can be locked without write access
             descriptor = os.open(path, flags & ~os.O_CREAT | os.O_RDONLY)
     except OSError as error:
         reason = f"Cannot lock, since this file cannot be opened ({error.strerror})"
@@ -76,7 +75,7 @@ def _open(path):
 
 
 def _take(descriptor):
-    """Whether the lock was free, and is held now."""
+    """Takes the lock if it is free; returns whether it was."""
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Cosine similarity: the scores of the whole library."""
+"""Cosine similarity, which all scores of the library are."""
 
 import numbers
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 EPSILON = 1e-12
-"""Floor of a squared norm: a zero vector stays zero, and so does its gradient."""
+"""Lower bound of squared norms, so that zero vectors and their gradients remain zero."""
 
 
 def at_least_float32(x: Any) -> tf.Tensor:
-    """`x` in float32, or in float64 if it came so: what norms and losses are computed in."""
+    """`x` in float32, or float64 if it is float64, the types for norms and losses."""
     x = tf.convert_to_tensor(x)
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
@@ -22,7 +22,7 @@ def normalize(x: Any) -> tf.Tensor:
 
 
 def random_unit_rows(seed: int) -> Callable:
-    """An initializer of rows of random directions and unit length, a pure function of its seed."""
+    """An initializer of rows of unit length in random directions that depend only on the seed."""
 
     def rows(shape, dtype):
         drawn = tf.random.stateless_normal(shape, [seed, 0], dtype=dtype, alg="philox")
@@ -54,5 +54,5 @@ def check_temperature(temperature: float) -> float:
         return float(temperature)
     raise ValueError(
         f"temperature must be a number above 0; received {temperature!r}. "
-        "Usual values lie between 0.05 and 1: 0.1 (SimCLR on ImageNet), 0.2 or 0.5 (small images)."
+        "Usual values are 0.05 to 1, e.g. 0.1 (SimCLR on ImageNet), 0.2 or 0.5 (small images)."
     )

@@ -1,6 +1,6 @@
-"""Being told to stop, by SIGTERM or ctrl-C, at a moment when nothing is lost.
+"""Handles SIGTERM and ctrl-C when nothing will be lost.
 
-Nothing here needs TensorFlow, so that a command can answer while it is still being imported.
+This does not need TensorFlow, so commands can respond while it is being imported.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ import signal
 import threading
 
 PREEMPTED = 75
-"""Exit code of a run that SIGTERM has stopped: EX_TEMPFAIL, "try again"."""
+"""Exit code of a run stopped by SIGTERM: EX_TEMPFAIL, "try again"."""
 
 
 class Preempted(SystemExit):
-    """SIGTERM was received, and what there is to save is saved; exit code 75."""
+    """SIGTERM was received and everything is saved; exit code 75."""
 
     def __init__(self):
         super().__init__(PREEMPTED)
 
 
 class StopRequest:
-    """Answers SIGTERM and SIGINT, within `with`, in place of ending the process at once.
+    """A context in which SIGTERM and SIGINT do not end the process immediately.
 
-    Outside of the main thread, and for a signal that the process was started to ignore (as under
-    nohup), nothing is changed.
+    It has no effect outside of the main thread, and on signals that the process was started to
+    ignore (e.g. by nohup).
 
     Args:
-        at_once: raise what `answer` raises as soon as the signal comes, where there is nothing to
-            save; default: False, it is noted until `answer` is called, and only a second ctrl-C
-            does not wait.
+        at_once: raise immediately when the signal arrives, if there is nothing to save; default:
+            False, only record the signal until `answer` is called; a second ctrl-C always raises
+            immediately.
 
     Attributes:
-        received: the signal that came last, or None.
+        received: the last signal, or None.
     """
 
     def __init__(self, *, at_once: bool = False):
@@ -49,12 +49,12 @@ class StopRequest:
 
     def __exit__(self, *error):
         for number, handler in self._previous.items():
-            # None: a handler that was not made in Python, which cannot be put back from here.
+            # None is a handler that was not set in Python, which cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._previous = {}
 
     def answer(self) -> None:
-        """Ends the training as the signal asks.
+        """Raises according to the signal, if any.
 
         Raises:
             Preempted: after SIGTERM.

@@ -1,3 +1,3 @@
-"""The version of cl_keras, in one place."""
+"""The version of cl_keras."""
 
 __version__ = "0.1.0"

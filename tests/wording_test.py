@@ -25,6 +25,10 @@ WRONG = {
     r"taken[ _]up|takes? up (a|the|its) run": "resume",
     r"cannot be had": "cannot be read, cannot be downloaded",
     r"is no (valid|plain|address)": "is not a valid …, a plain …, an address",
+    r"such a one|of one's own|(is|are) none of (them|these)": "a plain noun",
+    r"\b(is|are) to be (read|written|made|measured|served|retried|refused)": "must be …",
+    r"\bfor ever\b|made anew|once a step": "forever, made again, per step",
+    r"state is drawn from|as it has it|so many images\b": "uses no state, as in, that many",
 }
 """What must not occur, to what is written instead."""
 

@@ -24,7 +24,7 @@ CHANCE = {
     cl.DeepInfoMax: lambda model, batch: 1 / batch,
     cl.CPC: lambda model, batch: 1 / (batch * model.views.grid**2),
 }
-"""Of guessing, where a batch has so many images."""
+"""Accuracies of guessing, by model and batch size."""
 
 KIND = {"image_size": 28, "channels": 1}
 LABELED = 0.1

@@ -1,4 +1,4 @@
-"""Callbacks that watch a training run."""
+"""Callbacks that monitor training."""
 
 from cl_keras.callbacks.health import Health
 from cl_keras.callbacks.samples import Samples

@@ -1,6 +1,6 @@
-"""From vitals to findings: what is wrong with a run, and what to do about it.
+"""Rules that turn vitals into findings, i.e. what is wrong with a run and how to fix it.
 
-Every rule is far from what healthy runs of any method show: a doctor that cries wolf is ignored.
+All thresholds are far from the values of healthy runs, to avoid false alarms.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from cl_keras.callbacks.vitals import Vitals, queues
 from cl_keras.training import PretextModel
 
 SETTLED = 100
-"""Steps after which an embedding is judged; before, any network maps all images close together."""
+"""Steps after which embeddings are checked; before, any network maps all images close together."""
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 MIN_VIEW_DIFFERENCE = 0.5  # gray levels
 MAX_UPDATE = 0.5  # relative change of the kernels in one step
-MAX_GROWTH = 10.0  # of their length since the start
+MAX_GROWTH = 10.0  # factor by which their length may grow since the start
 MIN_MOVEMENT = 1e-4  # of the kernels over `SETTLED` steps
 MAX_NEGATIVE_COSINE = 0.999
 MAX_TOP_PROTOTYPE = 0.9
@@ -27,11 +27,11 @@ MAX_SCORE = 1.25
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something wrong.
+    """A problem of a run.
 
     Attributes:
         name: short and stable, such as "temperature".
-        sentence: what is wrong, and the remedy.
+        sentence: the problem and its remedy.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Finding:
 
 
 def of_settings(model: PretextModel, num_images: int | None) -> list[Finding]:
-    """What is wrong before any step is done.
+    """Problems that are visible before the first step.
 
     Args:
         model: the model.
-        num_images: images that it is trained on; None if unknown.
+        num_images: number of training images; None if unknown.
     """
     return [*_temperature(model), *_queue_length(model, num_images), *_batch_norm_leak(model)]
 
 
 def of_vitals(history: Sequence[Vitals], first_step: int) -> list[Finding]:
-    """What is wrong by the measurements so far, the newest last.
+    """Problems that the newest vitals show.
 
     Args:
-        history: measurements of this process.
+        history: vitals of this process, the newest last.
         first_step: the step at which they began; above 0 in a resumed run.
     """
     now, done = history[-1], history[-1].step - first_step
@@ -85,8 +85,9 @@ def _queue_length(model, num_images):
     if num_images is not None and longest > num_images:
         yield Finding(
             "queue",
-            f"The queue of {longest:,} keys is longer than the {num_images:,} images: every image "
-            "meets its own old keys as negatives. Set queue_size to at most half of the images.",
+            f"The queue of {longest:,} keys is longer than the {num_images:,} images, so "
+            "each image has its own old keys as negatives. Set queue_size to at most half of the "
+            "images.",
         )
 
 
@@ -97,8 +98,8 @@ def _batch_norm_leak(model):
     if groups == 1 and _has_batch_norm(model.encoder):
         yield Finding(
             "batch normalization",
-            "Queries and keys pass batch normalization in the same groups, whose statistics give "
-            "away which key belongs to which query: the loss falls without learning. Set "
+            "Queries and keys pass batch normalization in the same groups, whose statistics reveal "
+            "which key belongs to which query, so the loss falls without learning. Set "
             "shuffle_bn_groups to 4 or more.",
         )
 
@@ -115,8 +116,8 @@ def _views(now):
     if difference is not None and difference < MIN_VIEW_DIFFERENCE:
         yield Finding(
             "views",
-            "The views of an image are all the same: there is nothing to become invariant to. Use "
-            "random crops and changes of brightness, as the method's default_views do.",
+            "All views of an image are the same, so there is nothing to learn from. Use random "
+            "crops and changes of brightness, such as the method's default_views.",
         )
 
 
@@ -126,14 +127,14 @@ def _rate(now, done, first_step):
         yield Finding(
             "learning rate",
             f"The weights change by {100 * (now.update or 0):.0f} % in a step and have grown to "
-            f"{now.growth:.1f} times their size: the learning rate is far too high. Divide it by "
-            "10, or by more.",
+            f"{now.growth:.1f} times their size, so the learning rate is far too high. Divide it "
+            "by 10 or more.",
         )
     elif first_step == 0 and done >= SETTLED and (now.movement or 1) < MIN_MOVEMENT:
         yield Finding(
             "learning rate",
-            f"After {done} steps the weights have moved by {100 * now.movement:.3g} % only: the "
-            "learning rate is far too low. Multiply it by 10, or by more.",
+            f"After {done} steps the weights have moved by only {100 * now.movement:.3g} %, so the "
+            "learning rate is far too low. Multiply it by 10 or more.",
         )
 
 
@@ -143,31 +144,31 @@ def _scores(now):
         yield Finding(
             "prototype normalization",
             f"Prototypes are off unit length by up to {excess:.2g} (scores reach {score:.2f}), "
-            "more than a step can change: scores are no cosines. Normalize the projections, and "
-            "the prototypes before every step.",
+            "more than one step can cause, so scores are not cosines. Normalize the projections, "
+            "and the prototypes before every step.",
         )
 
 
 def _prototype_collapse(now):
-    """All images at one prototype, and a loss that has fallen by it."""
+    """Nearly all images are nearest to one prototype, which has lowered the loss."""
     if now.top_prototype is None or now.top_prototype <= MAX_TOP_PROTOTYPE:
         return
     if now.loss is not None and now.ceiling is not None and now.loss < 0.5 * now.ceiling:
         yield Finding(
             "prototype collapse",
             f"{100 * now.top_prototype:.0f} % of the images are nearest to one prototype while the "
-            "loss falls: the codes are not spread evenly. Check the iterations of Sinkhorn–Knopp, "
-            "lower epsilon, or freeze the prototypes for longer.",
+            "loss falls, so the codes are not spread evenly. Check the iterations of "
+            "Sinkhorn–Knopp, lower epsilon, or freeze the prototypes for longer.",
         )
 
 
 def _collapse(history):
-    """Images alike in two measurements one after the other."""
+    """Different images have the same projection in two consecutive checks."""
     two = [v.negative_cosine for v in history[-2:] if v.step >= SETTLED / 2]
     if len(two) == 2 and all(c is not None and c > MAX_NEGATIVE_COSINE for c in two):
         yield Finding(
             "collapse",
-            f"Different images have almost the same projection (mean cosine {two[-1]:.4f}): the "
-            "encoder has collapsed. Lower the learning rate, and check that negatives or "
+            f"Different images have almost the same projection (mean cosine {two[-1]:.4f}), so "
+            "the encoder has collapsed. Lower the learning rate, and check that negatives or "
             "prototypes are in use.",
         )

@@ -1,9 +1,10 @@
-"""The doctor: watches the health of a training run, and says what to do."""
+"""A callback that monitors the health of training and recommends remedies."""
 
 import dataclasses
 import json
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,38 +16,43 @@ from cl_keras.callbacks import diagnosis, vitals
 from cl_keras.files import write_atomically
 
 FIRST_CHECKS = (20, 100, 160)
-"""Steps of the first measurements; later ones come when they cost less than `MAX_SHARE`."""
+"""Steps of the first checks; later ones are made if they cost less than `MAX_SHARE`."""
 
 MAX_SHARE = 0.02
-"""Share of the training time that measurements may take, beyond the first."""
+"""Maximum share of the training time for checks, except for the first ones."""
 
 IMAGES = 64
-"""Images that are measured."""
+"""Number of images that are embedded in a check."""
 
 
 class Health(keras.callbacks.Callback):
-    """Measures the embeddings now and then, and names what is wrong with a run.
+    """Checks the embeddings regularly, and reports problems.
 
-    It watches spread and effective rank of the embeddings, alignment and uniformity, similarities
-    of positives and negatives, the use of prototypes, the age of a queue, the loss between its
-    floor and its ceiling log K, the length of the gradient, and how fast the weights change. What
-    it finds it says once, in a sentence with a remedy. Training is unaffected: everything runs in
-    inference mode, and no random state is drawn from. It takes at most 2 % of the time, three first
-    measurements excepted.
+    It monitors the effective rank, alignment and uniformity of the embeddings, the similarities of
+    positives and negatives, the use of prototypes, the age of a queue, the loss between its floor
+    and its ceiling log K, the norm of the gradient, and how fast the weights change. It reports
+    each problem once, in a sentence with a remedy. Training is not affected: everything runs in
+    inference mode, and uses no random state. Apart from the first three checks, it takes at most
+    2 % of the time.
 
     Args:
-        images: the training images, a source or uint8 `[n, h, w, c]`, of which 64 are measured;
-            default: None, only settings and weights are watched.
-        folder: folder of a run; `health.json` and TensorBoard's scalars are written there.
-            Default: None, nothing is written.
-        say: a function that takes a sentence; default: `print`.
+        images: the training images, a source or uint8 `[n, h, w, c]`, of which 64 are embedded;
+            default: None, only settings and weights are checked.
+        folder: folder of a run, for `health.json` and scalars for TensorBoard; default: None,
+            nothing is written.
+        say: function that reports a sentence; default: `print`.
 
     Attributes:
-        findings: list of `diagnosis.Finding`, everything found so far.
+        findings: list of `diagnosis.Finding`, all problems so far.
         history: list of `vitals.Vitals`.
     """
 
-    def __init__(self, images=None, folder: str | pathlib.Path | None = None, say=print):
+    def __init__(
+        self,
+        images: Any = None,
+        folder: str | pathlib.Path | None = None,
+        say: Callable[[str], Any] = print,
+    ):
         super().__init__()
         self.findings: list[diagnosis.Finding] = []
         self.history: list[vitals.Vitals] = []
@@ -63,7 +69,7 @@ class Health(keras.callbacks.Callback):
         self._report(diagnosis.of_settings(self.model, self._num_images))
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._done = int(self.model.step.numpy())  # an epoch's last execution may be shorter
+        self._done = int(self.model.step.numpy())  # the last execution of an epoch may be shorter
 
     def on_train_batch_end(self, batch, logs=None):
         stride = self.model.steps_per_execution
@@ -124,7 +130,7 @@ class Health(keras.callbacks.Callback):
         return self._folder / "health.json"
 
     def _resume(self):
-        """Keeps what an earlier process of the run measured up to this step."""
+        """Reads the findings and history of an earlier process of the run, up to this step."""
         if self._folder is None or self._first == 0 or not self._path.is_file():
             return
         earlier = read(self._path)
@@ -153,7 +159,7 @@ class Health(keras.callbacks.Callback):
 
 
 def read(path: str | pathlib.Path) -> dict:
-    """What `health.json` holds: {"findings": list, "history": list}; empty lists without it."""
+    """The content of `health.json`, {"findings": list, "history": list}; empty without it."""
     path = pathlib.Path(path)
     if not path.is_file():
         return {"findings": [], "history": []}
@@ -161,14 +167,14 @@ def read(path: str | pathlib.Path) -> dict:
 
 
 def evenly_spread(images: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some images, evenly spread.
+    """Some images, evenly spaced.
 
     Args:
         images: a source or uint8 `[n, h, w, c]`.
-        most: how many, at most.
+        most: maximum number of images.
 
     Returns:
-        Their index, and their pixels.
+        Their indices and their pixels.
     """
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).astype(int))
     return rows, images.images(rows) if hasattr(images, "images") else np.asarray(images)[rows]

@@ -1,9 +1,8 @@
-"""What TensorBoard shows beside the metrics of epochs: steps, views, and the embeddings."""
+"""Summaries for TensorBoard in addition to the metrics of epochs: steps, views and embeddings."""
 
 import math
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,12 +16,12 @@ from cl_keras.files import write_atomically
 from cl_keras.views import view_grid
 
 VIEWED, DRAWS = 8, 3
-"""Images whose views are shown, and draws of each."""
+"""Number of images whose views are shown, and of draws of each."""
 
 PROJECTED, THUMBNAIL = 1000, 32
-"""Images in the projector, and the side of their thumbnails in pixels."""
+"""Number of images in the projector, and the side of their thumbnails in pixels."""
 
-_ENCODED = 128  # images at a time
+_ENCODED = 128  # number of images to encode at a time
 
 CONFIG = """\
 embeddings {{
@@ -39,16 +38,16 @@ embeddings {{
 
 
 class Samples(keras.callbacks.Callback):
-    """Writes for TensorBoard what Keras' own callback does not.
+    """Writes summaries for TensorBoard that the callback of Keras does not.
 
-    The logs of the steps, some images with their views before training, and after it the
+    They are the logs of steps, some images with their views before training, and after it the
     embeddings of up to 1,000 images with thumbnails, names and labels, for the projector. Training
-    is unaffected: the encoder runs in inference mode, and no random state is drawn from.
+    is not affected: the encoder runs in inference mode, and uses no random state.
 
     Args:
         images: the training images, a source or uint8 `[n, h, w, c]`.
-        folder: where to; TensorBoard finds it below its `--logdir`.
-        every: steps between two points; default: 20.
+        folder: output folder, below the `--logdir` of TensorBoard.
+        every: number of steps between points; default: 20.
     """
 
     def __init__(self, images: Any, folder: str | os.PathLike, every: int = 20):
@@ -65,7 +64,7 @@ class Samples(keras.callbacks.Callback):
             self._show_views()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._step = int(self.model.step.numpy())  # an epoch's last execution may be shorter
+        self._step = int(self.model.step.numpy())  # the last execution of an epoch may be shorter
 
     def on_train_batch_end(self, batch, logs=None):
         self._step += self.model.steps_per_execution
@@ -89,7 +88,7 @@ class Samples(keras.callbacks.Callback):
         images = evenly_spread(self._images, VIEWED)[1]
         try:
             grid = view_grid(images, self.model.views, draws=DRAWS, seed=self.model.seed)
-        except ValueError:  # views that are no pictures
+        except ValueError:  # views that are not pictures
             return
         rows, columns, side, _, channels = grid.shape
         picture = grid.transpose(0, 2, 1, 3, 4).reshape(1, rows * side, columns * side, channels)
@@ -99,12 +98,12 @@ class Samples(keras.callbacks.Callback):
 
 
 def write_projector(encoder: keras.Model, images: Any, folder: str | os.PathLike) -> None:
-    """Writes what TensorBoard's projector reads: vectors, thumbnails, names and labels.
+    """Writes vectors, thumbnails, names and labels for the projector of TensorBoard.
 
     Args:
         encoder: a `keras.Model` from images to vectors.
-        images: a source or uint8 `[n, h, w, c]`, of which up to 1,000 are taken, evenly spread.
-        folder: an existing one.
+        images: a source or uint8 `[n, h, w, c]`, of which at most 1,000, evenly spaced, are used.
+        folder: an existing folder.
     """
     folder = pathlib.Path(folder)
     index, pixels = evenly_spread(images, PROJECTED)
@@ -120,8 +119,8 @@ def write_projector(encoder: keras.Model, images: Any, folder: str | os.PathLike
     write_atomically(folder / "projector_config.pbtxt", CONFIG.format(side=THUMBNAIL))
 
 
-def _table(images, index: Sequence[int]) -> str:
-    """A heading, and the name and label of each image."""
+def _table(images, index):
+    """A heading, and the name and label of each image, separated by tabs."""
     names, labels = getattr(images, "names", None), getattr(images, "labels", None)
     classes = getattr(images, "class_names", None)
     lines = ["name\tlabel"]
@@ -133,8 +132,8 @@ def _table(images, index: Sequence[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sprite(pixels) -> bytes:
-    """A PNG of all thumbnails, row by row in a square, as the projector cuts it."""
+def _sprite(pixels):
+    """A PNG with all thumbnails in a square, row by row, as the projector expects."""
     small = tf.image.resize(pixels, [THUMBNAIL, THUMBNAIL], antialias=True)
     small = tf.cast(tf.round(small), tf.uint8).numpy()
     if small.shape[-1] not in (1, 3):

@@ -1,4 +1,4 @@
-"""What a pretext model shows from outside: measured on a few images, without touching its state."""
+"""Vitals of a pretext model, computed from a few images without changing its state."""
 
 import dataclasses
 import math
@@ -13,38 +13,38 @@ from cl_keras.heads.prototypes import Prototypes
 from cl_keras.training import PretextModel
 
 SEED_APART = 7919
-"""Added to the model's seed, so that no view of a step is drawn a second time."""
+"""Added to the model's seed, so that the views differ from those of the training steps."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vitals:
-    """One measurement; None for what a method does not have.
+    """The results of a check; None for those that do not apply to the method.
 
     Attributes:
-        step: training steps that were done.
-        effective_rank: of the embeddings; see `evaluation.effective_rank`.
-        uniformity: of the embeddings; see `evaluation.uniformity`.
+        step: number of training steps so far.
+        effective_rank: see `evaluation.effective_rank`.
+        uniformity: see `evaluation.uniformity`.
         alignment: mean squared distance of the embeddings of two views; see `evaluation.alignment`.
         positive_cosine: mean cosine of the projections of two views of an image.
         negative_cosine: mean cosine of the projections of two images.
         view_difference: mean difference in gray levels between two views of an image.
         prototypes_used: effective number of prototypes, the exponential of the entropy of how often
-            each is nearest.
-        top_prototype: share of the images that are nearest to the prototype with most of them.
-        largest_score: greatest absolute score against a prototype, a cosine if all is normalized.
-        prototype_excess: greatest distance of a prototype's length from 1, beyond the change of
-            the last step; about 0 where they are normalized before every step.
+            each is the nearest.
+        top_prototype: share of the images that are nearest to the most frequent prototype.
+        largest_score: largest absolute score of a prototype, a cosine if all are normalized.
+        prototype_excess: largest difference of a prototype's length from 1, beyond the change of
+            the last step; about 0 if they are normalized before every step.
         code_entropy: mean entropy of softmax(scores / temperature), in nats.
-        loss: of the epoch so far.
-        floor: what the loss would be with every positive at cosine 1 and every negative at 0.
-        ceiling: log K, what it is where all K candidates are alike.
-        gradient_norm: length of the last step's gradient, on one replica.
-        movement: length of the change of the encoder's kernels since the start, relative to them.
-        growth: length of the encoder's kernels relative to that at the start.
-        update: length of the last step's change of these kernels, relative to them (of one
-            execution, where that holds several steps).
-        queue_age: steps until a key leaves the queue.
-        self_hits: expected share of a queue's keys that are of an image which also has a newer key.
+        loss: mean loss of the epoch so far.
+        floor: the loss if all positives had cosine 1 and all negatives 0.
+        ceiling: log K, the loss if all K candidates were equal.
+        gradient_norm: norm of the gradient of the last step, on one replica.
+        movement: relative change of the encoder's kernels since the start, in norm.
+        growth: norm of the encoder's kernels, relative to that at the start.
+        update: relative change of these kernels in the last step, in norm (or in the last
+            execution, if it has several steps).
+        queue_age: number of steps until a key leaves the queue.
+        self_hits: expected share of the keys in a queue whose image also has a newer key.
     """
 
     step: int
@@ -70,7 +70,7 @@ class Vitals:
     self_hits: float | None = None
 
     def known(self) -> dict[str, float]:
-        """What was measured, without `step`."""
+        """The values that are not None, without `step`."""
         found = dataclasses.asdict(self)
         return {
             name: value for name, value in found.items() if value is not None and name != "step"
@@ -83,10 +83,10 @@ def measure_views(model: PretextModel, images: np.ndarray, step: int) -> dict[st
     Args:
         model: the model.
         images: uint8 `[n, h, w, c]`.
-        step: of the random draws.
+        step: step of the random draws.
 
     Returns:
-        Fields of `Vitals`; empty where the views are no images of one size.
+        Fields of `Vitals`; empty if there are not two views of the same size.
     """
     pair = _two_views(model, images, step)
     if pair is None:
@@ -112,10 +112,13 @@ def measure_views(model: PretextModel, images: np.ndarray, step: int) -> dict[st
 
 
 def _two_views(model, images, step):
-    """Two views of each image as float tensors of one shape `[n, h, w, c]`, or None."""
+    """Two views of each image as float tensors of the same shape `[n, h, w, c]`, or None."""
     seed = model.seed + SEED_APART
     images = tf.constant(images)
-    steps = [tf.constant(step, "int64"), tf.constant(step + 1, "int64")]  # of one trace
+    steps = [
+        tf.constant(step, "int64"),
+        tf.constant(step + 1, "int64"),
+    ]  # tensors, for a single trace
     views = [
         view
         for s in steps
@@ -127,7 +130,7 @@ def _two_views(model, images, step):
 
 
 def _projection(model, features):
-    """The projection of features `[n, d]`, where the method has a plain head; else the features."""
+    """The projection of features `[n, d]`, if the method has a plain head; else the features."""
     head = getattr(model, "head", None)
     plain = isinstance(head, keras.Model) and head.input_shape[-1] == features.shape[-1]
     projected = head(features, training=False) if plain else features
@@ -138,7 +141,7 @@ def _prototypes(model, projected):
     prototypes = getattr(model, "prototypes", None)
     if not isinstance(prototypes, Prototypes):
         return {}
-    # As in training, where the rows are taken as they are.
+    # With training=True, the rows are not normalized.
     scores = np.asarray(prototypes(tf.constant(projected), training=True), np.float64)
     shares = np.bincount(scores.argmax(axis=1), minlength=prototypes.count) / len(scores)
     nonzero = shares[shares > 0]
@@ -160,7 +163,7 @@ def queues(model: PretextModel) -> list:
 
 
 def candidates(model: PretextModel, batch_size: float | None) -> int | None:
-    """K, among how many candidates a query of the method has to find its own; None if unknown."""
+    """K, the number of candidates among which a query must find its positive; None if unknown."""
     if isinstance(getattr(model, "prototypes", None), Prototypes):
         return model.prototypes.count
     if getattr(model, "queue", None) is not None:
@@ -171,7 +174,7 @@ def candidates(model: PretextModel, batch_size: float | None) -> int | None:
 
 
 def loss_range(model: PretextModel, batch_size: float | None) -> dict[str, float]:
-    """`floor` and `ceiling` of an InfoNCE loss, as fields of `Vitals`; {} where unknown."""
+    """`floor` and `ceiling` of an InfoNCE loss, as fields of `Vitals`; {} if unknown."""
     temperature, count = getattr(model, "temperature", None), candidates(model, batch_size)
     if count is None or not isinstance(temperature, (int, float)) or temperature <= 0:
         return {}
@@ -182,7 +185,7 @@ def loss_range(model: PretextModel, batch_size: float | None) -> dict[str, float
 
 
 class Weights:
-    """Some kernels of an encoder and the prototypes of a model, and how far they have moved."""
+    """Tracks how far some kernels of an encoder and the prototypes of a model have moved."""
 
     MAX = 8
 
@@ -195,8 +198,8 @@ class Weights:
         self._start = self._read()
         self._last = self._last_prototypes = None
 
-    def remember(self):
-        """Keeps the present values, as those before the next step."""
+    def remember(self) -> None:
+        """Keeps the current values as those before the next step."""
         self._last = self._read()
         if self._prototypes is not None:
             self._last_prototypes = self._prototypes.numpy()

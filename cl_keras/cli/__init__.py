@@ -1,1 +1,1 @@
-"""The command line: `cl-keras pretrain | evaluate | embed | export | demo`."""
+"""The command line, `cl-keras COMMAND`."""

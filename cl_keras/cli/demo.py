@@ -1,4 +1,4 @@
-"""Shows the whole way on the bundled images."""
+"""Shows the whole workflow on the bundled images."""
 
 import io
 
@@ -11,7 +11,7 @@ from cl_keras.recipes.config import Config, Execution
 
 
 def demo_config(seed: int) -> Config:
-    """SimCLR, as the small preset has it."""
+    """SimCLR with the small preset."""
     return Config(
         data="fashion_mnist_mini",
         test_data="fashion_mnist_mini/test",
@@ -23,13 +23,13 @@ def demo_config(seed: int) -> Config:
 
 
 def main(options):
-    """Plans, trains, measures with a verdict, exports and serves."""
+    """Plans, trains, evaluates, exports and serves."""
     train_source = data.load("fashion_mnist_mini")
     test_source = data.load("fashion_mnist_mini/test")
-    print(f"{len(train_source):,} images of clothes; training does not see their labels.\n")
+    print(f"{len(train_source):,} images of clothes; training does not use their labels.\n")
     run = pretraining.start(demo_config(options.seed), Execution(run=options.run))
     _export_and_serve(run, train_source, test_source)
-    print(f"\nThe whole story is in {run.folder / 'report.html'}.")
+    print(f"\nThe full report is in {run.folder / 'report.html'}.")
 
 
 def _export_and_serve(run, train_source, test_source):
@@ -49,5 +49,5 @@ def _export_and_serve(run, train_source, test_source):
     gap = np.abs(embedding - encoder(image, training=False)).max()
     print(
         f"Served one PNG from it: {embedding.shape[1]} numbers, at most {gap:.0e} from Keras; "
-        f"classified as {answer['classes'].numpy()[0].decode()!r}, which is {names[label]!r}."
+        f"classified as {answer['classes'].numpy()[0].decode()!r}; it shows {names[label]!r}."
     )

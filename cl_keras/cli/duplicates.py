@@ -8,11 +8,11 @@ from cl_keras import data, downstream, report
 from cl_keras.data.printable import printable
 
 MAX_SHOWN = 200
-"""Pairs on the page."""
+"""Maximum number of pairs on the page."""
 
 
 def main(flags):
-    """Prints how many there are, and writes the page."""
+    """Prints the pairs and their number, and writes the page."""
     options = {"image_size": SIZE, "labels": None}
     first = data.load(flags.data, **options)
     second = None if flags.test_data is None else data.load(flags.test_data, **options)
@@ -27,11 +27,11 @@ def main(flags):
 
 
 SIZE = 96
-"""Side in pixels at which images are read, for the page."""
+"""Side in pixels of the images on the page."""
 
 
 def sentence(pairs, first, second=None) -> str:
-    """How many images have a near-duplicate."""
+    """A sentence with the number of near-duplicates."""
     if second is None:
         count = len({pair.second for pair in pairs})
         return (
@@ -45,7 +45,7 @@ def sentence(pairs, first, second=None) -> str:
 
 
 def write_page(path, pairs, first, second=None) -> pathlib.Path:
-    """Writes the page with the most alike pairs."""
+    """Writes the page with the most similar pairs."""
     other, shown = first if second is None else second, pairs[:MAX_SHOWN]
     rows = [np.array([getattr(pair, side) for pair in shown], int) for side in ("first", "second")]
     found = {
@@ -57,7 +57,7 @@ def write_page(path, pairs, first, second=None) -> pathlib.Path:
     }
     note = sentence(pairs, first, second)
     if len(pairs) > MAX_SHOWN:
-        note += f" The {MAX_SHOWN} most alike are shown."
+        note += f" The {MAX_SHOWN} most similar pairs are shown."
     title = "Near-duplicates" if second is None else "Leaks between two sets"
     return report.write(path, title=title, notes=[note], pairs=found if shown else None)
 

@@ -25,7 +25,7 @@ def main(flags):
         _write(temporary, columns)
     print(f"{len(found)} vectors of {found.vectors.shape[1]} numbers are in {path}.")
     if source.skipped:
-        print(f"{len(source.skipped)} files could not be read and are left out:")
+        print(f"{len(source.skipped)} files could not be read and were left out:")
         for name, reason in source.skipped[:10]:
             print(f"  {name}: {reason}")
 

@@ -1,4 +1,4 @@
-"""Serves a local page on which to look through embedded images."""
+"""Serves a local page to browse embedded images."""
 
 from cl_keras import data
 from cl_keras.cli import trained
@@ -8,12 +8,7 @@ from cl_keras.explore import Collection, make_server
 def main(flags):
     """Encodes the images and serves the page until ctrl-C."""
     encoder = trained.load_encoder(flags)
-    spec = flags.data
-    if spec is None and flags.run is not None:
-        spec = trained.run_of(flags).config["data"]
-    if spec is None:
-        raise ValueError("Give the images with --data.")
-    source = data.load(spec, **trained.image_options(encoder))
+    source = data.load(trained.data_spec(flags), **trained.image_options(encoder))
     collection = Collection(encoder, source)
     server, address = make_server(collection, port=flags.port, title=source.name)
     print(f"{len(collection):,} images on {address}\nPress ctrl-C to stop.", flush=True)

@@ -24,4 +24,4 @@ def main(flags):
         print("No image was held out, so its accuracy is not known.")
     else:
         print(f"Accuracy on held-out images: {100 * classifier.accuracy:.1f} %.")
-    print(f"It is in {flags.out}; `cl-keras predict --classifier={flags.out}` uses it.")
+    print(f"It is in {flags.out}; use it with `cl-keras predict --classifier={flags.out}`.")

@@ -1,4 +1,4 @@
-"""Flags made from option classes, and options read from flags."""
+"""Makes flags from option classes, and reads options from flags."""
 
 import json
 from typing import TypeVar
@@ -18,10 +18,10 @@ def define(flags: absl_flags.FlagValues, *classes: type[Options]) -> None:
 
 
 def read(flags: absl_flags.FlagValues, cls: type[T]) -> T:
-    """The options of a class from flags that were parsed.
+    """Reads the options of a class from parsed flags.
 
     Raises:
-        ValueError: for a value that is not valid.
+        ValueError: for an invalid value.
     """
     values = {}
     for field in flag_fields(cls):

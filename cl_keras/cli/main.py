@@ -1,6 +1,6 @@
-"""`cl-keras COMMAND [FLAGS]`: finds the command, reads its flags, and turns errors into sentences.
+"""`cl-keras COMMAND [FLAGS]`: finds the command, reads its flags, and reports errors in a sentence.
 
-Flags and help come from `commands`, without TensorFlow, so that help is there at once.
+Flags and help come from `commands`, without TensorFlow, so that help is immediate.
 """
 
 import importlib
@@ -19,8 +19,8 @@ from cl_keras.stopping import StopRequest
 from cl_keras.version import __version__
 
 FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
-"""Exit codes beside 0: it could not be done; the command line is wrong; stopped by SIGTERM, which
-is to be tried again; stopped by ctrl-C."""
+"""Exit codes besides 0: the command failed; the command line is wrong; stopped by SIGTERM, to be
+run again; stopped by ctrl-C."""
 
 
 def run():
@@ -46,7 +46,7 @@ def main(arguments):
     name, *rest = arguments
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS)
-        return _complain(f"there is no command {name!r}.{hint} `cl-keras --help` lists all.", USAGE)
+        return _complain(f"unknown command {name!r}.{hint} `cl-keras --help` lists all.", USAGE)
     command, flags = COMMANDS[name], absl_flags.FlagValues()
     cli_flags.define(flags, *command.options)
     if {"-h", "--help"} & set(rest):
@@ -69,7 +69,7 @@ def _parse_and_run(name, command, flags, arguments):
         if not action or action[0] not in command.actions:
             known = ", ".join(command.actions)
             given = f"; received {action[0]!r}" if action else ""
-            return _complain(f"say what to do, one of {known}{given}.", USAGE, name)
+            return _complain(f"give an action, one of {known}{given}.", USAGE, name)
     if surplus:
         given = " ".join(surplus)
         return _complain(f"flags are written --name=value; received {given!r}.", USAGE, name)
@@ -77,22 +77,22 @@ def _parse_and_run(name, command, flags, arguments):
 
 
 def _run_command(name, command, flags, action):
-    """Does the work, and says in one sentence why where it cannot be done."""
+    """Runs the command, and reports an error in one sentence."""
     try:
         options = [cli_flags.read(flags, cls) for cls in command.options]
-        with StopRequest(at_once=True):  # what trains, and has something to save, answers itself
-            # TensorFlow comes with the module that does the work, and not before.
+        with StopRequest(at_once=True):  # training, which has to save first, handles this itself
+            # Only the module that does the work imports TensorFlow.
             importlib.import_module(f"cl_keras.cli.{name}").main(*options, *action)
     except KeyboardInterrupt:
         return _complain("stopped; the same command resumes the work.", INTERRUPTED, name)
     except SystemExit as stop:
         if stop.code != PREEMPTED:
             raise
-        again = "stopped by SIGTERM; what was trained is saved, and the same command resumes."
+        again = "stopped by SIGTERM; the progress is saved, and the same command resumes."
         return _complain(again, PREEMPTED, name)
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)
-    except Exception as error:  # TensorFlow's errors; the message of ours is inside
+    except Exception as error:  # TensorFlow's errors, which may contain one of ours
         if type(error).__module__.startswith("tensorflow"):
             return _complain(_innermost(str(error)), FAILURE, name)
         raise
@@ -124,8 +124,8 @@ def _overview():
             "",
             "`cl-keras COMMAND --help` describes a command and its flags.",
             "Flags can be read from a file: --flagfile=recipe.flags, one --flag=value per line.",
-            "Exit codes: 0 done, 1 failed (the message says why), 2 wrong flags, 75 stopped by",
-            "SIGTERM (the same command resumes), 130 stopped by ctrl-C.",
+            "Exit codes: 0 success, 1 failure (the message says why), 2 invalid flags, 75 stopped",
+            "by SIGTERM (the same command resumes), 130 stopped by ctrl-C.",
         ]
     )
 
@@ -148,7 +148,7 @@ def _help(name, command, flags, arguments):
 
 
 def _help_on_method(arguments, columns):
-    """What the method on the command line can be told."""
+    """The options of the method on the command line."""
     chosen = [word.partition("=")[2] for word in arguments if word.startswith("--method=")]
     method = chosen[-1] if chosen and chosen[-1] in signatures.methods() else DEFAULT_METHOD
     title = (
@@ -169,11 +169,11 @@ def _described(entry, text, columns):
 
 
 def _with_choices(flag):
-    """The help of a flag, and the words it can be set to."""
+    """The help of a flag, with its choices."""
     words = getattr(flag.parser, "enum_values", None)
     if not words:
         return flag.help
-    own = flag.help.removeprefix(f"<{'|'.join(words)}>: ")  # what absl puts before it
+    own = flag.help.removeprefix(f"<{'|'.join(words)}>: ")  # absl's prefix
     return f"{own} One of {', '.join(words)}."
 
 

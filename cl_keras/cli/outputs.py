@@ -1,20 +1,20 @@
-"""Files that commands write: checked before the work, not after it."""
+"""Checks of the files and folders that commands write, made before the work begins."""
 
 import os
 import pathlib
 
 
 def checked(path: str, *endings: str) -> pathlib.Path:
-    """The path of a file that `--out` names, whose folder is there.
+    """The path of a new file that `--out` names, in a folder that is created if needed.
 
     Args:
-        path: what was given.
-        *endings: with which it may end; default: any.
+        path: value of the flag.
+        *endings: allowed suffixes; default: any.
 
     Raises:
-        ValueError: for another ending.
-        FileExistsError: if it is there already.
-        OSError: if its folder cannot be made, or written to.
+        ValueError: for another suffix.
+        FileExistsError: if it exists.
+        OSError: if its folder cannot be created or written to.
     """
     out = pathlib.Path(path)
     if endings and out.suffix not in endings:
@@ -26,14 +26,14 @@ def checked(path: str, *endings: str) -> pathlib.Path:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-    """Makes the folder that `--out` names, or in which it names a file, unless it is there.
+    """Creates the folder of `--out`, unless it exists.
 
     Raises:
-        OSError: if it cannot be made, or written to.
+        OSError: if it cannot be created or written to.
     """
     try:
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"The folder {path} of --out cannot be made: {error}.") from None
+        raise OSError(f"The folder {path} of --out cannot be created: {error}.") from None
     if not os.access(path, os.W_OK):
-        raise OSError(f"The folder {path} of --out may not be written to.")
+        raise OSError(f"The folder {path} of --out is not writable.")

@@ -1,4 +1,4 @@
-"""Classifies images, and tells which are unlike any that were labeled."""
+"""Classifies images, and flags those that are unlike all labeled ones."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ def main(flags):
     found = classifier.predict(source)
     write_atomically(path, as_csv(classifier, source, found))
     unusual = int(found.unusual.sum())
-    print(f"{len(found.classes)} images are classified in {path}; {unusual} of them are unusual.")
+    print(f"{path} has the classes of {len(found.classes)} images; {unusual} are unusual.")
     for name, reason in source.skipped[:10]:
         print(f"Left out: {name}: {reason}")
 

@@ -1,4 +1,4 @@
-"""Finds the images most like a given one."""
+"""Finds the images most similar to a given one."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from cl_keras.evaluation import features
 
 
 def main(flags):
-    """Prints the nearest images, from an index that is made if need be."""
+    """Prints the nearest images, from an index that is built if necessary."""
     encoder = trained.load_encoder(flags)
     options = trained.image_options(encoder)
     query = read_query(flags.query, options)
@@ -26,7 +26,7 @@ def main(flags):
 
 
 def read_query(path, options):
-    """The pixels of one image file, uint8 [h, w, c]."""
+    """The pixels of one image file, uint8 `[h, w, c]`."""
     try:
         return decode(io.BytesIO(read_image_file(path)), **options)
     except MemoryError:
@@ -38,19 +38,16 @@ def read_query(path, options):
 
 
 def _index(flags, encoder, options):
-    path, spec = flags.index, flags.data
+    path = flags.index
     if flags.run is not None:
-        spec = spec or trained.run_of(flags).config["data"]
         path = path or pathlib.Path(flags.run) / "index.npz"
-    if spec is None:
-        raise ValueError("Give the images to search with --data.")
-    source = data.load(spec, labels=None, **options)
+    source = data.load(trained.data_spec(flags), labels=None, **options)
     key = _key(encoder, source)
     if path is not None and pathlib.Path(path).is_file():
         found = Index.load(path)
         if found.key == key:
             return found
-        print(f"{path} is of other images or another encoder, and is made anew.")
+        print(f"{path} is for other images or another encoder; rebuilding it.")
     index = Index.build(encoder, source, key=key)
     if path is not None:
         index.save(path)
@@ -58,7 +55,7 @@ def _index(flags, encoder, options):
 
 
 def _key(encoder, source):
-    """What an index depends on: the weights of the encoder, and the images."""
+    """A hash of everything that an index depends on: the encoder's weights, and the images."""
     digest = hashlib.sha256()
     for variable in encoder.variables:
         digest.update(variable.numpy().tobytes())

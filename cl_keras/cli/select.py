@@ -1,4 +1,4 @@
-"""Says which images to label next."""
+"""Chooses images to label next."""
 
 import csv
 import io
@@ -13,13 +13,9 @@ from cl_keras.files import write_atomically
 def main(flags):
     """Prints or writes the list."""
     encoder = trained.load_encoder(flags)
-    spec = flags.data
-    if spec is None and flags.run is not None:
-        spec = trained.run_of(flags).config["data"]
-    if spec is None:
-        raise ValueError("Give the images with --data.")
     path = None if flags.out is None else outputs.checked(flags.out)
-    source = data.load(spec, labels=flags.labels, **trained.image_options(encoder))
+    options = trained.image_options(encoder)
+    source = data.load(trained.data_spec(flags), labels=flags.labels, **options)
     found = evaluation.features(encoder, source)
     labeled = None if found.labels is None else np.flatnonzero(found.labels >= 0)
     free = len(found) - (0 if labeled is None else len(labeled))
@@ -33,4 +29,4 @@ def main(flags):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([["file", "label"], *([name, ""] for name in chosen)])
     write_atomically(path, text.getvalue())
-    print(f"{len(chosen)} of {len(found)} images to label next are in {flags.out}.")
+    print(f"{path} has {len(chosen)} of {len(found)} images to label next.")

@@ -1,8 +1,7 @@
-"""Published weights: what there is, and how to use, publish and import some."""
-
-import pathlib
+"""Lists, downloads, publishes and imports pretrained weights."""
 
 from cl_keras import zoo
+from cl_keras.cli import outputs
 from cl_keras.files import replacing
 from cl_keras.zoo.cards import page
 
@@ -16,7 +15,7 @@ NEEDED = {
 
 
 def main(flags, action):
-    """Does one of `ACTIONS`."""
+    """Runs one of the actions."""
     missing = [f"--{name}" for name in NEEDED[action] if getattr(flags, name) is None]
     if missing:
         raise ValueError(f"`cl-keras zoo {action}` needs {', '.join(missing)}.")
@@ -55,15 +54,11 @@ def _publish(flags):
         pretraining=flags.pretraining,
         upload=flags.upload,
     )
-    print(f"The entry is in {folder}. `python tools/make_catalog.py` puts it into the catalog.")
+    print(f"The entry is in {folder}. `python tools/make_catalog.py` adds it to the catalog.")
 
 
 def _import(flags):
-    path = pathlib.Path(flags.out)
-    if path.suffix != ".keras":
-        raise ValueError(f"--out must end in .keras; received {path}.")
-    if path.exists():
-        raise FileExistsError(f"{path} exists and is left as it is. Choose another name.")
+    path = outputs.checked(flags.out, ".keras")
     encoder = zoo.import_checkpoint(flags.file, flags.format, image_size=flags.image_size)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

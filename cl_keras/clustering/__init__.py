@@ -1,4 +1,4 @@
-"""Groups instead of single images: what a sample is like, and what it is not like."""
+"""Clustering of embeddings, whose clusters serve as positives and negatives or as classes."""
 
 from cl_keras.clustering.callback import Recluster
 from cl_keras.clustering.cluster_memory import ClusterMemory

@@ -1,4 +1,4 @@
-"""The callback that clusters the images again while a model trains."""
+"""The callback that clusters the images again during training."""
 
 from typing import Any
 
@@ -9,13 +9,12 @@ import tensorflow as tf
 class Recluster(keras.callbacks.Callback):
     """Calls `model.recluster(batches, epoch)` before an epoch begins.
 
-    The result is kept in the variables of the model, so a run that resumes has it, and one that
-    resumes within an epoch does not cluster again. A method that clusters brings this callback to
-    `fit` itself.
+    The result is kept in variables of the model, so resumed runs have it, and do not cluster again
+    within an epoch. Methods that cluster add this callback in `fit`.
 
     Args:
-        batches: `tf.data.Dataset` of the images, for a model that must look at them.
-        every: cluster before every so many epochs; before the first in any case.
+        batches: `tf.data.Dataset` of the images, for models that need to see them.
+        every: number of epochs between clusterings, the first before the first epoch; default: 1.
 
     Raises:
         ValueError: for `every` below 1.
@@ -32,4 +31,4 @@ class Recluster(keras.callbacks.Callback):
             self.model.recluster(self.batches, epoch)
 
     def on_epoch_resumed(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Instead of `on_epoch_begin` where the epoch began in another process, and clustered."""
+        """Replaces `on_epoch_begin` if another process began the epoch, and clustered."""

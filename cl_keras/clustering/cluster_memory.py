@@ -1,4 +1,4 @@
-"""The embeddings of a whole data set, and the clusters that they fall into."""
+"""The embeddings of a whole data set, and clusters of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,23 +13,24 @@ from cl_keras.negatives import MemoryBank
 
 @keras.saving.register_keras_serializable("cl_keras")
 class ClusterMemory(keras.layers.Layer):
-    """What DeepCluster-v2 keeps: embeddings by image, and several clusterings of them.
+    """The memory of DeepCluster-v2: embeddings by image, and several clusterings of them.
 
-    The embeddings of `num_banks` views of each image are stored as training goes; `recluster`
-    groups them by spherical k-means, once for each of `num_heads` clusterings, which differ by
-    their start and take the banks in turns.
+    Training stores the embeddings of `num_banks` views of each image; `recluster` groups them by
+    spherical k-means into `num_heads` clusterings, which differ in their start and use the banks in
+    turns.
 
     Args:
         num_images: N.
         dim: width of an embedding.
         num_clusters: K of each clustering.
-        num_heads: number of clusterings.
-        num_banks: views of an image that are stored.
-        iterations: of k-means.
-        seed: of the starts.
+        num_heads: number of clusterings; default: 3.
+        num_banks: number of views of an image to store; default: 2.
+        iterations: iterations of k-means; default: 10.
+        seed: seed of the starts; default: 0.
 
-    Attributes: `banks`, a list of `MemoryBank`, zero where nothing is stored yet; `clusterings`, a
-    list of `Clusters`.
+    Attributes:
+        banks: list of `MemoryBank`; rows are zero until they are stored.
+        clusterings: list of `Clusters`.
 
     Raises:
         ValueError: for fewer images than clusters.
@@ -62,7 +63,7 @@ class ClusterMemory(keras.layers.Layer):
         return tf.stack([clusters.centroids.value for clusters in self.clusterings])
 
     def clusters_of(self, index: tf.Tensor) -> tf.Tensor:
-        """The cluster of each image in each clustering, int32 `[heads, b]`, -1 where unknown."""
+        """The cluster of each image in each clustering, int32 `[heads, b]`, -1 if unknown."""
         return tf.stack([clusters.of(index) for clusters in self.clusterings])
 
     def remember(self, index: tf.Tensor, embeddings: Sequence[tf.Tensor]) -> None:
@@ -70,7 +71,7 @@ class ClusterMemory(keras.layers.Layer):
 
         Args:
             index: int `[b]`, images of this replica.
-            embeddings: list of `num_banks` tensors `[b, dim]`; they are normalized.
+            embeddings: list of `num_banks` tensors `[b, dim]`; they are normalized first.
         """
         for bank, rows in zip(self.banks, embeddings, strict=True):
             bank.update(index, rows, momentum=0.0)
@@ -83,7 +84,7 @@ class ClusterMemory(keras.layers.Layer):
         """Clusters the stored embeddings, from new starts; eagerly.
 
         Args:
-            epoch: another epoch draws other starts.
+            epoch: epoch on which the starts depend.
 
         Raises:
             ValueError: if fewer embeddings are stored than there are clusters.
@@ -92,8 +93,8 @@ class ClusterMemory(keras.layers.Layer):
         if len(stored) < self.num_clusters:
             raise ValueError(
                 f"Embeddings of {len(stored)} images are stored, fewer than the "
-                f"{self.num_clusters} clusters. Does the data set give every image its own index, "
-                "and one epoch cover it?"
+                f"{self.num_clusters} clusters. Give each image of the data set its own index, "
+                "and cover all images in an epoch."
             )
         rows = [bank.bank.numpy()[stored] for bank in self.banks]
         for head, clusters in enumerate(self.clusterings):

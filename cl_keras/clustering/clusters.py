@@ -1,4 +1,4 @@
-"""The clusters of a data set: centroids, and which image belongs to which."""
+"""The clusters of a data set: their centroids, and the cluster of each image."""
 
 from typing import Any
 
@@ -10,21 +10,22 @@ from cl_keras import distribute
 from cl_keras.similarity import random_unit_rows
 
 UNKNOWN = -1
-"""Cluster of an image that had no embedding when the clusters were made."""
+"""Stands for the cluster of an image that had no embedding when the clusters were made."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Clusters(keras.layers.Layer):
-    """One clustering of N images. Every replica holds the same.
-
-    Attributes: `centroids` `[K, dim]`, unit rows, random at the start; `assignments` int32 `[N]`,
-    -1 where unknown, as all are at the start.
+    """A clustering of N images, the same on all replicas.
 
     Args:
         num_images: N.
         dim: width of an embedding.
         num_clusters: K.
-        seed: of the random centroids.
+        seed: seed of the initial centroids; default: 0.
+
+    Attributes:
+        centroids: `[K, dim]`, unit rows, initially random.
+        assignments: int32 `[N]`, -1 if unknown, as all are initially.
 
     Raises:
         ValueError: for fewer images than clusters.
@@ -34,8 +35,8 @@ class Clusters(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if num_images < num_clusters:
             raise ValueError(
-                f"{num_images} images are fewer than {num_clusters} clusters; give num_clusters "
-                f"below {num_images}, a tenth of it or less."
+                f"num_clusters must be at most {num_images}, the number of images; received "
+                f"{num_clusters}. Use a tenth of the images or fewer."
             )
         self.num_images, self.dim, self.num_clusters = num_images, dim, num_clusters
         self.seed = seed
@@ -51,7 +52,7 @@ class Clusters(keras.layers.Layer):
     def add_state(
         self, name: str, shape: list[int], initializer: Any, dtype: str | None = None
     ) -> keras.Variable:
-        """A weight that clustering sets, the same on every replica."""
+        """A weight that is set by clustering, the same on all replicas."""
         return self.add_weight(
             name=name,
             shape=shape,
@@ -63,7 +64,7 @@ class Clusters(keras.layers.Layer):
         )
 
     def of(self, index: tf.Tensor) -> tf.Tensor:
-        """The cluster of each image, int32 `[b]`, -1 where unknown.
+        """The cluster of each image, int32 `[b]`, -1 if unknown.
 
         Args:
             index: int `[b]`.
@@ -71,12 +72,12 @@ class Clusters(keras.layers.Layer):
         return tf.gather(self.assignments.value, index)
 
     def replace(self, centroids: np.ndarray, index: np.ndarray, clusters: np.ndarray) -> None:
-        """Sets new clusters; eagerly. With several workers, those of the chief.
+        """Sets new clusters, eagerly; with several workers, those of the chief.
 
         Args:
             centroids: float `[K, dim]`.
-            index: int `[n]`, the images that were clustered; all others are unknown.
-            clusters: int `[n]`, the cluster of each.
+            index: int `[n]`, the images that were clustered; all others become unknown.
+            clusters: int `[n]`, the cluster of each of these images.
         """
         assignments = np.full([self.num_images], UNKNOWN, np.int32)
         assignments[index] = clusters

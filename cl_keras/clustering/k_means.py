@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 CHUNK = 4096
-"""Vectors that are compared with all centroids at a time."""
+"""Number of vectors that are compared with all centroids at a time."""
 
 SEEDING_SAMPLE = 16
 SEEDING_ROUNDS = 64
@@ -20,30 +20,30 @@ def spherical_k_means(
     start: np.ndarray | None = None,
     chunk: int = CHUNK,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of vectors by their direction (Dhillon & Modha 2001).
+    """Clusters vectors by direction (Dhillon & Modha 2001).
 
-    Each vector belongs to the centroid of greatest cosine, each centroid is the normalized sum of
-    its vectors, in turns. The start is k-means++ (Arthur & Vassilvitskii 2007): vectors drawn with
-    a probability in proportion to `1 - cos` to the nearest centroid so far.
+    Each vector is assigned to the centroid of largest cosine, then each centroid becomes the
+    normalized sum of its vectors, and so on. The start is k-means++ (Arthur & Vassilvitskii 2007),
+    which draws vectors with probabilities proportional to `1 - cos` of the nearest centroid so far.
+    A centroid without vectors moves to the vector that is farthest from its own centroid.
 
-    A centroid that no vector is nearest to moves to the vector that is farthest from its own.
-
-    NOTE: the start is drawn from a sample of 16 vectors for each centroid, and in at most 64
-    rounds of several centroids each (as in k-means||, Bahmani et al. 2012), so that thousands of
-    centroids cost seconds.
+    NOTE: the start is drawn from a sample of 16 vectors per centroid, in at most 64 rounds of
+    several centroids each (as in k-means||, Bahmani et al. 2012), so that thousands of centroids
+    take seconds.
 
     Args:
-        vectors: `[N, d]`, of any length above 0; they are normalized.
+        vectors: `[N, d]`, of any length above 0; they are normalized first.
         k: number of centroids, at most N.
-        iterations: at most so many moves of the centroids; it ends early where none moves.
-        seed: of the start, an int or several; the same seed gives the same clusters.
-        start: `[k, d]` centroids to begin with, instead.
-        chunk: vectors that are worked on at a time; memory is `chunk · k` numbers beside the
-            normalized copy of the vectors.
+        iterations: maximum number of iterations, default: 10; it stops if no assignment changes.
+        seed: seed of the start, an int or several, default: 0; the same seed gives the same
+            clusters.
+        start: `[k, d]`, initial centroids; default: None, k-means++.
+        chunk: number of vectors to process at a time, default: 4096; this needs memory for
+            `chunk · k` numbers, in addition to a normalized copy of the vectors.
 
     Returns:
         centroids: `[k, d]`, unit rows; float32, or float64 if the vectors are.
-        assignments: int64 `[N]`, the centroid of greatest cosine.
+        assignments: int64 `[N]`, the centroid of largest cosine.
 
     Raises:
         ValueError: for vectors that are not finite or have no direction, more clusters than
@@ -65,7 +65,7 @@ def spherical_k_means(
 
 
 def _assign(vectors, centroids, chunk):
-    """The nearest centroid of each vector, and the cosine to it."""
+    """The nearest centroid of each vector, and its cosine."""
     assignments = np.empty(len(vectors), np.int64)
     cosines = np.empty(len(vectors), vectors.dtype)
     for begin in range(0, len(vectors), chunk):
@@ -101,7 +101,7 @@ def _means(vectors, assignments, k, chunk):
         clusters, first = np.unique(part[order], return_index=True)
         rows = vectors[begin : begin + chunk][order]
         sums[clusters] += np.add.reduceat(rows, first, axis=0, dtype=np.float64)
-    # Vectors that cancel out have no direction: one of them stands for them.
+    # If the vectors of a cluster cancel out, one of them becomes the centroid.
     lost = np.flatnonzero(np.linalg.norm(sums, axis=1) < 1e-6)
     for cluster in lost:
         sums[cluster] = vectors[np.argmax(assignments == cluster)]
@@ -109,7 +109,7 @@ def _means(vectors, assignments, k, chunk):
 
 
 def _seeds(vectors, k, random):
-    """k of the vectors, far from each other (k-means++ on a sample)."""
+    """k of the vectors, far from each other, by k-means++ on a sample."""
     count = min(len(vectors), SEEDING_SAMPLE * k)
     sample = vectors[np.sort(random.choice(len(vectors), count, replace=False))]
     chosen = [random.integers(count, size=1)]
@@ -124,13 +124,13 @@ def _seeds(vectors, k, random):
 
 
 def _draw(distances, count, random, chosen):
-    """`count` different places, in proportion to distances, none of them chosen before."""
+    """Draws `count` new indices without replacement, in proportion to distances."""
     distances = np.maximum(distances, 0.0)
     distances[np.concatenate(chosen)] = 0.0
-    if np.count_nonzero(distances) < count:  # copies of what is chosen: any of them
+    if np.count_nonzero(distances) < count:  # the rest are copies of chosen vectors: take any
         distances = np.maximum(distances, np.finfo(np.float64).tiny)
         distances[np.concatenate(chosen)] = 0.0
-    # The greatest of log(d) + Gumbel noise: a draw without replacement.
+    # The largest values of log(d) + Gumbel noise are a draw without replacement.
     with np.errstate(divide="ignore"):
         keys = np.log(distances) + random.gumbel(size=len(distances))
     return np.argpartition(-keys, count - 1)[:count]
@@ -145,18 +145,17 @@ def _checked(vectors, k):
     if vectors.dtype != np.float64:
         vectors = vectors.astype(np.float32)
     if vectors.ndim != 2:
-        raise ValueError(f"vectors must be [N, d]; received shape {vectors.shape}.")
+        raise ValueError(f"vectors must have shape [N, d]; received shape {vectors.shape}.")
     if not 1 <= k <= len(vectors):
         raise ValueError(
-            f"{k} clusters need at least as many vectors; received {len(vectors)}. "
-            f"Give k from 1 to {len(vectors)}."
+            f"k must be from 1 to {len(vectors)}, the number of vectors; received {k}."
         )
     lengths = np.linalg.norm(vectors, axis=1)
     wrong = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
     if wrong.size:
         raise ValueError(
-            f"Vectors must be finite and have a direction; {wrong.size} of {len(vectors)} do not, "
-            f"the first is number {wrong[0]} of length {lengths[wrong[0]]}."
+            f"vectors must be finite and not 0; received {wrong.size} others of {len(vectors)}, "
+            f"the first with index {wrong[0]} and length {lengths[wrong[0]]}."
         )
     return vectors
 
@@ -164,5 +163,5 @@ def _checked(vectors, k):
 def _checked_start(start, shape, dtype):
     start = np.asarray(start, dtype)
     if list(start.shape) != shape:
-        raise ValueError(f"start must be centroids {shape}; received shape {start.shape}.")
+        raise ValueError(f"start must have shape {shape}; received shape {start.shape}.")
     return start

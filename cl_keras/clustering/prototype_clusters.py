@@ -1,4 +1,4 @@
-"""Clusters of a data set with the concentration of each: the prototypes of PCL."""
+"""Clusters of a data set with their concentrations, the prototypes of PCL."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,18 @@ from cl_keras.clustering.clusters import Clusters
 from cl_keras.clustering.k_means import spherical_k_means
 
 PERCENTILES = (10, 90)
-"""Concentrations outside of these are brought to them, as in the authors' code."""
+"""Concentrations are clipped to these, as in the authors' code."""
 
 SMOOTHING = 10
-"""α of the concentration: keeps that of small clusters from running away."""
+"""α of the concentration, which keeps that of small clusters bounded."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class PrototypeClusters(Clusters):
-    """The clusters of N embeddings at one granularity, each with its concentration.
+    """The clusters of N embeddings at one granularity, with their concentrations.
 
-    Attributes: those of `Clusters`, and `concentrations` `[K]`; see `concentrations_of`.
+    Attributes:
+        concentrations: `[K]`; see `concentrations_of`. Other attributes as for `Clusters`.
     """
 
     def __init__(self, num_images: int, dim: int, num_clusters: int, **kwargs):
@@ -39,9 +40,9 @@ class PrototypeClusters(Clusters):
 
         Args:
             vectors: float `[n, dim]`, unit rows.
-            index: int `[n]`, which images they are.
+            index: int `[n]`, their images.
             temperature: mean of the concentrations.
-            seed: of k-means.
+            seed: seed of k-means.
         """
         centroids, clusters = spherical_k_means(vectors, self.num_clusters, seed=seed)
         concentrations = concentrations_of(vectors, centroids, clusters, temperature)
@@ -52,12 +53,12 @@ class PrototypeClusters(Clusters):
 def concentrations_of(
     vectors: np.ndarray, centroids: np.ndarray, clusters: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """How tight each cluster is: the temperature of its prototype (Li et al. 2021, equation 12).
+    """The concentration of each cluster, i.e. its temperature (Li et al. 2021, equation 12).
 
         φ = Σ_z ‖v_z - c‖ / (Z · log(Z + α)),  α = 10
 
-    over the Z members; that of a cluster with one member or none is the largest of all. All are
-    then brought into their 10th to 90th percentiles and scaled to the mean `temperature`.
+    over the Z members; clusters with at most one member get the largest φ of the others. All φ are
+    then clipped to their 10th and 90th percentiles, and scaled to the mean `temperature`.
 
     Args:
         vectors: `[N, d]`.

@@ -1,4 +1,4 @@
-"""Sinkhorn–Knopp: assignments of a batch that use every prototype alike."""
+"""Sinkhorn–Knopp: soft assignments of a batch that use all prototypes equally."""
 
 import tensorflow as tf
 
@@ -6,38 +6,38 @@ from cl_keras import distribute
 from cl_keras.similarity import at_least_float32
 
 RANGE = 60.0
-"""Exponents down to minus this are taken as they are: in float32 nothing then comes near 0."""
+"""Exponents are bounded below by minus this, so that float32 numbers do not underflow."""
 
 
 def sinkhorn(scores: tf.Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> tf.Tensor:
     """Soft codes of the rows of the global batch, spread evenly over the prototypes.
 
-    The codes are `Q = diag(u) exp(S/ε) diag(v)` with scalings `u`, `v` such that the columns have
-    equal sums and then each row sums to 1, in turns (Cuturi 2013, "Sinkhorn Distances";
+    The codes are `Q = diag(u) exp(S/ε) diag(v)` with scalings `u`, `v` such that alternately
+    the columns have equal sums and each row sums to 1 (Cuturi 2013, "Sinkhorn Distances";
     Asano et al. 2020; Caron et al. 2020, SwAV):
 
         v ← 1 / (exp(S/ε)ᵀ u)       sums over the rows of all replicas
         u ← 1 / (exp(S/ε) v)
 
-    Only the vectors u and v change; the matrix is read. It is shifted by the greatest score of all
-    replicas, and for cosines and ε ≥ 1/30 nothing more is needed. For a smaller ε the first v and
-    u are taken in the log domain and multiplied into the matrix, which is exact: afterwards each
-    column and each row has an entry of at least 1/B times its greatest, so nothing vanishes.
+    Only the vectors u and v change, not the matrix. The scores are shifted by the largest of all
+    replicas, which is enough for cosines and ε ≥ 1/30. For smaller ε, v and u are first found
+    in the log domain and multiplied into the matrix, which is exact: afterwards each column and row
+    has an entry of at least 1/B times its largest, so nothing vanishes.
 
-    NOTE: where ε ≥ 1/30, a score that lies 60 ε or more below the greatest counts as 60 ε below.
-    Cosines never do.
+    NOTE: if ε ≥ 1/30, scores are bounded below by the largest score minus 60 ε; cosines always are
+    above.
 
     Args:
         scores: `[b, K]` similarities of this replica's rows to the prototypes, in any float type.
-        epsilon: ε, above 0; the smaller, the harder the codes.
-        iterations: how often columns and rows are scaled, at least 1.
+        epsilon: ε, above 0, default: 0.05; smaller values give harder codes.
+        iterations: number of times columns and rows are scaled, at least 1; default: 3.
 
     Returns:
-        `[b, K]` codes, each row sums to 1; float32, or float64 if the scores are. No gradient
-        flows back.
+        `[b, K]` codes, whose rows sum to 1; float32, or float64 if the scores are. They have no
+        gradient.
 
     Raises:
-        ValueError: for an ε not above 0, or less than one iteration.
+        ValueError: for an ε of 0 or below, or no iteration.
     """
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, 0.05 in the paper; received {epsilon!r}.")
@@ -63,7 +63,7 @@ def _column_scales(kernel, u):
 
 
 def _with_equal_columns(logits):
-    """`exp(logits)` with columns of equal sums, and then each row divided by its maximum."""
+    """`exp(logits)` scaled to columns of equal sums, with each row then divided by its maximum."""
     logits -= distribute.max_over_replicas(tf.reduce_max(logits, axis=0))
     sums = distribute.sum_over_replicas(tf.reduce_sum(tf.exp(logits), axis=0))  # [K], each ≥ 1
     logits -= tf.math.log(sums)

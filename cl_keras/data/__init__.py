@@ -1,4 +1,4 @@
-"""Where images come from: folders, arrays, TensorFlow Datasets, and the bundled set."""
+"""Sources of images: folders, arrays, TensorFlow Datasets, and the bundled set."""
 
 from cl_keras.data.batches import Batches
 from cl_keras.data.identity import Changes, Identity, compare

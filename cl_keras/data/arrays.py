@@ -1,4 +1,4 @@
-"""Images that are a NumPy array already, in memory or memory-mapped."""
+"""Images from a NumPy array, in memory or memory-mapped."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class ArraySource(Source):
     Args:
         array: uint8 `[n, h, w]` or `[n, h, w, c]` with c 1, 3, or 4 (RGBA, composited on white);
             a `numpy.memmap` is read piece by piece.
-        name: of the source; default: "array".
-        image_size: side in pixels; default: None, as it is.
+        name: name of the source; default: "array".
+        image_size: side in pixels; default: None, as stored.
         channels: 1 or 3; default: None, 1 for gray and 3 for color.
         labels: integers `[n]`; default: None.
         class_names: names of the labels; default: None.
 
     Raises:
-        TypeError, ValueError: the array is not as described, or the number of labels differs.
+        TypeError, ValueError: the array is not as described, or has another number of labels.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ArraySource(Source):
         )
 
     def identity(self) -> Identity:
-        """A hash of each image, of at most 4,096 of its bytes."""
+        """A hash of each image, made from at most 4,096 of its bytes."""
         images = tuple(Image(None, hash_image(image)) for image in self._array)
         return Identity({"kind": "array", "num_images": self.num_images}, images)
 
@@ -68,7 +68,7 @@ class ArraySource(Source):
 
 
 def _checked(array):
-    """The array as `[n, h, w, c]`, or an error that says how to make it so."""
+    """The array as `[n, h, w, c]`, or an error that says how to convert it."""
     if array.dtype != np.uint8:
         raise TypeError(
             "an array of images must be uint8 with values 0 to 255; received "
@@ -78,8 +78,8 @@ def _checked(array):
     if shaped.ndim != 4 or shaped.shape[-1] not in (1, 3, 4):
         raise ValueError(
             "an array of images must have the shape [n, h, w] or [n, h, w, c] with c 1, 3 or 4; "
-            f"received {array.shape}. Channels first: array.transpose(0, 2, 3, 1)."
+            f"received {array.shape}. If the channels come first, use array.transpose(0, 2, 3, 1)."
         )
     if 0 in shaped.shape:
-        raise ValueError(f"an array of images must not be empty; received the shape {array.shape}.")
+        raise ValueError(f"an array of images must not be empty; received shape {array.shape}.")
     return shaped

@@ -1,4 +1,4 @@
-"""Batches of a source, in an order that can be resumed anywhere."""
+"""Batches of a source, in an order that can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from cl_keras.data.cuts import Cropper
 from cl_keras.data.order import as_int
 from cl_keras.data.transforms import Transform, record_transforms
 
-PREFETCHED = 2  # batches made ahead
-PASS = 2**32  # epochs between two passes over a part of an endless dataset
+PREFETCHED = 2  # batches prepared ahead
+PASS = 2**32  # epoch numbers reserved for each pass over an endless dataset
 
 
 @record_transforms
 class Batches(tf.data.Dataset):
-    """A `tf.data.Dataset` of one epoch of a source, and from it every later epoch.
+    """A `tf.data.Dataset` of one epoch of a source, which also gives all later epochs.
 
     Elements are `{"image": uint8 [b, h, w, c], "index": int64 [b][, "label": int64 [b]]}`.
     The order of epoch e is a pure function of (seed, e). The dataset itself is epoch 0, the same
-    each time it is iterated; `from_epoch` gives the epochs from any one onwards, which is what
-    training takes, and how it resumes.
+    each time it is iterated; `from_epoch` gives the epochs from a given one on, which is how
+    training reads them and resumes.
 
-    What the methods of `tf.data.Dataset` make of it (`map`, `prefetch`, `take`, `with_options`, …)
-    is a `Batches` again: they are applied to every epoch anew. `repeat` appends the next epochs,
-    each in its own order. `cache` and `snapshot` would freeze the order, and are refused.
+    The methods of `tf.data.Dataset` (`map`, `prefetch`, `take`, `with_options`, …) return `Batches`
+    again, which apply them to every epoch. `repeat` appends the next epochs, each in its own order.
+    `cache` and `snapshot` would freeze the order, and are refused.
 
     Attributes: `source`, `batch_size`, `seed`, `shuffled`, `drop_remainder`, `share`, `service`,
-    `transforms`, and `steps_per_epoch`, which is None where a method such as `filter` leaves the
-    number of batches unknown.
+    `transforms`, and `steps_per_epoch`, which is None if a method such as `filter` makes the number
+    of batches unknown.
 
     NOTE: the attribute is called `shuffled`, because `shuffle` is a method of `tf.data.Dataset`.
 
     Args:
         source: `Source`.
-        batch_size: images in a batch, over all replicas; at least 1.
+        batch_size: images per batch, over all replicas; at least 1.
         seed: of the order; default: 0.
-        shuffle: whether each epoch has an order of its own; default: True.
+        shuffle: whether each epoch has its own order; default: True.
         drop_remainder: leave out a smaller last batch; default: None, the same as `shuffle`.
-        share: (worker, workers), whose rows of each batch to read; see `of_worker`.
-        service: address of a tf.data service; see `from_service`; default: None.
+        share: (worker, workers), the worker whose rows to read, see `of_worker`; default: (0, 1).
+        service: address of a tf.data service, see `from_service`; default: None.
         transforms: methods of `tf.data.Dataset` to apply to each epoch; default: none.
-        cropper: draws crops that are cut from the files; see `cut`; default: None.
+        cropper: draws crops that are cut from the files, see `cut`; default: None.
 
     Raises:
-        TypeError, ValueError: the batch size or seed cannot be used, there are fewer images than
-            one batch where the remainder is dropped, or workers that the batch does not divide by.
+        TypeError, ValueError: an unusable batch size or seed; fewer images than one batch, if the
+            remainder is dropped; or a number of workers that does not divide the batch size.
     """
 
     def __init__(
@@ -74,26 +74,26 @@ class Batches(tf.data.Dataset):
         super().__init__(self._first_epoch._variant_tensor)
 
     def from_epoch(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
-        """All epochs from a given one onwards, one after the other, without an end.
+        """All epochs from a given one on, one after the other, without end.
 
         Args:
             epoch: number of the epoch, from 0.
-            skip: from 0 to `steps_per_epoch`, batches of that epoch that are done; default: 0.
-                Their images are not read, unless a method that does not map batch to batch, such
-                as `filter` or `unbatch`, makes this necessary.
+            skip: number of batches of that epoch to skip, at most `steps_per_epoch`; default: 0.
+                Their images are not read, unless a method such as `filter` or `unbatch` makes it
+                necessary.
 
         Returns:
-            An infinite `tf.data.Dataset`: what is left of the epoch, and then each
-            `steps_per_epoch` elements are one epoch.
+            An infinite `tf.data.Dataset`: the rest of the epoch, and then one epoch per
+            `steps_per_epoch` elements.
 
         Raises:
-            TypeError, ValueError: `epoch` or `skip` is not such an int.
+            TypeError, ValueError: `epoch` or `skip` is not an int in that range.
         """
         epoch = as_int(epoch, "epoch", at_least=0)
         skip = as_int(skip, "skip", at_least=0)
         if self.steps_per_epoch is not None and skip > self.steps_per_epoch:
             raise ValueError(
-                f"skip must be at most {self.steps_per_epoch}, the batches of an epoch; "
+                f"skip must be at most {self.steps_per_epoch}, the number of batches per epoch; "
                 f"received {skip}."
             )
         last = self._last_endless()
@@ -104,7 +104,7 @@ class Batches(tf.data.Dataset):
             stream = self._epoch(tf.constant(epoch, tf.int64), skip, self.transforms)
         elif epoch and self.steps_per_epoch is None:
             raise ValueError(
-                f"epoch must be 0 for these batches of {self.source.name}, because their number of "
+                f"epoch must be 0 for these batches of {self.source.name}, because the number of "
                 f"batches per epoch is not known; received {epoch}."
             )
         else:
@@ -113,32 +113,32 @@ class Batches(tf.data.Dataset):
         return self._finished(stream, tf.data.INFINITE_CARDINALITY, self._first_epoch.options())
 
     def in_order(self) -> Batches:
-        """All images in the order of their indices, those of a smaller last batch too.
+        """All images in the order of their indices, including those of a smaller last batch.
 
-        They are mapped as these are; what selects by position (`take`, `shuffle`, …) is left out,
-        and they are whole where these are cut.
+        Transforms are kept, except those that select by position (`take`, `shuffle`, …), and the
+        images are whole even if these are cut.
         """
         kept = tuple(t for t in self.transforms if not t.selects_by_position)
         return self._replace(shuffle=False, drop_remainder=False, transforms=kept, cropper=None)
 
     @property
     def can_cut(self) -> bool:
-        """Whether crops can be cut from the files: the source can, and no method that was applied
-        looks at the images."""
+        """Whether crops can be cut from the files: the source supports it, and no transform reads
+        the images."""
         untouched = all(transform.leaves_elements for transform in self.transforms)
         return self.source.cuts and untouched and self.service is None
 
     def cut(self, cropper: Cropper) -> Batches:
-        """The same batches of crops that are cut from the image files as they are.
+        """The same batches, with crops that are cut from the image files at full resolution.
 
-        Every file is decoded once, and all crops of an image are cut from it at its full size. They
-        depend on the cropper, the epoch and the index of the image alone.
+        Every file is decoded once, and all crops of an image are cut from it. They depend only on
+        the cropper, the epoch and the index of the image.
 
         Args:
             cropper: draws the boxes, from (height, width, epoch, index).
 
         Returns:
-            `Batches` of `{"crops", "index"[, "label"]}`, "crops" a tuple of uint8
+            `Batches` of `{"crops", "index"[, "label"]}`, where "crops" is a tuple of uint8
             `[b, size, size, c]`, one for each of `cropper.sizes`.
 
         Raises:
@@ -146,60 +146,59 @@ class Batches(tf.data.Dataset):
         """
         if not self.can_cut:
             raise ValueError(
-                f"crops are cut from image files; {self.source.name} has none that are larger "
-                "than its images, or its batches were mapped already."
+                f"crops are cut from image files, but {self.source.name} has none that are larger "
+                "than its images, or its batches are already mapped."
             )
         return self._replace(cropper=cropper)
 
     def of_worker(self, worker: int, workers: int) -> Batches:
-        """The rows of every batch that are one worker's: those images alone are read.
+        """One worker's rows of every batch; only these images are read.
 
-        Put one after the other, the rows of all workers are the batch of one worker alone.
+        Concatenated, the rows of all workers are the batch of a single worker.
 
         Args:
             worker: number of the worker, from 0.
-            workers: how many there are; the batch size must be a multiple of it.
+            workers: number of workers; the batch size must be a multiple of it.
 
         Returns:
             `Batches` of `batch_size // workers` rows.
 
         Raises:
-            ValueError: there is no such worker, the batch size is not a multiple of `workers`, a
-                last batch is smaller, or the batches were made anew by a method such as `unbatch`.
+            ValueError: there is no such worker, the batch size is not a multiple of `workers`, the
+                last batch is smaller, or a method such as `unbatch` has rebatched the images.
         """
         return self._replace(share=(worker, workers))
 
     @property
     def keeps_batches(self) -> bool:
-        """Whether every element is made of one batch of the source, so that workers can share."""
+        """Whether every element comes from one batch of the source, so that workers can share."""
         return all(transform.keeps_batches for transform in self.transforms)
 
     def from_service(self, address: str) -> Batches:
-        """The same batches, made by the processes of a tf.data service.
+        """The same batches, read and decoded by the processes of a tf.data service.
 
-        Theirs is the work of reading and decoding. Batches come in their order, so that a run can
-        be resumed exactly, where the service has one worker; of several, each makes whole epochs,
-        and their batches are mixed.
+        If the service has one worker, batches keep their order, so a run can be resumed exactly; of
+        several workers, each makes whole epochs, and their batches are mixed.
 
-        NOTE: only what is decoded by TensorFlow alone, `tfds:…`, can be made elsewhere. Image
+        NOTE: only images that TensorFlow itself decodes, `tfds:…`, can be read elsewhere. Image
         folders and arrays are read by Python, in this process.
 
         Args:
-            address: of the dispatcher, "grpc://host:port".
+            address: address of the dispatcher, "grpc://host:port".
 
         Raises:
             ValueError: another form of address, or images that only this process can read.
         """
         if not str(address).startswith("grpc://"):
             raise ValueError(
-                "The address of a tf.data service is that of its dispatcher, "
+                "The address of a tf.data service must be that of its dispatcher, "
                 f"'grpc://host:port'; received {address!r}."
             )
         if not self.source.can_run_in_service:
             raise ValueError(
-                f"{self.source.name} is read by Python in this process, and a tf.data service "
-                "cannot. Leave the service out, or make a TFDS data set of the images: "
-                "'tfds:NAME/SPLIT' can be read there."
+                f"{self.source.name} is read by Python in this process, not by a tf.data service. "
+                "Leave the service out, or turn the images into a TFDS data set, which the "
+                "service can read as 'tfds:NAME/SPLIT'."
             )
         return self._replace(service=address)
 
@@ -238,18 +237,20 @@ class Batches(tf.data.Dataset):
         worker, workers = self.share
         if not 0 <= worker < workers or self.batch_size % workers:
             raise ValueError(
-                f"A batch must divide by its {workers} workers, which are numbered from 0; "
-                f"received batch_size={self.batch_size} and worker {worker}. Give a batch_size "
-                f"that is a multiple of {workers}."
+                f"batch_size must be a multiple of the {workers} workers, which are numbered from "
+                f"0; received batch_size={self.batch_size} and worker {worker}."
             )
         if workers > 1 and not self.drop_remainder and self.source.num_images % self.batch_size:
             raise ValueError(
-                f"The last batch of {self.source.name} has fewer images than the others, so that "
-                f"{workers} workers cannot share it; give drop_remainder=True."
+                f"The last batch of {self.source.name} is smaller than the others, so {workers} "
+                "workers cannot share it; give drop_remainder=True."
             )
         if workers > 1 and not self.keeps_batches:
             names = ", ".join(t.name for t in self.transforms if not t.keeps_batches)
-            raise ValueError(f"Several workers cannot share batches that {names} made anew.")
+            raise ValueError(
+                f"{workers} workers cannot share batches that {names} has rebatched. Leave it out, "
+                "or train with one worker."
+            )
 
     def _first(self) -> tuple[tf.data.Dataset, int | None]:
         """Epoch 0, and the number of steps of an epoch."""
@@ -271,7 +272,7 @@ class Batches(tf.data.Dataset):
         return first, steps if length == tf.data.INFINITE_CARDINALITY else length
 
     def _last_endless(self) -> int | None:
-        """Position of the last transform that repeats without an end."""
+        """Index of the last transform that repeats without end."""
         found = [i for i, t in enumerate(self.transforms) if t.name == "repeat" and not t.count]
         return found[-1] if found else None
 
@@ -314,7 +315,7 @@ class Batches(tf.data.Dataset):
     def _finished(self, batches, length, options=None) -> tf.data.Dataset:
         if self.service:
             service = tf.data.experimental.service
-            # Each worker of the service takes epochs that no other has.
+            # No two workers of the service read the same epoch.
             policy = service.ShardingPolicy.DYNAMIC
             batches = batches.with_options(_options()).apply(
                 service.distribute(policy, self.service)
@@ -336,7 +337,7 @@ def repeats_one_order(dataset: tf.data.Dataset) -> bool:
 
 
 def _length(dataset) -> int | None:
-    """The number of elements, infinity as TensorFlow has it, or None where it is unknown."""
+    """The number of elements, TensorFlow's infinity, or None if it is unknown."""
     length = int(tf.data.Dataset.cardinality(dataset))
     return None if length == tf.data.UNKNOWN_CARDINALITY else length
 
@@ -344,8 +345,8 @@ def _length(dataset) -> int | None:
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # All parallelism is explicit: with the autotuner, giving up an iterator waits for its tick.
+    # All parallelism is explicit: with the autotuner, closing an iterator waits for its next tick.
     options.autotune.enabled = False
-    # There are no files to split. Several workers divide the rows themselves: see `of_worker`.
+    # There are no files to split. Workers divide the rows themselves; see `of_worker`.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options

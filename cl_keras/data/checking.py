@@ -1,4 +1,4 @@
-"""Telling whole image files from broken ones, without decoding the whole ones."""
+"""Tells complete image files from broken ones, without decoding the complete ones."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cl_keras.data.image_files import BadImage, explain, size_and_end
 from cl_keras.data.pixels import decode
 from cl_keras.data.reading import attempt, check_regular, open_descriptor, read_image_file
 
-THREADS = 8  # that wait for the disk
-CHUNK = 128  # files that a thread takes at a time
-EDGE = 64  # bytes at either end of a file that are looked at
-MAX_PLAIN_PIXELS = 2**24  # of a file that its head and tail are enough for
+THREADS = 8  # waiting for the disk
+CHUNK = 128  # files per task of a thread
+EDGE = 64  # bytes to look at, at either end of a file
+MAX_PLAIN_PIXELS = 2**24  # of an image that is judged by the head and tail of its file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checked:
-    """What a look at an image file told.
+    """The result of checking an image file.
 
     Attributes:
-        content: size of the file in bytes and a hash of its first and last 64 bytes, which hold
-            most formats' own checksum or the last of the pixels; "" where it cannot be read.
-        size: (height, width) upright, or None where it was not asked for or is not known.
+        content: size of the file in bytes and a hash of its first and last 64 bytes, which hold a
+            checksum or the last pixels in most formats; "" if it cannot be read.
+        size: (height, width) when upright, or None if it was not requested or is not known.
         problem: why the file cannot be used, or None.
     """
 
@@ -40,19 +40,19 @@ class Checked:
 def check_files(
     root: str | os.PathLike, names: Sequence[str], *, sizes: bool, progress: bool = True
 ) -> list[Checked]:
-    """Looks at the head and the tail of every file, in threads.
+    """Checks the head and the tail of every file, in threads.
 
-    Where these do not suffice, as in a file whose end marker is missing, it is decoded to decide:
-    cameras append things to their pictures, and such a picture is whole.
+    If they do not suffice, as when the end marker is missing, the file is decoded: cameras append
+    data to their pictures, which are complete nonetheless.
 
     Args:
         root: path of the folder.
         names: paths relative to it.
         sizes: whether the sizes of the images are needed.
-        progress: show a progress bar where it takes more than a second.
+        progress: show a progress bar if it takes more than a second; default: True.
 
     Raises:
-        OSError: the system failed repeatedly; it names the file.
+        OSError: the system failed repeatedly; the message names the file.
     """
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     found: list[Checked] = []
@@ -100,14 +100,14 @@ def _edges(path):
 
 
 def _looks_whole(head, tail):
-    """(whether a common file is whole, its (height, width) where that is plain to see)."""
+    """(whether a JPEG or PNG is complete, its (height, width) if that is easy to tell)."""
     if head.startswith(b"\xff\xd8\xff"):
-        return b"\xff\xd9" in tail, None  # the size stands somewhere behind, and may be turned
+        return b"\xff\xd9" in tail, None  # the size comes later in the file, and may be rotated
     if not head.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
         return False, None
     width, height = (int.from_bytes(head[start : start + 4], "big") for start in (16, 20))
     whole = b"IEND\xaeB`\x82" in tail and 0 < width * height <= MAX_PLAIN_PIXELS
-    # Its orientation may stand anywhere; a square has the same size however it is turned.
+    # The orientation may be anywhere in the file; a square has the same size in any orientation.
     return whole, (height, width) if height == width else None
 
 

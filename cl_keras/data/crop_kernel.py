@@ -1,32 +1,33 @@
-"""A part of an image, cut and resized: compiled loops that visit the weights that are not zero."""
+"""Compiled loops that crop and resize an image; they visit only the weights that are not zero."""
 
 import math
 
 import numba
 import numpy as np
 
-# Plain names: a compiled function takes them as constants of float32, and stays in float32.
+# Global names, which compiled functions treat as float32 constants, and so stay in float32.
 ZERO, HALF, ONE, TWO, TOP = (np.float32(number) for number in (0, 0.5, 1, 2, 255))
 
 
 def compiled(function):
-    """Compiled at its first call; kept beside the module, or in the user's cache, for the next."""
+    """Compiles a function in its first call, and caches it next to the module or in the user's
+    cache."""
     options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither can be written
+    except RuntimeError:  # neither is writable
         return numba.njit(**options)(function)
 
 
 @compiled
 def cut_bytes(image, y, x, height, width, flip, out):
-    """A part of an image, resized and perhaps flipped, rounded to whole levels.
+    """Resizes a part of an image and perhaps flips it, rounded to whole levels.
 
     Args:
         image: uint8 `[h, w, c]`.
         y, x, height, width: float32, of the part, in pixels; fractions allowed.
         flip: bool, left to right.
-        out: uint8 `[size, size, c]`, filled.
+        out: uint8 `[size, size, c]`, to be filled.
     """
     size, channels = out.shape[1:]
     planes = np.empty((channels, size, size), np.float32)
@@ -40,10 +41,10 @@ def cut_bytes(image, y, x, height, width, flip, out):
 
 @compiled
 def _taps(start, length, size, limit, flip):
-    """For each pixel of a resized axis, those that it is made of, and their weights.
+    """The pixels that contribute to each pixel of a resized axis, with their weights.
 
     Returns:
-        first: uint32 `[size]`, the first of `taps` neighbors.
+        first: uint32 `[size]`, the first of `taps` contributing pixels.
         weights: float32 `[taps, size]`.
     """
     scale = length / np.float32(size)
@@ -66,12 +67,12 @@ def _taps(start, length, size, limit, flip):
 
 @compiled
 def cut(image, y, x, height, width, flip, planes):
-    """A part of an image, resized by a triangle filter with antialiasing, as Pillow does it.
+    """Resizes a part of an image with an antialiasing triangle filter, like Pillow.
 
     Args:
         image: `[h, w, c]`.
         y, x, height, width, flip: as in `cut_bytes`.
-        planes: float32 `[c, size, size]`, filled.
+        planes: float32 `[c, size, size]`, to be filled.
     """
     rows, columns, channels = image.shape
     size = planes.shape[1]
@@ -79,7 +80,7 @@ def cut(image, y, x, height, width, flip, planes):
     left, across = _taps(x, width, size, columns, flip)
     begin = np.int64(left.min())
     span = (np.int64(left.max()) - begin + len(across)) * channels
-    place = ((left - np.uint32(begin)) * np.uint32(channels)).astype(np.uint64)
+    offset = ((left - np.uint32(begin)) * np.uint32(channels)).astype(np.uint64)
     line = np.empty(span, np.float32)
     for row in range(size):
         for tap in range(len(down)):
@@ -92,31 +93,31 @@ def cut(image, y, x, height, width, flip, planes):
                 for i in range(span):
                     line[i] += weight * np.float32(source[i])
         if channels == 3 and len(across) == 2:
-            _two_taps(line, place, across, planes[:, row])
+            _two_taps(line, offset, across, planes[:, row])
         elif channels == 3:
-            _more_taps(line, place, across, planes[:, row])
+            _more_taps(line, offset, across, planes[:, row])
         else:
             for channel in range(channels):
-                _one_channel(line[channel:], place, across, channels, planes[channel, row])
+                _one_channel(line[channel:], offset, across, channels, planes[channel, row])
 
 
 @compiled
-def _two_taps(line, place, across, row):
-    """A row in color of a part that is not larger than the result."""
+def _two_taps(line, offset, across, row):
+    """Resizes a row of three channels, for a result that is not smaller than the part."""
     red, green, blue = row[0], row[1], row[2]
-    for i in range(len(place)):
-        at, one, other = place[i], across[0, i], across[1, i]
+    for i in range(len(offset)):
+        at, one, other = offset[i], across[0, i], across[1, i]
         red[i] = one * line[at] + other * line[at + np.uint64(3)]
         green[i] = one * line[at + np.uint64(1)] + other * line[at + np.uint64(4)]
         blue[i] = one * line[at + np.uint64(2)] + other * line[at + np.uint64(5)]
 
 
 @compiled
-def _more_taps(line, place, across, row):
-    """A row in color."""
+def _more_taps(line, offset, across, row):
+    """Resizes a row of three channels."""
     red, green, blue = row[0], row[1], row[2]
-    for i in range(len(place)):
-        at, r, g, b = place[i], ZERO, ZERO, ZERO
+    for i in range(len(offset)):
+        at, r, g, b = offset[i], ZERO, ZERO, ZERO
         for tap in range(len(across)):
             weight = across[tap, i]
             r += weight * line[at]
@@ -127,10 +128,10 @@ def _more_taps(line, place, across, row):
 
 
 @compiled
-def _one_channel(line, place, across, channels, row):
-    """A row of one of any number of channels."""
-    for i in range(len(place)):
-        at, total = place[i], ZERO
+def _one_channel(line, offset, across, channels, row):
+    """Resizes a row of one channel; `line` holds all `channels`, interleaved."""
+    for i in range(len(offset)):
+        at, total = offset[i], ZERO
         for tap in range(len(across)):
             total += across[tap, i] * line[at]
             at += np.uint64(channels)

@@ -1,4 +1,4 @@
-"""Crops that are cut from an image file as it is, while it is decoded."""
+"""Cuts crops from an image file at full resolution, while it is decoded."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from cl_keras.data import image_header
 from cl_keras.data.pixels import REDUCTIONS, checked_header, read
 
 TURNED_DOWN = (3, 4, 7, 8)
-"""EXIF orientations of which the last stored row or column becomes the first row."""
+"""EXIF orientations in which the last stored row or column becomes the first row."""
 
 TURNED_LEFT = (2, 3, 6, 7)
-"""Those of which the last stored column or row becomes the first column."""
+"""EXIF orientations in which the last stored column or row becomes the first column."""
 
 
 class Cropper(Protocol):
-    """Draws the crops of an image: a pure function of its arguments, that can be pickled."""
+    """Draws the crops of an image: a pure function of its arguments that can be pickled."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Side in pixels of each crop, once it is resized."""
+        """Side in pixels of each crop after resizing."""
 
     def __call__(
         self, height: int, width: int, *, epoch: int, index: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes `[v, 4]` (y, x, height, width in pixels of the upright image, fractions allowed)
-        and flips `[v]`, whether each crop is turned left to right."""
+        and flips `[v]`, whether each crop is mirrored left to right."""
 
 
 class Draw(Protocol):
@@ -45,7 +45,7 @@ class Draw(Protocol):
 def draw_in_epoch(
     cropper: Cropper, epoch: int, height: int, width: int, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a cropper draws; of which a `functools.partial` is a `Draw`."""
+    """The draw of a cropper; a `functools.partial` of this function is a `Draw`."""
     return cropper(height, width, epoch=epoch, index=index)
 
 
@@ -54,14 +54,14 @@ def cut(
 ) -> list[np.ndarray]:
     """Decodes an image file once, and cuts and resizes its crops.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no crop would get fewer pixels than it
-    is to have. Each box is resized by a triangle filter, antialiased, as in the views.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that leaves enough pixels for every crop.
+    Each box is resized by a triangle filter, antialiased, as in the views.
 
     Args:
-        data: the file.
-        index: of the image.
+        data: content of the file.
+        index: index of the image.
         sizes: side in pixels of each crop.
-        draw: gives the boxes, in pixels of the file at its full size, and the flips.
+        draw: gives the boxes, in pixels of the image at full size, and the flips.
         channels: 1 or 3; default: 3.
 
     Returns:
@@ -69,7 +69,7 @@ def cut(
 
     Raises:
         UnsupportedImage: the file is not accepted.
-        OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
+        OSError, SyntaxError, ValueError: raised by Pillow, if the file cannot be decoded.
     """
     from cl_keras.data import crop_kernel  # takes a while to load
 
@@ -82,7 +82,7 @@ def cut(
     if header.format == image_header.JPEG:
         reduction = _reduction(boxes, sizes)
     pixels = _decoded(data, header, channels, reduction)
-    # Pixels beyond the edge that fill up a reduced JPEG; turned, they may come first.
+    # A reduced JPEG is padded beyond its edge; once rotated, the padding may come first.
     above = (pixels.shape[0] * reduction - height) * (header.orientation in TURNED_DOWN)
     before = (pixels.shape[1] * reduction - width) * (header.orientation in TURNED_LEFT)
     crops = []
@@ -113,6 +113,6 @@ def _decoded(data, header, channels, reduction):
 
 
 def _reduction(boxes, sizes) -> int:
-    """By how much all boxes can be reduced and still have the pixels that they are to have."""
+    """The largest reduction that leaves each box at least the pixels of its crop."""
     spare = min(min(box[2:]) / size for box, size in zip(boxes, sizes, strict=True))
     return next((r for r in REDUCTIONS if r <= spare), 1)

@@ -1,8 +1,8 @@
-"""Lets reads that TensorFlow has begun end before the interpreter does.
+"""Lets reads that TensorFlow has begun finish before the interpreter exits.
 
-TensorFlow reads ahead in threads of its own. Where an iterator is left half read, such a thread may
-ask for the interpreter while this shuts down; Python then ends the thread in the middle of the
-call, and whoever destroys the iterator waits for it for ever.
+TensorFlow reads ahead in its own threads. If an iterator is only partly read, such a thread may ask
+for the interpreter while it shuts down; Python then ends the thread in the middle of the call, and
+whatever destroys the iterator waits for it forever.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 
-QUIET = 0.1  # seconds without a read after which none is expected: all buffers are full
+QUIET = 0.1  # seconds without a read after which all buffers are taken to be full
 MAX_WAIT = 10.0  # seconds
 
 
@@ -26,7 +26,7 @@ class Reads:
 
     @contextlib.contextmanager
     def one(self):
-        """A context for one read."""
+        """A context manager for one read."""
         with self._lock:
             self._running += 1
         try:
@@ -37,7 +37,7 @@ class Reads:
                 self._last = time.monotonic()
 
     def wait(self):
-        """Returns when no read has run for a moment; from now on reads are to be empty."""
+        """Returns when no read has run for a moment; from then on, reads return nothing."""
         self.exiting = True
         if self._last < 0 and not self._running:
             return

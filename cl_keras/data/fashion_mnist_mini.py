@@ -1,7 +1,7 @@
-"""The bundled data set: a balanced part of Fashion-MNIST.
+"""The bundled data set: a balanced subset of Fashion-MNIST.
 
 The first 1,000 images of each class of the training set (10,000), and the first 200 of each class
-of the test set (2,000), each in their original order; 28×28 gray. Xiao, Rasul and Vollgraf 2017,
+of the test set (2,000), in their original order; 28×28 gray. Xiao, Rasul and Vollgraf 2017,
 arXiv:1708.07747; MIT, © 2017 Zalando SE (see `bundled/LICENSE-fashion-mnist`).
 """
 
@@ -46,7 +46,7 @@ def fashion_mnist_mini(
     channels: int | None = None,
     labels: str | None = "auto",
 ) -> ArraySource:
-    """The data set as a source.
+    """The bundled data set as a source.
 
     Args:
         split: "train" or "test"; default: "train".

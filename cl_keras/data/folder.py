@@ -33,42 +33,41 @@ from cl_keras.data.printable import printable
 from cl_keras.data.reading import read_image_file
 from cl_keras.data.source import Source
 
-THREADS = min(32, os.cpu_count() or 1)  # that decode
-CHUNK = 32  # images that a thread takes at a time
-SAMPLED = 32  # files whose sizes are looked at
+THREADS = min(32, os.cpu_count() or 1)  # for decoding
+CHUNK = 32  # images per task of a thread
+SAMPLED = 32  # files whose sizes are checked
 
 
 class FolderSource(Source):
     """The JPEG, PNG, GIF, BMP, WebP and TIFF files below a folder, in the order of their names.
 
-    The folder may be flat or nested. Where at least two folders of the first level hold most of
-    the images, those are the classes; see `labels.from_class_folders`. Files are read when they
-    are needed.
+    The folder may be flat or nested. If at least two folders of the first level hold most of the
+    images, these are the classes; see `labels.from_class_folders`. Files are read when needed.
 
-    **Every file that is listed has an index**, one that cannot be read too. The next readable file
-    stands in for such a one (after the last comes the first); the element then carries the index
-    and the label of the image that it really holds. So an index depends on the names of the files
-    alone, and what is read never depends on what was read before.
+    **Every listed file has an index**, even if it cannot be read. Then the next readable file
+    replaces it (after the last file comes the first), and the element carries the index and label
+    of the image that it actually holds. So an index depends only on the file names, and reading
+    never depends on what was read before.
 
     TIFF files are read, and a warning says that a served encoder will refuse them.
 
-    A failure of the system (too many open files, a disk that does not answer) is not held against
-    the file: it is tried again, and is an `OSError` after five attempts.
+    A failure of the system (too many open files, a disk that does not respond) does not count
+    against the file: the read is retried, and raises an `OSError` after five attempts.
 
     Args:
-        path: path of the folder; `~` is understood.
-        image_size: side in pixels; default: None, then all files must have one size.
+        path: path of the folder; a leading `~` is expanded.
+        image_size: side in pixels; default: None, in which case all files must have the same size.
         channels: 1 or 3; default: None, 3.
         labels: "auto", None, integers, one per image file in sorted order, or the path of a CSV
             table; default: "auto", from class folders.
-        class_names: the numbering to use; default: None, the classes in sorted order.
-        max_bad_share: 0 … 1, the greatest permitted share of unreadable files; default: 0.05.
+        class_names: names of labels 0, 1, …; default: None, the classes in sorted order.
+        max_bad_share: 0 … 1, the maximum share of unreadable files; default: 0.05.
         progress: show a progress bar while checking; default: True.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
-        OSError: the folder, or again and again a file, could not be read.
-        ValueError: no image in it, too many unreadable, mixed sizes without an `image_size`, or
+        OSError: the folder or a file could not be read, after several attempts.
+        ValueError: no images, too many unreadable ones, mixed sizes without an `image_size`, or
             another number of labels.
     """
 
@@ -118,14 +117,14 @@ class FolderSource(Source):
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(name, reason), by name: files that could not be read so far, and pictures and folders
-        that are left out."""
+        """(name, reason), sorted by name: files that could not be read so far, and pictures and
+        folders that are left out."""
         bad = [(self.names[index], reason) for index, reason in list(self._problems.items())]
         return sorted(bad + self._beside)
 
     def identity(self) -> Identity:
-        """Name and content of each file (its size, and a hash of its beginning and end); a broken
-        one is marked."""
+        """Name and content of each file (its size, and a hash of its beginning and end); broken
+        files are marked."""
         bad = set(self._problems)
         rows = enumerate(zip(self.names, self._contents, strict=True))
         images = (Image(name, content, i not in bad) for i, (name, content) in rows)
@@ -147,14 +146,14 @@ class FolderSource(Source):
         """The content of one file.
 
         Raises:
-            BadImage: it cannot be used; the text is the reason.
-            OSError: the system failed, again and again.
+            BadImage: it cannot be used; the message is the reason.
+            OSError: the system failed repeatedly.
         """
         return read_image_file(os.path.join(self._root, self._paths[index]))
 
     @functools.cached_property
     def cuts(self) -> bool:
-        """Whether files have another size than the images that are made of them, in a sample."""
+        """Whether a sample of the files has another size than the images made from them."""
         if self._image_size is None:
             return False
         spread = np.unique(np.linspace(0, self.num_images - 1, SAMPLED).astype(int)).tolist()
@@ -182,7 +181,7 @@ class FolderSource(Source):
         return crops, self._fill(indices, read, keep)
 
     def _fill(self, indices, read, keep):
-        """Keeps what is read for each row; returns the indices that were really read."""
+        """Passes what is read for each row to `keep`; returns the indices actually read."""
         self._stop_if_too_many_bad()
         used = np.empty(len(indices), np.int64)
 
@@ -192,23 +191,23 @@ class FolderSource(Source):
                 keep(row, found)
 
         rows = [range(i, min(i + CHUNK, len(indices))) for i in range(0, len(indices), CHUNK)]
-        if len(rows) == 1:  # as in a pipeline, which has threads of its own
+        if len(rows) == 1:  # as in a pipeline, which has its own threads
             some(rows[0])
-        else:  # a pool that outlives the call would hang in a forked process, and at the exit
+        else:  # a pool that outlives the call would hang in a forked process, and at exit
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(some, rows))
         return used
 
     def first_usable(self, index, read):
-        """(index, what `read(index)` gives) of the first image from `index` on that can be read.
+        """(index, result of `read(index)`) for the first image from `index` on that can be read.
 
         Args:
-            index: of the image to begin with.
-            read: function of an index that raises `BadImage` where the image cannot be used.
+            index: index of the first image to try.
+            read: function of an index that raises `BadImage` if the image cannot be used.
 
         Raises:
-            RuntimeError: more images than permitted cannot be read.
-            OSError: the system failed, again and again.
+            RuntimeError: too many images cannot be read.
+            OSError: the system failed repeatedly.
         """
         for step in range(self.num_images):
             candidate = (index + step) % self.num_images
@@ -246,14 +245,18 @@ class FolderSource(Source):
         advice = f"load({self._spec!r}, max_bad_share={math.ceil(100 * bad / files) / 100})"
         return (
             f"{bad} of {files} image files in {printable(str(self._root))} ({bad / files:.1%}) "
-            f"cannot be read, max_bad_share permits {self._max_bad_share:.1%}. The first: {first}. "
-            + ("None is left." if bad == files else f"Mend or remove them, or permit it: {advice}.")
+            f"cannot be read; max_bad_share allows {self._max_bad_share:.1%}. The first: {first}. "
+            + (
+                "None is left."
+                if bad == files
+                else f"Repair or remove them, or allow it: {advice}."
+            )
         )
 
 
 @contextlib.contextmanager
 def _decoding():
-    """A context in which what Pillow raises on damaged data means a bad image."""
+    """A context manager that turns whatever Pillow raises on damaged data into `BadImage`."""
     try:
         yield
     except (MemoryError, BadImage):
@@ -269,7 +272,7 @@ def _checked_folder(path):
         absolute = printable(str(root.absolute()))
         raise FileNotFoundError(f"there is no folder {shown} (looked for {absolute}).")
     if not root.is_dir():
-        raise NotADirectoryError(f"{shown} is a file; a folder of images is expected.")
+        raise NotADirectoryError(f"expected a folder of images; {shown} is a file.")
     return root
 
 
@@ -281,7 +284,7 @@ def _no_images(root, listing):
     return (
         f"no image in the folder {printable(str(root))}: expected files that end in {kinds}; "
         f"found {'other files: ' + found if found else 'no files at all'}"
-        + (f", and {closed} folders that may not be read." if closed else ".")
+        + (f", and {closed} folders without read permission." if closed else ".")
     )
 
 
@@ -316,7 +319,7 @@ def _common_size(spec, names, checked):
             common = collections.Counter(min(pair) for _, pair in sized).most_common(1)[0][0]
             raise ValueError(
                 f"the images have different sizes: {first} is {size[1]} × {size[0]}, "
-                f"{name} is {other[1]} × {other[0]} (width × height). Give the size they should "
-                f"get, for example load({spec!r}, image_size={min(common, 224)})."
+                f"{name} is {other[1]} × {other[0]} (width × height). Give the size to resize them "
+                f"to, for example load({spec!r}, image_size={min(common, 224)})."
             )
     return size

@@ -1,4 +1,4 @@
-"""Which images a source holds: what a run must know to find them again."""
+"""The identity of the images of a source, by which a run recognizes them when it resumes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-SAMPLED = 4096  # bytes of an image that its hash is made of, at most
+SAMPLED = 4096  # maximum number of bytes of an image that are hashed
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image, in words.
+    """The identity of one image.
 
     Attributes:
-        name: of the file, or None where images have none.
-        content: of the file, its size and a hash of its ends; of an array, a hash of the pixels.
-        readable: whether it could be read; a stand-in takes the place of one that cannot.
+        name: name of the file, or None if images have no names.
+        content: for a file, its size and a hash of its ends; for an array, a hash of the pixels.
+        readable: whether it could be read; one that cannot is replaced by another; default: True.
     """
 
     name: str | None
@@ -32,19 +32,19 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Which images a source holds, in the order of their indices.
+    """The identity of the images of a source, in the order of their indices.
 
     Attributes:
-        facts: what else decides which image an index stands for, as JSON has it: the kind of the
-            source, its number of images, version and split of a data set.
-        images: one `Image` per index; none where the facts say it all (TensorFlow Datasets).
+        facts: everything else that determines which image an index stands for, as JSON values: the
+            kind of the source, its number of images, the version and split of a data set.
+        images: one `Image` per index; empty if the facts say it all (TensorFlow Datasets).
     """
 
     facts: dict[str, Any]
     images: tuple[Image, ...] = ()
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of the facts, names and contents; not of what is readable."""
+        """Hexadecimal SHA-256 of the facts, names and contents, but not of `readable`."""
         rows = [(image.name, image.content) for image in self.images]
         text = json.dumps([self.facts, rows], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -75,13 +75,13 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """How the images of a source differ from those of another time.
+    """How the images of a source differ from those at another time.
 
     Attributes:
         facts: names of facts that differ.
         vanished, added, changed, moved: printable names of images. A changed image has the same
-            name and another content, a moved one another index.
-        spoiled: names of images that cannot be read any longer. They keep their indices.
+            name and different content, a moved one a different index.
+        spoiled: names of images that can no longer be read. They keep their indices.
         mended: names of images that can be read again.
     """
 
@@ -99,7 +99,7 @@ class Changes:
 
     @property
     def same_rows(self) -> bool:
-        """Whether each index still stands for the image that it stood for."""
+        """Whether each index still stands for the same image."""
         return not (self.facts or self.vanished or self.added or self.changed or self.moved)
 
     def __str__(self):
@@ -114,11 +114,11 @@ class Changes:
 
 
 def compare(before: Identity, now: Identity) -> Changes:
-    """What became of the images of a source.
+    """How the images of a source have changed.
 
     Args:
         before: identity of the source at an earlier time.
-        now: identity of the source as it is.
+        now: current identity of the source.
     """
     either = {*before.facts, *now.facts}
     facts = tuple(sorted(f for f in either if before.facts.get(f) != now.facts.get(f)))
@@ -135,7 +135,7 @@ def compare(before: Identity, now: Identity) -> Changes:
     changed = [a.name for (_, a), (_, b) in both if a.content != b.content]
     vanished = [name for name in old if name not in new]
     added = [name for name in new if name not in old]
-    # Where images vanished or were added, all after them moved: that says nothing more.
+    # If images vanished or were added, all later ones moved, which adds no information.
     moved = [] if vanished or added else [a.name for (i, a), (j, _) in both if i != j]
     changed = [name for name in changed if name not in exempt]
     return Changes(facts, *map(_as_tuple, (vanished, added, changed, moved, spoiled, mended)))
@@ -158,7 +158,7 @@ def _compare_unnamed(facts, before, now):
 
 
 def hash_image(pixels: np.ndarray) -> str:
-    """A hash of an image, from its shape and at most 4,096 of its bytes, evenly spread.
+    """A hash of an image, from its shape and at most 4,096 evenly spread bytes.
 
     Args:
         pixels: uint8 `[h, w, c]`.

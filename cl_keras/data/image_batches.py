@@ -1,8 +1,10 @@
-"""Images in any form as batches."""
+"""Turns images in any form into batches, for training and for a single pass."""
 
 from __future__ import annotations
 
+import operator
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,15 +26,16 @@ def image_batches(
     shuffle: bool = False,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Images in any form as a dataset of batches.
+    """Turns images in any form into a dataset of batches.
 
-    Refuses what `check_one_numbering` finds. Warns where floats are not pixels of 0 … 255, and
-    where a dataset made of shuffled `Batches` has lost their later epochs and is to be shuffled.
+    Raises what `check_one_numbering` raises. Warns if floats are not pixels of 0 … 255, or if
+    `shuffle` is requested for a dataset made from shuffled `Batches` that has lost their later
+    epochs.
 
     Args:
         images: a uint8 array, a source of `load`, its `.batches(…)`, or a `tf.data.Dataset`, which
-            has batches and an order of its own.
-        batch_size: of an array or a source; default: 256, or all images where there are fewer.
+            keeps its own batches and order.
+        batch_size: for an array or a source; default: 256, or all images if there are fewer.
         seed: of the order of an array or a source; default: 0.
         shuffle: whether an array or a source gets a new order in each epoch; default: False.
         drop_remainder: leave out a smaller last batch of an array or a source; default: False.
@@ -54,9 +57,9 @@ def image_batches(
         raise ValueError("batch_size is for arrays and sources; a dataset brings its own batches.")
     if shuffle and repeats_one_order(images):
         warnings.warn(
-            "every epoch of this dataset has the order of the first, since it is made of shuffled "
-            "batches by a function that does not know their later epochs, such as "
-            "tf.data.Dataset.zip: use the methods of the batches (map, prefetch, take, …) instead.",
+            "every epoch of this dataset has the order of the first, since it was made from "
+            "shuffled batches by a function that does not know their later epochs, such as "
+            "tf.data.Dataset.zip. Use the methods of the batches (map, prefetch, take, …) instead.",
             stacklevel=2,
         )
     check_one_numbering(images)
@@ -105,15 +108,47 @@ def _sources_of(dataset) -> dict:
     return found
 
 
-def count_steps(batches: tf.data.Dataset, given: int | None = None) -> int:
-    """The number of steps of an epoch; below 1 where it is not known.
+def one_pass(images: Any) -> tuple[Iterable[Any], int | None]:
+    """Images in any form as batches of one pass in inference.
 
     Args:
-        batches: what `image_batches` gave.
-        given: how many steps the caller wants; default: None, as many as there are batches.
+        images: a source of `load`, its `.batches(…)`, a finite `tf.data.Dataset`, another iterable
+            of elements, or an array or tensor `[n, h, w, c]`.
+
+    Returns:
+        (elements, their number or None if it is unknown). Those of an array are `{"image"}`.
 
     Raises:
-        ValueError: transformed `Batches` of unknown number; where an epoch ends decides the order.
+        ValueError: an endless dataset, or an array of another rank.
+    """
+    if hasattr(images, "batches"):
+        images = images.batches(DEFAULT_BATCH_SIZE, shuffle=False)
+    if isinstance(images, tf.data.Dataset):
+        size = int(images.cardinality())
+        if size == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "Expected one pass over the images; received an endless dataset. Use "
+                "source.batches(…) without from_epoch or repeat(), or add .take(steps)."
+            )
+        return images, size if size >= 0 else None
+    if isinstance(images, np.ndarray) or tf.is_tensor(images):
+        if len(images.shape) != 4:
+            raise ValueError(f"Expected images [n, h, w, c]; received shape {images.shape}.")
+        starts = range(0, len(images), DEFAULT_BATCH_SIZE)
+        return ({"image": images[i : i + DEFAULT_BATCH_SIZE]} for i in starts), len(starts)
+    return images, operator.length_hint(images) or None
+
+
+def count_steps(batches: tf.data.Dataset, given: int | None = None) -> int:
+    """The number of steps per epoch; below 1 if it is not known.
+
+    Args:
+        batches: a dataset returned by `image_batches`.
+        given: number of steps that the caller asked for; default: None, one per batch.
+
+    Raises:
+        ValueError: transformed `Batches` of unknown number, whose order depends on where an epoch
+            ends.
     """
     if given is not None:
         return int(given)

@@ -1,27 +1,27 @@
-"""The bytes of a file, read by offset, alike in Python and in a graph.
+"""Reads the bytes of a file by offset, in Python or in a graph, with the same results.
 
-Bytes beyond the end read as 0, and of four bytes the highest counts at most `TOP`, so that no
-arithmetic on offsets overflows int32 and no access fails.
+Bytes beyond the end read as 0, and the highest of four bytes is capped at `TOP`, so arithmetic on
+offsets never overflows int32 and no access fails.
 """
 
 import io
 
 import tensorflow as tf
 
-TOP = 63  # most of the highest of four bytes
+TOP = 63  # maximum of the highest of four bytes
 MAX_NUMBER = 2**30 - 1
 HEAD = 4096  # bytes at the beginning that are read at once
 MAX_READ = 16  # bytes at one offset
 
 
-_as_it_is = tf.autograph.experimental.do_not_convert  # no branches within, so quicker to trace
+_as_it_is = tf.autograph.experimental.do_not_convert  # no branches inside, so faster to trace
 
 
 class FileBytes:
     """The bytes of a file, for parsers that run in Python.
 
     Args:
-        file: bytes, or a seekable binary file, of which only what is asked for is read.
+        file: bytes, or a seekable binary file, which is read only as needed.
     """
 
     def __init__(self, file):
@@ -37,7 +37,7 @@ class FileBytes:
         return value if value <= MAX_NUMBER else TOP << 24 | value & 0xFFFFFF
 
     def has(self, at, expected):
-        """Whether these bytes stand at an offset."""
+        """Whether the expected bytes are at an offset."""
         return self._read(at, len(expected)) == expected
 
     def _read(self, at, length):
@@ -70,7 +70,7 @@ class GraphBytes:
     def __init__(self, contents):
         self.contents = contents
         self.size = tf.minimum(tf.strings.length(contents), MAX_NUMBER)
-        # Reading at the end finds zeros.
+        # Reads beyond the end give zeros.
         self._padded = tf.strings.join([contents, b"\0" * MAX_READ])
 
     @_as_it_is

@@ -1,4 +1,4 @@
-"""Image files on disk: which are read, and telling the whole from the broken without decoding."""
+"""Which image files are read, and whether they look complete, without decoding them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAIL = 64  # bytes at the end of a file that are searched for its end marker
 
 
 class BadImage(Exception):
-    """An image file that cannot be used; its text is the reason."""
+    """An image file that cannot be used; the message is the reason."""
 
 
 def unserved(names: Iterable[str | None]) -> list[str]:
@@ -43,12 +43,12 @@ def name_unserved(names: Sequence[str], of: int) -> str:
     some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return (
         f"{len(names)} of {of} images are TIFF files ({some}), which are trained on and cannot be "
-        "served: `serve_bytes` refuses them. Convert them to PNG if such files are to be served."
+        "served: `serve_bytes` refuses them. Convert them to PNG to serve such files."
     )
 
 
 def explain(error: Exception) -> str:
-    """One line that says why an image could not be decoded."""
+    """One line that explains why an image could not be decoded."""
     if isinstance(error, UnsupportedImage):
         return str(error)
     if isinstance(error, Image.UnidentifiedImageError):
@@ -58,14 +58,14 @@ def explain(error: Exception) -> str:
 
 
 def size_and_end(data: bytes) -> tuple[tuple[int, int], bool]:
-    """What the head and the tail of an image file tell.
+    """The size of an image, and whether its file ends properly.
 
     Args:
         data: the whole file.
 
     Returns:
-        ((height, width) after the EXIF orientation, whether the end of the file is there). A file
-        that has something behind its end may be whole, too.
+        ((height, width) after the EXIF orientation, whether the end marker is there). A file with
+        data after its end marker may be complete, too.
 
     Raises:
         BadImage: if the file is not accepted.

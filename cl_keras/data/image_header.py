@@ -1,9 +1,9 @@
-"""What an image file says about itself, before any pixel of it is decoded.
+"""Parses the header of an image file, before any pixel is decoded.
 
-Training reads files with Pillow, serving with TensorFlow. Both ask this parser first: it decides
-the format, the size, the orientation, and what neither of them accepts. It is written once, for
+Training reads files with Pillow, serving with TensorFlow. Both ask this parser first: it determines
+the format, the size and the orientation, and whether the file is accepted. It is written once, for
 Python's integers and, traced by AutoGraph, for tensors; hence `&` in place of `and`, and no
-`return` or `break` within loops. Every loop is bounded, whatever the file says.
+`return` or `break` within loops. Every loop is bounded, whatever the file contains.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import tensorflow as tf
 from cl_keras.data.image_bytes import FileBytes, GraphBytes
 
 MAX_PIXELS = 50_000_000
-"""Largest image in pixels, height × width, that is decoded: a photograph of 50 megapixels."""
+"""Largest number of pixels, height × width, that is decoded: a photograph of 50 megapixels."""
 
-MAX_STEPS = 4096  # segments, chunks or blocks of a file that are looked at
+MAX_STEPS = 4096  # segments, chunks or blocks of a file that are parsed
 MAX_ENTRIES = 256  # of a TIFF directory
 ORIENTATION, WIDTH, HEIGHT = 0x0112, 0x0100, 0x0101  # TIFF tags
 
 UNKNOWN, JPEG, PNG, GIF, BMP, WEBP, TIFF = range(7)
 FORMATS = ("", "JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""Name of each format, as Pillow has it."""
+"""Pillow's name of each format."""
 
-_NO = False  # compared with, since `not` makes a branch of a graph
+_NO = False  # for comparisons, since `not` would make a branch in the graph
 
-_OTHERS = (  # formats that are known only by name: offset and bytes of their signature
+_OTHERS = (  # formats that are recognized but not read: offset and bytes of their signature
     ("HEIC", 4, b"ftypheic"),
     ("HEIC", 4, b"ftypheix"),
     ("HEIF", 4, b"ftypmif1"),
@@ -52,7 +52,7 @@ PROBLEMS = (
     "empty file",
     "not a JPEG, PNG, GIF, BMP, WebP or TIFF image",
     "an image whose header is damaged or cut off",
-    f"an image of more than {MAX_PIXELS:,} pixels, the most that is decoded",
+    f"an image of more than {MAX_PIXELS:,} pixels, the maximum that is decoded",
     "a JPEG with 12 bits per sample, or arithmetic or lossless coding, which is not supported",
     "a PNG of fewer than 8 bits with a transparent gray, which is not supported",
     "a PNG of 16 bits with a transparent color, which is not supported",
@@ -65,7 +65,7 @@ PROBLEMS = (
 
 
 class Header(NamedTuple):
-    """What a file says about itself; all are integers, or int32 scalars in a graph.
+    """The header of an image file; all fields are integers, or int32 scalars in a graph.
 
     Attributes:
         format: index into `FORMATS`.
@@ -93,7 +93,7 @@ def read_header(file: bytes | BinaryIO) -> Header:
         file: bytes, or a seekable binary file.
 
     Returns:
-        `Header` of integers. Never raises for what the file holds.
+        `Header` of integers, whatever the file contains.
 
     Raises:
         OSError: if the file cannot be read.
@@ -103,7 +103,7 @@ def read_header(file: bytes | BinaryIO) -> Header:
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
 def read_header_in_graph(contents):
-    """The same for a scalar string tensor, as graph operations; a `Header` of int32 scalars."""
+    """`read_header` for a scalar string tensor, in a graph: a `Header` of int32 scalars."""
     return parse(GraphBytes(contents))
 
 
@@ -127,7 +127,7 @@ def parse(data):
 
 
 def _checked(header, data):
-    """With an orientation that exists, and a problem where the size is impossible."""
+    """The header with a valid orientation, and with a problem if the size is impossible."""
     valid = (header.orientation >= 1) & (header.orientation <= 8)
     problem = header.problem
     # The area is compared by division, which cannot overflow.
@@ -146,7 +146,7 @@ def _unsupported(data):
 
 
 def _tag(data, start, end, tag):
-    """Value of a tag, of 16 or 32 bits, in the first directory of a TIFF block; 0 without it."""
+    """The 16- or 32-bit value of a tag in the first directory of a TIFF block; 0 if missing."""
     big = data.has(start, b"MM")
     at = start + data.number(start + 4, 4, big)
     count = data.minimum(data.number(at, 2, big), MAX_ENTRIES)
@@ -168,7 +168,7 @@ def _jpeg(data):
     height, width, coding, orientation = 0, 0, 0, 0
     while (at < data.size) & (step < MAX_STEPS) & before_pixels:
         marker, length = data.number(at + 1, 1), data.number(at + 2, 2, True)
-        # Between segments, bytes of another kind are skipped; a few segments have no length.
+        # Stray bytes between segments are skipped; a few segments have no length.
         segment = data.has(at, b"\xff") & (marker != 0xFF) & (marker != 0)
         alone = (marker == 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))
         tables = (marker == 0xC4) | (marker == 0xC8) | (marker == 0xCC)
@@ -198,7 +198,7 @@ def _png(data):
         at = data.pick(data.has(at + 4, b"IEND"), data.size, at + 12 + length)
         step += 1
     problem = data.pick(data.has(12, b"IHDR"), FINE, DAMAGED)
-    # Pillow and TensorFlow both compare the transparent value with pixels of another scale.
+    # Pillow and TensorFlow both compare the transparent value with pixels on another scale.
     low = (transparent == 1) & (color == 0) & (depth < 8)
     high = (transparent == 1) & ((color == 0) | (color == 2)) & (depth == 16)
     problem = data.pick(low, PNG_GRAY, data.pick(high, PNG_COLOR, problem))
@@ -223,14 +223,14 @@ def _gif(data):
 
 
 def color_table_bytes(data, at):
-    """Length in bytes of the color table of a GIF that the flags at an offset tell of."""
+    """Length in bytes of the GIF color table that the flags at an offset announce."""
     flags = data.number(at, 1)
     size = data.gather((6, 12, 24, 48, 96, 192, 384, 768), flags % 8)
     return data.pick(flags >= 128, size, 0)
 
 
 def skip_gif_blocks(data, at, step=0, limit=MAX_STEPS):
-    """(offset behind a chain of a GIF's blocks, steps taken); beyond the end if it is cut off."""
+    """(offset after a chain of GIF blocks, steps taken); beyond the end if it is cut off."""
     length = data.number(at, 1)
     while (length > 0) & (at < data.size) & (step < limit):
         at, step = at + 1 + length, step + 1
@@ -247,7 +247,7 @@ def _bmp(data):
     bits, compression = data.number(28, 2), data.number(30, 4)
     known = (bits == 1) | (bits == 4) | (bits == 8) | (bits == 24) | (bits == 32)
     sizes = (size == 40) | (size == 52) | (size == 56) | (size == 108) | (size == 124)
-    # Masks of 32 bits: blue, green, red from the lowest byte on, as without masks.
+    # 32-bit masks: blue, green, red from the lowest byte up, the same as without masks.
     masks = data.has(54, b"\0\0\xff\0\0\xff\0\0\xff\0\0\0") & (bits == 32)
     no_alpha = (size == 40) | (size == 52) | data.has(66, b"\0\0\0\0")
     plain = (compression == 0) | ((compression == 3) & masks & no_alpha)
@@ -282,7 +282,7 @@ def _webp(data):
     fills = fills & (data.number(frame + 14, 3) == width - 1)
     fills = fills & (data.number(frame + 17, 3) == height - 1)
     problem = data.pick(animated & (fills == _NO), WEBP_FRAME, FINE)
-    # Frames without the flag, or the flag without frames: decoders disagree about such a file.
+    # Frames without the flag, or the flag without frames: decoders disagree about such files.
     problem = data.pick(animated == (frame > 0), problem, DAMAGED)
     return Header(WEBP, height, width, orientation, problem, frame, transparent)
 

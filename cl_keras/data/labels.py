@@ -14,41 +14,44 @@ import numpy as np
 from cl_keras.data.printable import printable
 
 UNLABELED = -1
-"""The label of an image whose class is not known."""
+"""The label of an image of unknown class."""
 
 SPLITS = frozenset("train training val valid validation dev eval test testing".split())
-"""Names of folders that lie side by side and hold images of the same classes."""
+"""Names of sibling folders that hold images of the same classes."""
 
 
-def as_labels(labels: Sequence[int] | np.ndarray, count: int, what: str) -> np.ndarray:
+def as_labels(
+    labels: Sequence[int] | np.ndarray, count: int, what: str = "images", name: str = "labels"
+) -> np.ndarray:
     """Labels as an int64 array `[count]`.
 
     Args:
-        labels: integers `[count]`, or `[count, 1]` as `keras.datasets` has them.
-        count: how many there must be.
-        what: what the labels belong to, for the message.
+        labels: integers `[count]`, or `[count, 1]` as in `keras.datasets`.
+        count: the expected number of labels.
+        what: what they label, for the message; default: "images".
+        name: name of the argument, for the message; default: "labels".
 
     Raises:
-        ValueError: not integers, not one per image; the message says how to make them so.
+        ValueError: not integers, or another number; the message says how to convert them.
     """
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(
-            "labels must be integers, one per image; received "
+            f"{name} must be integers, one per image; received "
             f"{array.dtype} of shape {array.shape}. {_advice(array)}"
         )
     if len(array) != count:
         raise ValueError(
-            f"labels must have one entry per image: received {len(array)} labels for {count} "
+            f"{name} must have one entry per image: received {len(array)} labels for {count} "
             f"{what}."
         )
     if array.size and array.max() > np.iinfo(np.int64).max:
-        raise ValueError("labels must fit into 64 bits (signed); number them by np.unique.")
+        raise ValueError(f"{name} must fit into 64 bits (signed); number them by np.unique.")
     if array.size and array.min() < UNLABELED:
         raise ValueError(
-            "labels must be classes from 0 on, or -1 for an image without a label; received "
+            f"{name} must be classes from 0 on, or -1 for an image without a label; received "
             f"{array.min()}. Number them: numpy.unique(labels, return_inverse=True)[1]."
         )
     check_signs(array)
@@ -76,14 +79,14 @@ def check_class_names(class_names: Sequence[str], labels: np.ndarray) -> None:
 
 
 def check_signs(labels: np.ndarray) -> None:
-    """Refuses -1 and 1 as the names of two classes, since -1 is an image without a label.
+    """Refuses -1 and 1 as the labels of two classes, since -1 means unlabeled.
 
     Raises:
-        ValueError: the labels are these two numbers alone.
+        ValueError: the labels are only these two numbers.
     """
     if len(labels) > 1 and set(np.unique(labels).tolist()) == {-1, 1}:
         raise ValueError(
-            "labels are -1 and 1, and -1 means an image without a label. For two classes give "
+            "labels are -1 and 1, but -1 means an image without a label. For two classes give "
             "(labels > 0).astype('int64')."
         )
 
@@ -104,38 +107,38 @@ def _advice(array) -> str:
 def renumber(
     labels: np.ndarray, class_names: Sequence[str], wanted: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Labels in the numbering of another list of class names.
+    """Renumbers labels for another list of class names.
 
     Args:
         labels: int64 `[n]`, indices into `class_names`; -1 stays.
-        class_names: what they stand for now.
-        wanted: the numbering to use. Classes that it lacks are numbered after it.
+        class_names: the names that the labels stand for now.
+        wanted: the names of the new labels 0, 1, …; missing classes are appended.
 
     Returns:
         (labels, class names).
     """
     names = list(wanted) + [name for name in class_names if name not in set(wanted)]
-    place = {name: number for number, name in enumerate(names)}
-    table = np.array([place[name] for name in class_names] + [UNLABELED], np.int64)
+    label_of = {name: label for label, name in enumerate(names)}
+    table = np.array([label_of[name] for name in class_names] + [UNLABELED], np.int64)
     return table[labels], names
 
 
 def from_class_folders(
     root: str | os.PathLike, names: Sequence[str]
 ) -> tuple[np.ndarray | None, list[str] | None]:
-    """Labels from the folders of the first level, by name.
+    """Labels from the names of the first-level folders.
 
-    A single folder that holds all others, as archives have it, does not count as a level. Where at
-    least two folders hold more than half of the images, they are the classes; images beside them
-    are unlabeled, and a warning names them. Folders called "train", "test" or the like are no
-    classes; within one, the classes are numbered together with those of its siblings.
+    A single folder that holds all others, as in archives, does not count as a level. If at least
+    two folders hold more than half of the images, they are the classes; images outside them are
+    unlabeled, and a warning names them. Folders called "train", "test" or the like are not classes;
+    within one, the classes are numbered together with those of its siblings.
 
     Args:
         root: path of the folder.
         names: paths of the images relative to it.
 
     Returns:
-        (labels int64 `[n]`, class names), or (None, None) where there are no classes.
+        (labels int64 `[n]`, class names), or (None, None) if there are no classes.
     """
     root, names = _below_single_folders(root, names)
     first: list[Any] = [name.partition("/")[0] if "/" in name else None for name in names]
@@ -153,17 +156,17 @@ def from_class_folders(
     some = _some(list(map(repr, stray)))
     if stray and 2 * len(stray) >= len(names):
         warnings.warn(
-            f"{len(stray)} images lie beside the folders {_some(classes)} ({some}), so that these "
+            f"{len(stray)} images lie beside the folders {_some(classes)} ({some}), so the folders "
             "are not taken as classes: no image has a label. Move the images into class folders, "
-            "or load with labels=None where the folders are not classes.",
+            "or load with labels=None if the folders are not classes.",
             stacklevel=4,
         )
         return None, None
     if stray:
         warnings.warn(
             f"{len(stray)} images lie beside the class folders {_some(classes)} ({some}), and have "
-            "no label (-1). Move them into a class folder, or load with labels=None where the "
-            "folders are not classes.",
+            "no label (-1). Move them into a class folder, or load with labels=None if the folders "
+            "are not classes.",
             stacklevel=4,
         )
     classes = sorted({*classes, *_classes_of_siblings(root, classes)})
@@ -187,7 +190,7 @@ def _some(names):
 
 
 def _classes_of_siblings(root, classes) -> set[str]:
-    """Class folders of the other splits of the same data set, where it is one."""
+    """Class folders of the other splits of the same data set, if the folder is a split."""
     root = Path(root).absolute()
     found: set[str] = set()
     if root.name.lower() not in SPLITS:
@@ -199,7 +202,7 @@ def _classes_of_siblings(root, classes) -> set[str]:
                 folders = {name for name in folders if not name.startswith(".")}
                 found |= folders if folders & set(classes) else set()
     except OSError:
-        pass  # a sibling that may not be read says nothing
+        pass  # an unreadable sibling tells nothing
     return found
 
 
@@ -207,18 +210,17 @@ def from_table(path: str | os.PathLike, names: Sequence[str]) -> tuple[np.ndarra
     """Labels from a table of files and classes; a file that is not in it is unlabeled (-1).
 
     Args:
-        path: of a CSV file in UTF-8 whose first line is `file,label`; other columns do not count.
-            Files are named by their paths relative to the folder of images, or by their names
-            alone where these are unique.
+        path: path of a CSV file in UTF-8 whose first line has `file,label`; other columns are
+            ignored. Files are named by their paths relative to the folder of images, or just by
+            their file names if these are unique.
         names: paths of the images.
 
     Returns:
-        (labels int64 `[n]`, class names in sorted order; whole numbers in that of the numbers).
+        (labels int64 `[n]`, class names in sorted order, whole numbers in numerical order).
 
     Raises:
         OSError: the table cannot be read.
-        ValueError: it has other columns, names a file twice with two labels, or a file that is
-            not there.
+        ValueError: it lacks a column, gives a file two different labels, or names a missing file.
     """
     try:
         given = _read_table(path)

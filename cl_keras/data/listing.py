@@ -1,4 +1,4 @@
-"""Finding the image files below a folder."""
+"""Finds the image files below a folder."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ UNSUPPORTED = {
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "camera raw"),
     **dict.fromkeys((".pef", ".srw"), "camera raw"),
 }
-"""Extensions of pictures that are not read, and what they are."""
+"""Extensions of picture formats that are not read, and their names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What lies below a folder.
+    """The contents of a folder and the folders below it.
 
     Attributes:
-        paths: of the image files, relative to the folder, with forward slashes, sorted.
-        skipped: (printable name, reason) of pictures in other formats and of closed folders.
-        others: count of each extension of all other visible files.
+        paths: paths of the image files, relative to the folder, with forward slashes, sorted.
+        skipped: (printable name, reason) of pictures in other formats and of unreadable folders.
+        others: counts of the other visible files by extension.
     """
 
     paths: list[str]
@@ -44,10 +44,10 @@ class Listing:
 
 
 def find_images(root: str | os.PathLike) -> Listing:
-    """Lists the image files below a folder, by their extension; none is opened.
+    """Lists the image files below a folder by extension, without opening them.
 
-    Hidden files and folders are passed over. Links to folders are followed, and each folder is
-    visited once, so a link that leads back up does no harm. A folder that may not be read is
+    Hidden files and folders are ignored. Links to folders are followed, but each folder is visited
+    only once, so a link that leads back up does no harm. Folders without read permission are
     skipped and named.
 
     Args:

@@ -1,4 +1,4 @@
-"""One call for images from anywhere."""
+"""Loads images from any kind of source with one call."""
 
 from __future__ import annotations
 
@@ -37,42 +37,42 @@ def load(
     data_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Source:
-    """Images from anywhere, as a `Source`.
+    """Loads images from any kind of source.
 
     Args:
         spec: one of
             - "fashion_mnist_mini", the bundled set; "…/train" (the default) or "…/test";
             - "folder:PATH" or a `pathlib.Path`: JPEG, PNG, GIF, BMP, WebP and TIFF files, flat or
-              nested, with class folders or without;
-            - "pairs:PATH": a folder that holds two, one for each side of pairs; files of the same
-              name belong together. The second one's images are the elements' `"other"`; labels
-              are those of the first;
-            - "tfds:NAME/SPLIT", TensorFlow Datasets. What follows the **last** slash is the
-              split, slicing included ("tfds:cifar10/train[:10%]"); without a slash it is "train".
-              So a configuration needs its split named: "tfds:name/config:1.0.0/train";
+              nested, with or without class folders;
+            - "pairs:PATH": a folder of two folders, one for each side of the pairs; files with the
+              same name belong together. The images of the second are the elements' `"other"`;
+              labels are those of the first;
+            - "tfds:NAME/SPLIT", TensorFlow Datasets. The part after the **last** slash is the
+              split, which may be sliced ("tfds:cifar10/train[:10%]"); without a slash it is
+              "train". A configuration needs an explicit split: "tfds:name/config:1.0.0/train";
             - a uint8 array `[n, h, w]` or `[n, h, w, c]`;
             - a `Source`, which is returned as it is.
         image_size: side in pixels, at most 4,096. The largest centered square of each image is
-            resized to it (bilinear, antialiased); default: None, as they are; then they must all
-            have one size.
-        channels: 1 or 3, gray or color; default: None, what the source has; 3 for folders.
-        labels: "auto", what the source has; None or False for none; for arrays and folders a
-            sequence of integers, one per image (in a folder one per image file, in the sorted
-            order of the paths); for folders the path of a CSV table whose first line is
-            `file,label`; -1 is an image without a label. default: "auto".
-        class_names: for folders and arrays, the names of labels 0, 1, …; a folder of test images
-            is numbered as its training images are by `class_names=train.class_names`. In folders
-            "train", "test" and the like side by side, classes are numbered together already.
-            default: None, from the class folders in sorted order.
+            resized to it (bilinear, antialiased); default: None, as stored, in which case all
+            images must have the same size.
+        channels: 1 (gray) or 3 (color); default: None, as in the source; 3 for folders.
+        labels: "auto", those of the source; None or False for none; for arrays and folders, a
+            sequence of integers, one per image (for a folder, per image file in the sorted order
+            of the paths); for folders, the path of a CSV table whose first line is `file,label`.
+            -1 means unlabeled; default: "auto".
+        class_names: for folders and arrays, the names of labels 0, 1, …; to number a folder of test
+            images like its training images, give `class_names=train.class_names`. Sibling folders
+            "train", "test" and the like are already numbered together; default: None, the class
+            folders in sorted order.
         max_bad_share: 0 … 1. A file of a folder that cannot be read is replaced by the next one
-            and listed in `Source.skipped`; more than this share is an error. default: 0.05.
+            and listed in `Source.skipped`; more than this share is an error; default: 0.05.
         data_dir: where TensorFlow Datasets keeps its data; default: None, its own default.
         progress: show progress bars for long work; default: True.
 
     Raises:
         TypeError, ValueError: an argument is not as described, or the images cannot be used.
         FileNotFoundError, NotADirectoryError: there is no such folder.
-        OSError: the folder, or again and again a file, could not be read.
+        OSError: the folder or a file could not be read, after several attempts.
     """
     image_size = None if image_size is None else check_image_size(image_size)
     _check_options(channels, labels, max_bad_share)
@@ -130,14 +130,12 @@ def _as_it_is(source: Source, options: dict[str, Any]) -> Source:
     given = [name for name, value in options.items() if value is not None and not _auto(value)]
     given += ["labels"] if options["labels"] is None and source.has_labels else []
     if given:
-        raise ValueError(
-            f"{source!r} is loaded already: give {', '.join(given)} where it is first loaded."
-        )
+        raise ValueError(f"{source!r} is already loaded: give {', '.join(given)} when you load it.")
     return source
 
 
 def _near(spec: str) -> str:
-    """A sentence with what may have been meant, or nothing."""
+    """A sentence that suggests what may have been meant, or ""."""
     if os.path.isdir(os.path.expanduser(spec)):
         return f" Did you mean 'folder:{printable(spec)}'?"
     kind, colon, rest = spec.partition(":")

@@ -15,16 +15,16 @@ def order(
     *,
     block: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """A permutation of 0 … n-1 that depends on its arguments alone.
+    """A permutation of 0 … n-1 that depends only on its arguments.
 
-    No state is kept anywhere, so epoch 7 has the same order whether epochs 0 to 6 were run before
-    it or not, in eager mode and inside a graph, on every replica. `tf.random.set_seed` and
+    No state is kept, so epoch 7 has the same order whether or not epochs 0 to 6 were run before it,
+    in eager mode and inside a graph, on every replica. `tf.random.set_seed` and
     `keras.utils.set_random_seed` have no influence.
 
     Args:
         seed: int, or int64 scalar tensor.
         epoch: int ≥ 0, or int64 scalar tensor.
-        n: int ≥ 0, or integer scalar tensor: how many indices to permute.
+        n: int ≥ 0, or integer scalar tensor; the number of indices to permute.
         block: int or int64 scalar tensor. The blocks of one epoch get independent permutations.
             default: None, the whole epoch is one block.
 
@@ -45,12 +45,12 @@ def epoch_key(seed: int | tf.Tensor, epoch: int | tf.Tensor) -> tf.Tensor:
 
 
 def as_int(value: Any, name: str, *, at_least: int | None = None) -> int:
-    """`value` as an int, whatever integer type it came in.
+    """`value` as an int, whatever its integer type.
 
     Args:
         value: int or anything with `__index__`; a bool is refused.
-        name: what the error calls it.
-        at_least: smallest permitted value; default: None, any int64.
+        name: name of the argument, for the message.
+        at_least: smallest allowed value; default: None, any int64.
 
     Raises:
         TypeError: not an integer.

@@ -1,4 +1,4 @@
-"""Pixels of another scale than 0 … 255: recognized, and what to call to mend them."""
+"""Recognizes pixels on another scale than 0 … 255, and tells how to convert them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-SAMPLED = 2**16  # values that are looked at
+SAMPLED = 2**16  # values to look at
 
 AS_UINT8 = {
     "0 … 1": "(images * 255).round().astype('uint8')",
@@ -15,14 +15,14 @@ AS_UINT8 = {
     "0 … 255": "images.round().astype('uint8')",
     "0 … 65535": "(images / 257).round().astype('uint8')",
 }
-"""From a range of values to what makes uint8 of them."""
+"""From a range of values to code that converts them to uint8."""
 
 
 def value_range(values: np.ndarray) -> str | None:
     """The range that the values of images seem to have: a key of `AS_UINT8`, or None.
 
     Args:
-        values: numbers; of many, some are looked at, evenly spread.
+        values: numbers; if there are many, an evenly spread sample is used.
     """
     flat = values.reshape(-1)
     flat = flat if flat.size <= SAMPLED else flat[:: -(-flat.size // SAMPLED)]
@@ -37,18 +37,18 @@ def value_range(values: np.ndarray) -> str | None:
 
 
 def conversion(images: np.ndarray) -> str:
-    """A sentence that says how to make uint8 of an array of images."""
+    """A sentence that says how to convert an array of images to uint8."""
     found = value_range(images)
     if found is None:
         return (
-            "Its values are none of the usual ranges (0 … 1, -1 … 1, 0 … 255): bring them to "
-            "0 … 255, and then images.round().astype('uint8')."
+            "Its values are in none of the usual ranges (0 … 1, -1 … 1, 0 … 255): scale them to "
+            "0 … 255, and then use images.round().astype('uint8')."
         )
-    return f"From values of {found}: {AS_UINT8[found]}."
+    return f"If its values are in {found}, use {AS_UINT8[found]}."
 
 
 def warn_of_scale(images: np.ndarray) -> None:
-    """Warns where a batch of floats does not hold pixels of 0 … 255.
+    """Warns if a batch of floats does not hold pixels of 0 … 255.
 
     Args:
         images: numbers `[b, h, w, c]`.
@@ -59,18 +59,18 @@ def warn_of_scale(images: np.ndarray) -> None:
     if found in ("0 … 1", "-1 … 1") and float(images.max()) > 0:
         scaled = "images * 255" if found == "0 … 1" else "(images + 1) * 127.5"
         warnings.warn(
-            f"the images hold values of {found}, and are taken as pixels of 0 … 255: all will "
-            f"look nearly black. Give {scaled}, or leave the rescaling out.",
+            f"the images have values in {found} but are taken as pixels of 0 … 255, so all will "
+            f"look nearly black. Give {scaled}, or leave out the rescaling.",
             stacklevel=2,
         )
 
 
 def watch_scale(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same dataset, which warns once where its first images are not pixels of 0 … 255.
+    """The same dataset, which warns once if its first images are not pixels of 0 … 255.
 
     Args:
-        dataset: of images, or of dicts or tuples that hold them; uint8 is not looked at, nor what
-            a tf.data service makes.
+        dataset: of images, or of dicts or tuples that hold them; uint8 images, and those of a
+            tf.data service, are not checked.
     """
     floats = _floats(dataset.element_spec)
     if not floats or getattr(dataset, "service", None):

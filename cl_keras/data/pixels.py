@@ -1,15 +1,14 @@
-"""From a file or an array to pixels: one rule for every source, in training and in serving.
+"""From a file or an array to pixels: the same rules for every source, in training and in serving.
 
-1. `image_header` decides what is read at all, and how it is turned: by the EXIF orientation. Of an
-   animation the first frame is taken; 16-bit gray is scaled to 8 bits; transparency is laid on
-   white.
+1. `image_header` decides which files are accepted, and finds the EXIF orientation, by which images
+   are rotated. Only the first frame of an animation is used; 16-bit gray is scaled to 8 bits;
+   transparency is composited on white.
 2. Color becomes gray by ITU-R 601 luma (0.299 R + 0.587 G + 0.114 B); gray becomes color by
    repetition.
 3. With an `image_size`, the largest centered square is cut out and resized bilinearly, with
-   antialiasing. (That is: the shorter side is resized to `image_size`, the rest is cropped.)
+   antialiasing. (That is, the shorter side is resized to `image_size`, and the rest is cropped.)
 
-The functions on arrays use Pillow, those on tensors TensorFlow. Both give the same pixels, to the
-last bit.
+The functions on arrays use Pillow, those on tensors TensorFlow. Both give exactly the same pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from cl_keras.data import image_header
 
 FORMATS = image_header.FORMATS[1:]
 REDUCTIONS = (8, 4, 2)
-"""By how much a JPEG can be reduced while it is decoded."""
+"""Factors by which a JPEG can be reduced while it is decoded."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,13 +39,13 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # and 16-bit gray
-_LUMA = (19595, 38470, 7471)  # Pillow's, of 65536
+_LUMA = (19595, 38470, 7471)  # Pillow's, out of 65536
 _BAND = 2**20  # elements that are computed at a time
-_WEIGHT_BITS = 22  # of the weights with which Pillow resizes
+_WEIGHT_BITS = 22  # of Pillow's weights for resizing
 
 
 class UnsupportedImage(ValueError):
-    """An image file that is not accepted, by its header; the text is the reason."""
+    """An image file that is not accepted because of its header; the message is the reason."""
 
 
 def decode(
@@ -54,20 +53,20 @@ def decode(
 ) -> np.ndarray:
     """Reads one image.
 
-    NOTE: a JPEG much larger than asked for is decoded at 1/2, 1/4 or 1/8 of its size, at least
-    twice what is asked for: several times faster, for a barely visible change.
+    NOTE: a JPEG much larger than requested is decoded at 1/2, 1/4 or 1/8 of its size, but at least
+    twice the requested size: several times faster, with a barely visible difference.
 
     Args:
         file: path or binary file object holding a JPEG, PNG, GIF, BMP, WebP or TIFF.
-        image_size: side of the square result in pixels; default: the size of the file.
+        image_size: side of the square result in pixels; default: None, as stored.
         channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 array `[H, W, channels]`.
+        uint8 array `[h, w, channels]`.
 
     Raises:
         UnsupportedImage: if the file is not accepted.
-        OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
+        OSError, SyntaxError, ValueError: raised by Pillow, if the file cannot be decoded.
     """
     contents = (
         pathlib.Path(file).read_bytes() if isinstance(file, (str, os.PathLike)) else file.read()
@@ -82,7 +81,7 @@ def decode(
 
 
 def checked_header(contents: bytes | BinaryIO) -> image_header.Header:
-    """The `Header` of an image file that is accepted.
+    """The `Header` of an image file, if it is accepted.
 
     Args:
         contents: bytes, or a seekable binary file, of which only the header is read.
@@ -99,20 +98,20 @@ def checked_header(contents: bytes | BinaryIO) -> image_header.Header:
 def read(
     contents: bytes, header: image_header.Header, *, channels: int = 3, reduction: int = 1
 ) -> Image.Image:
-    """The whole image of a file: upright, on white, of 8 bits.
+    """Reads the whole image of a file: upright, on white, with 8 bits.
 
     Args:
         contents: bytes of the file.
         header: its `Header`.
         channels: 1 or 3; default: 3.
-        reduction: a JPEG is decoded at 1/reduction of its size, rounded up; 1, 2, 4 or 8;
+        reduction: 1, 2, 4 or 8; a JPEG is decoded at 1/reduction of its size, rounded up;
             default: 1.
 
     Returns:
         Pillow image of mode "L" or "RGB".
 
     Raises:
-        OSError, SyntaxError, ValueError: as Pillow has it, where the file cannot be decoded.
+        OSError, SyntaxError, ValueError: raised by Pillow, if the file cannot be decoded.
     """
     with Image.open(io.BytesIO(contents), formats=FORMATS) as image:
         if image.mode not in _MODES and not image.mode.startswith("I;16"):
@@ -123,21 +122,21 @@ def read(
             image.draft(None, (header.width // reduction, header.height // reduction))
         image.load()
         seen = _as_seen(image, channels)
-    # Pillow turns a TIFF by itself.
+    # Pillow rotates TIFFs itself.
     turn = None if header.format == image_header.TIFF else _UPRIGHT.get(header.orientation)
     return seen if turn is None else seen.transpose(turn)
 
 
 def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) -> np.ndarray:
-    """Brings one array to the wanted size and channels by the same rule.
+    """Converts one array to the given size and channels, by the same rules.
 
     Args:
-        image: uint8 array `[H, W, C]` with C 1, 3, or 4 (RGBA).
-        image_size: side of the square result in pixels; default: None, H and W stay.
+        image: uint8 array `[h, w, c]` with c 1, 3, or 4 (RGBA).
+        image_size: side of the square result in pixels; default: None, h and w stay.
         channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 array `[H', W', channels]`.
+        uint8 array `[h', w', channels]`.
     """
     picture = Image.fromarray(
         image[..., 0] if image.shape[-1] == 1 else np.ascontiguousarray(image)
@@ -146,15 +145,15 @@ def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) 
 
 
 def fit_tensor(image: tf.Tensor, *, image_size: int | None = None, channels: int = 3) -> tf.Tensor:
-    """The same as `fit` in TensorFlow operations.
+    """The same as `fit`, in TensorFlow operations.
 
     Args:
-        image: uint8 tensor `[H, W, C]` with a static C of 1, 3, or 4 (RGBA).
-        image_size: side of the square result in pixels; default: None, H and W stay.
+        image: uint8 tensor `[h, w, c]` with a static c of 1, 3, or 4 (RGBA).
+        image_size: side of the square result in pixels; default: None, h and w stay.
         channels: 1 or 3; default: 3.
 
     Returns:
-        uint8 tensor `[H', W', channels]`.
+        uint8 tensor `[h', w', channels]`.
     """
     if image.shape[-1] == 4:
         image = convert(_tensor_on_white, image)
@@ -166,16 +165,16 @@ def fit_tensor(image: tf.Tensor, *, image_size: int | None = None, channels: int
 
 
 def square(images: tf.Tensor, side: int) -> tf.Tensor:
-    """The largest centered square of image tensors, resized as Pillow does it.
+    """The largest centered square of image tensors, resized as by Pillow.
 
-    Images that have the size already are left untouched.
+    Images that already have the right size are left untouched.
 
     Args:
-        images: uint8 `[..., H, W, C]`.
+        images: uint8 `[..., h, w, c]`.
         side: side of the result in pixels.
 
     Returns:
-        uint8 `[..., side, side, C]`.
+        uint8 `[..., side, side, c]`.
     """
 
     def cut_and_resize():
@@ -196,14 +195,14 @@ def square(images: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def convert(function: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
-    """A function of pixels, applied to an image.
+    """Applies a function of pixels to an image, some rows at a time.
 
     Args:
-        function: from int32 `[h, W, C]` to values of 0 … 255 in int32 `[h, W, C']`.
-        image: integers `[H, W, C]`.
+        function: from int32 `[rows, w, c]` to int32 `[rows, w, c']` in 0 … 255.
+        image: integers `[h, w, c]`.
 
     Returns:
-        uint8 `[H, W, C']`.
+        uint8 `[h, w, c']`.
     """
     channels = function(tf.zeros([1, 1, image.shape[-1]], tf.int32)).shape[-1]
 
@@ -215,12 +214,12 @@ def convert(function: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tf.
 
 
 def _in_bands(function, rows, elements):
-    """A function of rows, applied to some of them at a time, since it needs much memory.
+    """Applies a function to some rows at a time, to bound its memory.
 
     Args:
         function: from `[n, …]` to uint8 `[n, …]`.
         rows: `[N, …]`.
-        elements: int32 scalar, how much one row needs.
+        elements: int32 scalar, number of elements that one row needs.
     """
     count = tf.shape(rows)[0]
     step = tf.maximum(_BAND // tf.maximum(elements, 1), 1)
@@ -259,7 +258,7 @@ def _to_array(image, image_size, channels):
 
 
 def _without_alpha(image):
-    if image.mode.startswith("I"):  # 16 bits per pixel, gray: Pillow's own conversion would clip
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
         values = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
@@ -269,7 +268,7 @@ def _without_alpha(image):
 
 
 def _on_white(color, alpha):
-    """Rounded to the nearest; at most 65,152 before the division."""
+    """Rounds to nearest; at most 65,152 before the division, so it fits 16 bits."""
     return (color * alpha + 255 * (255 - alpha) + 127) // 255
 
 
@@ -303,15 +302,15 @@ def _resize_axis(images, size, axis):
 
 
 def _triangle_weights(length, size):
-    """Which pixels of an axis make each pixel of the result.
+    """The pixels of an axis that contribute to each pixel of the result, with their weights.
 
     Args:
-        length: int32 scalar, of the axis.
-        size: of the result.
+        length: int32 scalar, length of the axis.
+        size: length of the result.
 
     Returns:
-        (int32 `[size]`, the first pixel of each; int32 `[size, taps]`, weights in 1/2**22 of the
-        pixels from there on).
+        (int32 `[size]`, first contributing pixel; int32 `[size, taps]`, weights of the pixels from
+        there on, in units of 1/2**22).
     """
     scale = tf.cast(length, tf.float64) / size
     support = tf.maximum(scale, 1.0)

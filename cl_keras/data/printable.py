@@ -1,21 +1,21 @@
-"""Names of files as text that may be shown and stored anywhere."""
+"""Turns file names into text that is safe to show and store anywhere."""
 
 import unicodedata
 
 SPECIAL = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-"""Unicode categories that a terminal obeys instead of showing, or that UTF-8 cannot hold."""
+"""Unicode categories that a terminal interprets instead of showing, or that UTF-8 cannot hold."""
 
 JOINERS = frozenset("\u200c\u200d")  # within words and emoji of many scripts
 
 
 def printable(name: str) -> str:
-    """A file name without anything that is not text.
+    """A file name in which everything that is not text is escaped.
 
     Control and direction characters, and bytes that are not UTF-8, become escapes such as `\\x1b`
-    or `\\u202e`, and a backslash becomes two, so that different names stay different.
+    or `\\u202e`, and a backslash is doubled, so that different names stay different.
 
     Args:
-        name: as `os.listdir` gives it.
+        name: a name as returned by `os.listdir`.
     """
     if name.isascii() and name.isprintable() and "\\" not in name:
         return name

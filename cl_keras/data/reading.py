@@ -1,4 +1,4 @@
-"""Reading files of a system that may fail for a moment."""
+"""Reads files, with retries when the system fails temporarily."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OF_THE_FILE = frozenset(
     getattr(errno, name)
     for name in "ENOENT ENOTDIR EISDIR EACCES EPERM ELOOP ENAMETOOLONG ENXIO ENODEV".split()
 )
-"""What is wrong with one file, and will be at the next attempt. All else is of the system: too
-many open files, no memory, a disk or a server that does not answer."""
+"""Errors that belong to one file, and would recur. All others belong to the system: too many open
+files, no memory, a disk or a server that does not respond."""
 
 Result = TypeVar("Result")
 
@@ -28,32 +28,32 @@ def read_image_file(path: str | os.PathLike) -> bytes:
     """The content of an image file.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        BadImage: the file is missing, may not be read, is not a regular file, is empty, or holds
-            more than 1 GiB.
-        OSError: the system failed, at each of five attempts within 4 seconds; it names the file.
+        BadImage: the file is missing, unreadable, not a regular file, empty, or larger than 1 GiB.
+        OSError: the system failed at each of five attempts within 4 seconds; the error names the
+            file.
     """
     return attempt(lambda: _read(path), path)
 
 
 def attempt(action: Callable[[], Result], path: str | os.PathLike) -> Result:
-    """Does something with a file, and tries again where it was the system that failed.
+    """Performs an action on a file, and retries it if the system fails.
 
     Args:
-        action: what to do; it is called up to five times.
-        path: of the file, for the message.
+        action: a function without arguments; it is called up to five times.
+        path: path of the file, for the message.
 
     Raises:
-        BadImage: the file is missing or may not be read.
-        OSError: the system failed each time; it names the file.
+        BadImage: the file is missing or unreadable.
+        OSError: the system failed each time; the error names the file.
     """
     for pause in (*PAUSES, None):
         try:
             return action()
         except OSError as error:
-            if error.errno is None:  # raised by a decoder, and no failure of the system
+            if error.errno is None:  # raised by a decoder, not by the system
                 raise
             if error.errno in OF_THE_FILE:
                 raise BadImage(f"cannot be opened: {error.strerror or error}") from error
@@ -65,7 +65,7 @@ def attempt(action: Callable[[], Result], path: str | os.PathLike) -> Result:
 
 
 def check_regular(status: os.stat_result) -> None:
-    """Refuses what is not a file with something in it.
+    """Refuses anything but a regular file that is neither empty nor too large.
 
     Raises:
         BadImage: with the reason.
@@ -75,11 +75,11 @@ def check_regular(status: os.stat_result) -> None:
     if status.st_size == 0:
         raise BadImage("empty file")
     if status.st_size > MAX_FILE_BYTES:
-        raise BadImage(f"{status.st_size} bytes are more than {MAX_FILE_BYTES}")
+        raise BadImage(f"{status.st_size} bytes, more than the maximum of {MAX_FILE_BYTES}")
 
 
 def open_descriptor(path: str | os.PathLike) -> int:
-    """Opens a file for reading; a pipe does not block."""
+    """Opens a file for reading, without blocking on a pipe."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
 
 

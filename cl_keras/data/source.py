@@ -1,4 +1,4 @@
-"""What every source of images offers."""
+"""The interface of every source of images."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from cl_keras.data.summary import Summary, summarize
 from cl_keras.files import write_atomically
 
 PARALLEL_BATCHES = 2  # batches of an array that are copied at the same time
-PARALLEL_READS = max(4, min(32, os.cpu_count() or 1))  # parts of batches: some wait for the disk
+PARALLEL_READS = max(4, min(32, os.cpu_count() or 1))  # some threads wait for the disk
 
 
 class Source(abc.ABC):
-    """Images with stable, dense indices 0 … N-1, all of one shape.
+    """Images with stable, dense indices 0 … N-1, all of the same shape.
 
-    Made by `cl_keras.data.load`. A source of one's own writes `_read`, and `identity` where it
-    can, and passes the rest to the constructor.
+    Created by `cl_keras.data.load`. Your own source must define `_read`, should define `identity`,
+    and passes the rest to the constructor.
 
     Args:
-        name: what the source is called in messages and reports.
+        name: name of the source in messages and reports.
         num_images: N.
-        image_shape: (height, width, channels), channels 1 or 3.
-        labels: integers `[N]`, -1 where the class is not known; default: None, no labels.
-        class_names: the name of label 0, 1, …; default: None.
-        names: N file names, which hold nothing but text; default: None.
+        image_shape: (height, width, channels), with 1 or 3 channels.
+        labels: integers `[N]`, -1 for an unknown class; default: None, no labels.
+        class_names: names of labels 0, 1, …; default: None.
+        names: N file names in printable form; default: None.
     """
 
     rows_per_read: int | None = None
-    """How many images are decoded by one thread after the other; None, a batch at a time."""
+    """Number of images that one thread decodes at a time; None for whole batches."""
 
     def __init__(
         self,
@@ -75,44 +75,44 @@ class Source(abc.ABC):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """int64 `[N]`, -1 where the class is not known; or None."""
+        """int64 `[N]`, -1 for an unknown class; or None."""
         return self._labels
 
     @property
     def can_run_in_service(self) -> bool:
-        """Whether TensorFlow alone reads the images, in whatever process."""
+        """Whether TensorFlow reads the images without Python, and so in any process."""
         return False
 
     @property
     def shuffles_whole(self) -> bool:
-        """Whether, shuffled, every image may come at any moment of an epoch."""
+        """Whether a shuffled image may come at any point of an epoch."""
         return True
 
     @property
     def cuts(self) -> bool:
-        """Whether crops are better cut from the files, which show more than the images do."""
+        """Whether crops are better cut from the files, which have more detail than the images."""
         return False
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(name, reason): what could not be read, so far."""
+        """(name, reason) of everything that could not be read so far."""
         return []
 
     def identity(self) -> Identity:
-        """Which images these are, for `compare` with those of another time."""
+        """The identity of the images, to `compare` with an earlier one."""
         return Identity({"kind": self.name, "num_images": self.num_images})
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads some images.
 
         Args:
-            indices: integers `[n]`, each in 0 … N-1, in any order.
+            indices: integers `[n]` from 0 to N-1, in any order.
 
         Returns:
             uint8 array `[n, h, w, c]`.
 
         Raises:
-            IndexError: an index outside 0 … N-1.
+            IndexError: an index is out of range.
         """
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         outside = indices[(indices < 0) | (indices >= self.num_images)]
@@ -135,15 +135,15 @@ class Source(abc.ABC):
         """The images as a `tf.data.Dataset` of batches; see `Batches`.
 
         Args:
-            batch_size: images in a batch, over all replicas; at least 1.
-            seed: with the epoch it decides the order; default: 0.
-            shuffle: a new order in each epoch, or else the order of the indices; default: True.
-            drop_remainder: leave out the last batch of an epoch where it is smaller than the
-                others; default: None, the same as `shuffle`.
+            batch_size: images per batch, over all replicas; at least 1.
+            seed: determines the order, together with the epoch; default: 0.
+            shuffle: a new order in each epoch, instead of the order of the indices; default: True.
+            drop_remainder: leave out the last batch of an epoch if it is smaller than the others;
+                default: None, the same as `shuffle`.
 
         Raises:
-            TypeError, ValueError: the batch size or seed cannot be used, or there are fewer images
-                than one batch where the remainder is dropped.
+            TypeError, ValueError: an unusable batch size or seed, or fewer images than one batch if
+                the remainder is dropped.
         """
         return Batches(self, batch_size, seed=seed, shuffle=shuffle, drop_remainder=drop_remainder)
 
@@ -159,13 +159,13 @@ class Source(abc.ABC):
         share: tuple[int, int] = (0, 1),
         cropper: Cropper | None = None,
     ) -> tf.data.Dataset:
-        """One epoch as a dataset; what `Batches` is made of.
+        """One epoch as a dataset, from which `Batches` are made.
 
         Args:
             epoch: int64 scalar tensor; may be symbolic.
-            batch_size, seed, shuffle, drop_remainder: as in `batches`, all given.
-            skip: batches at the beginning to leave out, unread; default: 0.
-            share: (worker, workers): of each batch, read only the rows of that worker.
+            batch_size, seed, shuffle, drop_remainder: as in `batches`.
+            skip: number of batches to skip at the beginning, unread; default: 0.
+            share: (worker, workers); reads only that worker's rows of each batch; default: (0, 1).
             cropper: draws crops to cut from the files instead of the image; default: None.
 
         Returns:
@@ -177,7 +177,7 @@ class Source(abc.ABC):
             indices = tf.range(self.num_images, dtype=tf.int64)
         worker, workers = share
         rows = batch_size // workers
-        if workers > 1:  # a smaller last batch cannot be shared: `Batches` sees to it
+        if workers > 1:  # a smaller last batch cannot be shared; `Batches` checks this
             whole = indices[: self.num_images // batch_size * batch_size]
             indices = tf.reshape(whole, [-1, workers, rows])[:, worker]
             indices = tf.reshape(indices, [-1])
@@ -201,25 +201,26 @@ class Source(abc.ABC):
     def glances(
         self, indices: Sequence[int], side: int
     ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-        """Quick looks at some images as they are stored, one after the other.
+        """Looks quickly at some images, one after the other.
 
         Args:
-            indices: of the images.
-            side: how large a picture is needed, in pixels.
+            indices: indices of the images.
+            side: side in pixels of the picture that is needed.
 
         Yields:
-            ((height, width), upright and in full; uint8 `[h, w, 1 or 3]`, its colors, smaller).
+            ((height, width) of the stored image, upright; uint8 `[h, w, 1 or 3]`, a smaller picture
+            in the stored colors).
         """
         for index in indices:
             image = self.images([index])[0]
             yield image.shape[:2], image
 
     def summary(self, *, sample: int = 256, seconds: float = 2.0) -> Summary:
-        """What the images look like: sizes, gray or color, classes; from a sample of them.
+        """Summarizes the images from a sample: their sizes, colors and classes.
 
         Args:
-            sample: how many images to look at, at most; default: 256.
-            seconds: after which it stops, having looked at one image at least; default: 2.
+            sample: maximum number of images to look at; default: 256.
+            seconds: time limit, after at least one image; default: 2.
         """
         return summarize(self, sample=sample, seconds=seconds)
 
@@ -231,19 +232,19 @@ class Source(abc.ABC):
             indices: int64 `[n]`, n ≥ 1, all valid.
 
         Returns:
-            (images, indices): uint8 `[n, h, w, c]`, and the int64 `[n]` of the images that were
-            really read: another index stands where one could not be.
+            (images, indices): uint8 `[n, h, w, c]`, and int64 `[n]`, the indices of the images
+            actually read, which differ where an image was replaced.
         """
 
     def _read_cuts(
         self, indices: np.ndarray, sizes: Sequence[int], draw: Draw
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Cuts crops from files; called from several threads at once, where `cuts` is true.
+        """Cuts crops from files; called from several threads at once, if `cuts` is true.
 
         Args:
             indices: int64 `[n]`, n ≥ 1, all valid.
             sizes: side in pixels of each crop.
-            draw: gives boxes and flips, from (height, width, index really read).
+            draw: gives boxes and flips, from (height, width, index actually read).
 
         Returns:
             (crops, indices): uint8 `[n, size, size, c]` for each of `sizes`, and as in `_read`.
@@ -271,8 +272,8 @@ class Source(abc.ABC):
         return first | dict(zip(("index", "label"), parts[count:], strict=False))
 
     def _read_parts(self, indices, epoch, cropper):
-        """What an element is made of, in order."""
-        if READS.exiting:  # nobody will look at it
+        """The parts of an element, in order."""
+        if READS.exiting:  # the element will not be used
             count = 1 if cropper is None else len(cropper.sizes)
             images = [np.zeros((len(indices), *self.image_shape), np.uint8)] * count
         elif cropper is None:
@@ -285,10 +286,10 @@ class Source(abc.ABC):
 
 
 def write_skipped(source: Source, path: str | os.PathLike) -> None:
-    """Writes what a source has skipped so far: a line each, name TAB reason, UTF-8.
+    """Writes what a source has skipped so far, one line each: name TAB reason, in UTF-8.
 
-    The file appears whole or not at all, and replaces an earlier one. Tabs and line breaks within a
-    name are written as `\\t`, `\\n`.
+    The file is written atomically and replaces an earlier one. Tabs and line breaks within a name
+    are written as `\\t`, `\\n`.
 
     Args:
         source: `Source`.

@@ -1,4 +1,4 @@
-"""Parts of a source, and several sources as one."""
+"""Subsets of a source, and several sources joined into one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cl_keras.data.source import Source
 
 
 class Subset(Source):
-    """Some images of a source, numbered anew from 0 in the order given.
+    """Some images of a source, renumbered from 0 in the order given.
 
     Args:
-        source: `Source` that Python reads: a folder or an array.
-        indices: of the images, each in 0 … N-1 of the source and given once.
-        name: default: None, that of the source with the number of images.
+        source: a folder or an array; not TensorFlow Datasets.
+        indices: indices of the images in the source, without repetition.
+        name: name of the subset; default: None, that of the source with the number of images.
 
     Raises:
-        ValueError: no image, one given twice or not there, or a source that is read in its stored
-            order alone.
+        ValueError: no index, a repeated or invalid one, or a source that can only be read in its
+            stored order.
     """
 
     def __init__(
@@ -33,9 +33,15 @@ class Subset(Source):
         indices = np.asarray(indices, np.int64).reshape(-1)
         _check_random_access(source)
         if not indices.size or len(np.unique(indices)) != len(indices):
-            raise ValueError("a subset needs at least one index, and each once.")
+            raise ValueError(
+                f"a subset needs at least one index, and no repetitions; received {len(indices)} "
+                f"indices, {len(np.unique(indices))} of them different."
+            )
         if indices.min() < 0 or indices.max() >= len(source):
-            raise ValueError(f"{source.name} has images 0 to {len(source) - 1}.")
+            raise ValueError(
+                f"{source.name} has images 0 to {len(source) - 1}; received indices from "
+                f"{indices.min()} to {indices.max()}."
+            )
         self.source, self.indices = source, indices
         self.rows_per_read = source.rows_per_read
         self._own_index = np.full(len(source), -1, np.int64)
@@ -52,11 +58,11 @@ class Subset(Source):
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """Those of the source."""
+        """As in the source."""
         return self.source.skipped
 
     def identity(self) -> Identity:
-        """That of the source, of these images."""
+        """The identity of these images, as in the source."""
         whole = self.source.identity()
         images = tuple(whole.images[index] for index in self.indices)
         return Identity(whole.facts | {"num_images": len(images)}, images)
@@ -70,14 +76,14 @@ class Subset(Source):
     def _read(self, indices):
         images, found = self.source._read(self.indices[indices])
         own = self._own_index[found]
-        # The stand-in of a broken file may lie outside: then one of these images takes its place.
+        # The replacement of a broken file may lie outside the subset; then take one of its own.
         for row in np.flatnonzero(own < 0):
             images[row], own[row] = self._stand_in(int(indices[row]))
         return images, own
 
     @property
     def cuts(self) -> bool:
-        """As the source."""
+        """As in the source."""
         return self.source.cuts
 
     def _read_cuts(self, indices, sizes, draw):
@@ -88,9 +94,9 @@ class Subset(Source):
         own = self._own_index[found]
         for row in np.flatnonzero(own < 0):
             own[row] = self._stand_in(int(indices[row]))[1]
-            place = self.indices[own[row : row + 1]]
+            index = self.indices[own[row : row + 1]]
             for all_rows, crop in zip(
-                crops, self.source._read_cuts(place, sizes, by_own_index)[0], strict=True
+                crops, self.source._read_cuts(index, sizes, by_own_index)[0], strict=True
             ):
                 all_rows[row] = crop[0]
         return crops, own
@@ -105,16 +111,16 @@ class Subset(Source):
 
 
 class Joined(Source):
-    """Several sources one after the other, numbered on.
+    """Several sources one after the other, numbered consecutively.
 
     Args:
-        sources: of images of one shape. Labels are kept where all sources have them; where all
-            have class names, they are numbered together by name.
-        name: default: None, the names of the sources.
+        sources: sources with images of the same shape. Labels are kept if all sources have them; if
+            all have class names, they are numbered together by name.
+        name: name of the joined source; default: None, the names of the sources.
 
     Raises:
-        ValueError: fewer than two sources, images of different shapes, or a source that is read in
-            its stored order alone.
+        ValueError: fewer than two sources, images of different shapes, or a source that can only be
+            read in its stored order.
     """
 
     def __init__(self, sources: Sequence[Source], name: str | None = None):
@@ -148,11 +154,11 @@ class Joined(Source):
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """Those of all sources, with their names before."""
-        return [(f"{s.name}/{name}", why) for s in self.sources for name, why in s.skipped]
+        """Those of all sources, prefixed with the names of the sources."""
+        return [(f"{s.name}/{name}", reason) for s in self.sources for name, reason in s.skipped]
 
     def identity(self) -> Identity:
-        """Those of all sources, one after the other."""
+        """The identities of all sources, one after the other."""
         parts = [source.identity() for source in self.sources]
         images = [
             dataclasses.replace(image, name=None if image.name is None else f"{i}/{image.name}")
@@ -172,7 +178,7 @@ class Joined(Source):
 
     @property
     def cuts(self) -> bool:
-        """Whether all sources do."""
+        """Whether this holds for all sources."""
         return all(source.cuts for source in self.sources)
 
     def _read_cuts(self, indices, sizes, draw):
@@ -191,7 +197,7 @@ class Joined(Source):
         return crops, found
 
     def _parts(self, indices):
-        """(source, rows that are its, index of its first image) of each that has some."""
+        """(source, its rows, index of its first image) for each source with any rows."""
         owner = np.searchsorted(self._starts, indices, side="right") - 1
         for part in np.unique(owner):
             yield self.sources[part], np.flatnonzero(owner == part), int(self._starts[part])
@@ -206,7 +212,7 @@ class Joined(Source):
 
 
 def join(sources: Sequence[Source]) -> Joined:
-    """Several sources as one, whose images are numbered on; see `Joined`."""
+    """Joins several sources into one; see `Joined`."""
     return Joined(sources)
 
 
@@ -217,20 +223,21 @@ def split(
     seed: int = 0,
     groups: Sequence[Any] | np.ndarray | None = None,
 ) -> tuple[Subset, Subset]:
-    """Two parts of a source, by a hash of each image's name or, in an array, of its pixels.
+    """Splits a source in two, by a hash of each image's name or, in an array, of its pixels.
 
     A file stays on its side whatever else is added, removed or renamed, and equal images of an
-    array are on one side. The shares are met on the average, and per class as well.
+    array are on the same side. The shares are met on average, also within each class.
 
     Args:
-        source: a folder or an array; TFDS has splits of its own ("tfds:name/train[:75%]").
-        share: of the second part, above 0 and below 1.
-        seed: another gives another split; default: 0.
+        source: a folder or an array; TFDS has its own splits ("tfds:name/train[:75%]").
+        share: share of the second part, above 0 and below 1.
+        seed: another seed gives another split; default: 0.
         groups: one value per image; images of the same group, such as near-duplicates or
-            photographs of one patient, stay on one side; default: None, each is its own.
+            photographs of the same patient, stay on the same side; default: None, each image is a
+            group.
 
     Returns:
-        (the larger part, the part that is held out).
+        (the larger part, the held-out part).
 
     Raises:
         ValueError: a share that leaves one side empty, another number of groups, or a source that
@@ -254,11 +261,11 @@ def split(
 
 
 def _keys_of_groups(keys, groups) -> list[str]:
-    """The smallest key of each image's group, so that a name for the group does not matter."""
+    """The smallest key in each image's group, so that the name of the group does not matter."""
     groups = np.asarray(groups)
     if groups.shape != (len(keys),):
         raise ValueError(
-            f"groups must have one value per image, {len(keys)}; received the shape {groups.shape}."
+            f"groups must have shape ({len(keys)},), one value per image; received {groups.shape}."
         )
     smallest: dict[Any, str] = {}
     for key, group in zip(keys, groups.tolist(), strict=True):
@@ -267,7 +274,7 @@ def _keys_of_groups(keys, groups) -> list[str]:
 
 
 def _uniform(key: str, seed: int) -> float:
-    """A number in 0 … 1 that depends on its arguments alone, on every machine."""
+    """A number in 0 … 1 that depends only on its arguments, not on the machine."""
     text = f"{seed}\0{key}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") / 2**64
 
@@ -275,8 +282,8 @@ def _uniform(key: str, seed: int) -> float:
 def _check_random_access(source: Source) -> None:
     if source.can_run_in_service:
         raise ValueError(
-            f"{source.name} is read in its stored order alone, and cannot be taken apart or "
-            "joined. Its splits can be sliced: 'tfds:name/train[:75%]', 'tfds:name/train+test'."
+            f"{source.name} can only be read in its stored order, so it cannot be split or "
+            "joined here. Slice or add its splits: 'tfds:name/train[:75%]', 'tfds:name/train+test'."
         )
 
 
@@ -287,7 +294,7 @@ def _joined_labels(sources) -> tuple[np.ndarray | None, list[str] | None]:
     if not any(named):
         return np.concatenate([source.labels for source in sources]), None
     if not all(named):
-        return None, None  # numbers of one that mean nothing in the other
+        return None, None  # the numbers of one mean nothing in the other
     labels, names = [], list(sources[0].class_names)
     for source in sources:
         own, names = renumber(source.labels, source.class_names, names)

@@ -1,4 +1,4 @@
-"""What a set of images looks like, from a sample of it."""
+"""Summarizes a set of images from a sample."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 
 from cl_keras.data.labels import UNLABELED
 
-GRAY_SPREAD = 8  # levels between channels, at most, of nearly all pixels of a gray image
-GRAY_SHARE = 0.99  # of the pixels
-SIDE = 64  # pixels to which images are shrunk to look at their colors
+GRAY_SPREAD = 8  # maximum difference between the channels of a gray pixel
+GRAY_SHARE = 0.99  # of the pixels of a gray image
+SIDE = 64  # pixels to which images are shrunk to check their colors
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a set of images looks like.
+    """A summary of a set of images.
 
     Attributes:
         num_images: N.
-        sampled: how many of them were looked at.
+        sampled: number of images that were looked at.
         widths, heights: (smallest, median, largest) of the sampled images, in pixels, upright.
         aspect: (smallest, median, largest) ratio of width to height.
-        gray: whether all sampled images are gray, those stored in color too.
+        gray: whether all sampled images are gray, even if stored in color.
         classes: number of images of each class, by its name or number; empty without labels.
         unlabeled: number of images without a label.
-        skipped: number of files of each reason for which they are left out or replaced.
+        skipped: number of files that are left out or replaced, by reason.
     """
 
     num_images: int
@@ -58,12 +58,13 @@ def summarize(source, *, sample: int = 256, seconds: float = 2.0) -> Summary:
 
     Args:
         source: `Source`.
-        sample: how many images to look at, at most; default: 256.
-        seconds: after which it stops, having looked at one image at least; default: 2.
+        sample: maximum number of images to look at; default: 256.
+        seconds: time limit, after at least one image; default: 2.
     """
     count = min(sample, len(source))
     spread = np.unique(np.linspace(0, len(source) - 1, count).astype(np.int64))
-    spread = spread[np.argsort(np.arange(len(spread)) * 0.6180339887 % 1)]  # any part is spread
+    # In an order whose first images are evenly spread too, since the time may run out.
+    spread = spread[np.argsort(np.arange(len(spread)) * 0.6180339887 % 1)]
     until, sizes, gray = time.monotonic() + seconds, [], True
     for size, pixels in source.glances(spread.tolist(), SIDE):
         sizes.append(size)
@@ -86,7 +87,7 @@ def summarize(source, *, sample: int = 256, seconds: float = 2.0) -> Summary:
 
 
 def is_gray(pixels: np.ndarray) -> bool:
-    """Whether an image has no color, however it is stored.
+    """Whether an image has no color, even if stored with three channels.
 
     Args:
         pixels: uint8 `[h, w, 1 or 3]`.
@@ -119,6 +120,6 @@ def _count_classes(source) -> tuple[dict[str, int], int]:
 
 
 def _reasons(skipped) -> dict[str, int]:
-    """Counts of reasons, without the numbers that differ from file to file."""
+    """Counts by reason, with the numbers in it masked, since they differ from file to file."""
     counts = collections.Counter(re.sub(r"\d+", "…", reason) for _, reason in skipped)
     return dict(counts.most_common())

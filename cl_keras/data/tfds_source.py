@@ -17,28 +17,28 @@ from cl_keras.data.pixels import fit_tensor
 from cl_keras.data.source import Source
 from cl_keras.spelling import did_you_mean
 
-WHOLE = 2**30  # bytes, still encoded, of the largest set that is shuffled whole
-BLOCK = 4096  # examples of a larger one that are shuffled together
-THREADS = min(32, os.cpu_count() or 1)  # that decode
+WHOLE = 2**30  # bytes, still encoded, of the largest data set that is shuffled whole
+BLOCK = 4096  # examples of a larger data set that are shuffled together
+THREADS = min(32, os.cpu_count() or 1)  # for decoding
 READERS = 4  # files read at the same time
 
 
 class TFDSSource(Source):
-    """One split of a data set of TensorFlow Datasets, which is prepared if it is not yet.
+    """One split of a data set of TensorFlow Datasets, which is prepared if necessary.
 
-    Examples are read in their stored order, which gives them their indices, and decoded in the
-    pipeline. A set of up to 1 GiB as stored is shuffled whole; for that it is in memory, encoded.
-    Of a larger one blocks of 4,096 examples are: the order within a block is uniform, and the
-    blocks begin elsewhere in each epoch, but they follow each other in the stored order. For a
-    memory bank that is not enough; see `training.bank_model`.
+    Examples are read in their stored order, which defines their indices, and decoded in the
+    pipeline. A data set of up to 1 GiB as stored is shuffled whole, for which it is held in memory,
+    encoded. A larger one is shuffled in blocks of 4,096 examples: the order within a block is
+    uniform, and the boundaries of the blocks move in each epoch, but the blocks stay in the stored
+    order. For a memory bank that is not enough; see `training.bank_model`.
 
-    `images` and the first use of `labels` read through the set; `batches` is the quick way.
+    `images` and the first use of `labels` read through the data set; `batches` is the fast way.
 
     Args:
-        name: data set as TFDS has it: "cifar10", "name:1.0.0", "name/config:1.0.0".
-        split: "train", or anything TFDS understands, as "train[:10%]"; default: "train".
-        image_size: side in pixels; default: None, then the data set must declare one size.
-        channels: 1 or 3; default: None, what the data set has.
+        name: name of the data set in TFDS: "cifar10", "name:1.0.0", "name/config:1.0.0".
+        split: "train", or anything TFDS understands, such as "train[:10%]"; default: "train".
+        image_size: side in pixels; default: None, in which case the data set must declare one size.
+        channels: 1 or 3; default: None, as in the data set.
         labels: "auto" or None; default: "auto", from an integer feature named "label".
         data_dir: path of the prepared data sets; default: None, the default of TFDS.
         progress: show the progress bars of the preparation; default: True.
@@ -80,12 +80,12 @@ class TFDSSource(Source):
 
     @property
     def has_labels(self) -> bool:
-        """Whether elements carry a label. Costs no pass over the data."""
+        """Whether elements carry a label. Never costs a pass over the data."""
         return self._has_labels
 
     @property
     def can_run_in_service(self) -> bool:
-        """Whether TensorFlow alone reads the images: it does."""
+        """True: TensorFlow reads the images without Python."""
         return True
 
     @property
@@ -102,7 +102,7 @@ class TFDSSource(Source):
         return self._labels
 
     def identity(self) -> Identity:
-        """The data set with its version, and the split: TFDS keeps their order."""
+        """The data set with its version, and the split, which determine the order."""
         return Identity({"kind": "tfds", "num_images": self.num_images, **self._facts})
 
     @property
@@ -122,14 +122,14 @@ class TFDSSource(Source):
         share=(0, 1),
         cropper=None,
     ):
-        """One epoch as a dataset; see `Source.epoch`. Of what is left out nothing is decoded."""
+        """One epoch as a dataset; see `Source.epoch`. Skipped images are not decoded."""
         examples = self._numbered()
         if shuffle:
             examples = self._shuffle(examples, seed, epoch)
         worker, workers = share
         rows = batch_size // workers
         if workers > 1:
-            # Of a last batch that is dropped, no worker may have its rows complete.
+            # No worker may keep its rows of a last batch that is dropped.
             examples = examples.take(self.num_images // batch_size * batch_size)
             examples = _of_worker(examples, worker, rows, batch_size)
         return (
@@ -143,7 +143,7 @@ class TFDSSource(Source):
         )
 
     def glances(self, indices, side):
-        """See `Source.glances`; of the first images, since others are reached through these."""
+        """See `Source.glances`; always the first images, since reading others would take long."""
         for example in self._examples.take(len(indices)):
             image = self._feature.decode_example(example["image"])
             yield image.shape[:2], image.numpy()
@@ -210,7 +210,7 @@ class TFDSSource(Source):
 
 
 def _of_worker(examples, worker, rows, batch_size):
-    """The examples that are a worker's, which has `rows` of each batch."""
+    """The examples of one worker, which has `rows` of each batch."""
 
     @tf.autograph.experimental.do_not_convert
     def own(position, example):
@@ -220,17 +220,17 @@ def _of_worker(examples, worker, rows, batch_size):
 
 
 def import_tfds() -> ModuleType:
-    """The module tensorflow_datasets, imported when it is first needed: that takes seconds.
+    """The module tensorflow_datasets, imported only when needed, since that takes seconds.
 
     Raises:
-        ImportError: with the command that installs what is missing.
+        ImportError: the message has the command that installs what is missing.
     """
     try:
         import tensorflow_datasets
     except ImportError as error:
         raise ImportError(
-            f"tensorflow_datasets cannot be imported ({error}). It is needed for 'tfds:…', and "
-            "needs importlib_resources without saying so: "
+            f"tensorflow_datasets, which 'tfds:…' needs, cannot be imported ({error}). Install it "
+            "with importlib_resources, a dependency that it does not declare: "
             "pip install tensorflow-datasets importlib_resources"
         ) from error
     return tensorflow_datasets
@@ -251,7 +251,7 @@ def _prepared(tfds, name, data_dir, progress):
 
 
 def _image_feature(tfds, name, features):
-    """(key, feature) of "image", or of the only image that the data set has."""
+    """(key, feature) of "image", or of the data set's only image feature."""
     images = {
         key: feature
         for key, feature in features.items()
@@ -279,8 +279,8 @@ def _num_examples(builder, split):
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"tfds:{builder.info.full_name} has no split {split!r}; it has "
-            f"{', '.join(builder.info.splits)}. (What follows the last slash is the split: "
-            "a configuration is followed by one, as in tfds:name/config/train.)"
+            f"{', '.join(builder.info.splits)}. (The part after the last slash is the split, so a "
+            "configuration needs one too, as in tfds:name/config/train.)"
         ) from error
     if count == 0:
         raise ValueError(f"the split {split!r} of tfds:{builder.info.full_name} is empty.")
@@ -288,7 +288,7 @@ def _num_examples(builder, split):
 
 
 def _mean_bytes(builder):
-    """Of an example of any split: a part of a split does not know its own."""
+    """Mean size of an example over all splits; a slice of a split does not know its own."""
     return builder.info.dataset_size / sum(s.num_examples for s in builder.info.splits.values())
 
 
@@ -297,7 +297,7 @@ def _size(name, feature, image_size):
         return (image_size, image_size)
     if None in feature.shape[:2]:
         raise ValueError(
-            f"the images of tfds:{name} have different sizes. Give the size they should get, "
+            f"the images of tfds:{name} have different sizes. Give the size to resize them to, "
             f"for example load('tfds:{name}/…', image_size=224)."
         )
     return feature.shape[:2]

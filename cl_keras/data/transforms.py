@@ -1,4 +1,4 @@
-"""Methods of `tf.data.Dataset` that are written down, to be applied to every epoch anew."""
+"""Records calls of `tf.data.Dataset` methods, to apply them to every epoch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import tensorflow as tf
 
 ONE_FOR_ONE = frozenset({"map", "prefetch", "with_options"})
-"""Methods that make one element of each, without looking at another."""
+"""Methods that map each element to one element, independently of the others."""
 
 KEEPS_BATCHES = ONE_FOR_ONE | {"filter", "ignore_errors", "repeat", "skip", "take", "take_while"}
-"""Methods that make each element of one batch, and so of a share of it where workers share."""
+"""Methods whose elements each come from one batch, and so work on a worker's share of it."""
 
 BY_POSITION = frozenset({"repeat", "shard", "shuffle", "skip", "take"})
-"""Methods that change nothing but which elements come, and when."""
+"""Methods that only change which elements come, and when."""
 
 FREEZES = frozenset({"cache", "snapshot"})
-"""Methods that keep the elements of the first epoch for all others."""
+"""Methods that would repeat the elements of the first epoch in all others."""
 
 TRANSFORMS = KEEPS_BATCHES | {
     *("apply", "batch", "bucket_by_sequence_length", "concatenate", "enumerate", "flat_map"),
@@ -28,7 +28,7 @@ TRANSFORMS = KEEPS_BATCHES | {
     *("rejection_resample", "scan", "shard", "shuffle", "sparse_batch", "unbatch", "unique"),
     *("window",),
 }
-"""All methods that make another dataset of a dataset."""
+"""All methods that return a transformed dataset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Transform:
     """One call of a method of `tf.data.Dataset`.
 
     Args:
-        name: of the method.
+        name: name of the method.
         args, kwargs: its arguments.
     """
 
@@ -45,11 +45,11 @@ class Transform:
     kwargs: dict[str, Any]
 
     def __call__(self, dataset: tf.data.Dataset, epoch: int | tf.Tensor) -> tf.data.Dataset:
-        """What the method makes of one epoch."""
+        """Applies the method to one epoch."""
         method = getattr(tf.data.Dataset, self.name)
         given = inspect.signature(method).bind(dataset, *self.args, **self.kwargs)
         if self.name == "shuffle" and given.arguments.get("seed") is not None:
-            # Within an epoch, TensorFlow would begin with the same seed again.
+            # Otherwise TensorFlow would use the same seed in every epoch.
             given.arguments["seed"] = given.arguments["seed"] + epoch
         if self.name == "concatenate" and hasattr(given.arguments["dataset"], "transforms"):
             other = given.arguments["dataset"]
@@ -75,13 +75,13 @@ class Transform:
 
     @property
     def count(self) -> int | None:
-        """Of `repeat`: how often, or None for no end."""
+        """For `repeat`, the number of repetitions, or None if it is infinite."""
         count = self.args[0] if self.args else self.kwargs.get("count")
         return None if count is None or count < 0 else int(count)
 
 
 def record_transforms(cls: type) -> type:
-    """Class decorator: the methods of `tf.data.Dataset` give a `cls` that remembers them."""
+    """Class decorator: the methods of `tf.data.Dataset` return a `cls` that remembers the call."""
     for name in TRANSFORMS:
         setattr(cls, name, _recorded(name))
     for name in FREEZES:
@@ -117,18 +117,18 @@ def _refused(name: str):
 
 
 def _check_same_source(batches, other) -> None:
-    """Two sources number their images from 0: in one stream, two images would share an index."""
+    """Refuses two sources, since both number their images from 0."""
     if getattr(other, "source", batches.source) is not batches.source:
         raise ValueError(
             f"{batches.source.name} and {other.source.name} both number their images from 0, so "
-            "that in one dataset two images would share an index. Join the sources instead: "
+            "two images would share an index in one dataset. Join the sources instead: "
             "data.join([first, second]).batches(…)."
         )
 
 
 @contextlib.contextmanager
 def _without_global_seed():
-    """TensorFlow compares a seed that is a tensor with 0, and fails, where the global one is 0."""
+    """Hides a global seed of 0, with which TensorFlow would compare a tensor seed, and fail."""
     graph = tf.compat.v1.get_default_graph()
     before, graph.seed = graph.seed, graph.seed or None
     try:

@@ -1,4 +1,4 @@
-"""Many devices and many machines: the strategy by its name, and the global batch."""
+"""Distribution over devices and machines: strategies by name, and the global batch."""
 
 from cl_keras.distribute.global_batch import (
     batch_row,
@@ -7,6 +7,7 @@ from cl_keras.distribute.global_batch import (
     max_over_replicas,
     micro_batch,
     num_replicas,
+    own_rows,
     read_rows,
     sum_over_replicas,
     write_rows,
@@ -31,6 +32,7 @@ __all__ = [
     "micro_batch",
     "num_replicas",
     "num_workers",
+    "own_rows",
     "read_rows",
     "strategy",
     "sum_over_replicas",

@@ -1,14 +1,15 @@
-"""Which machines train together, as `TF_CONFIG` or Slurm say."""
+"""The machines that train together, according to `TF_CONFIG` or Slurm."""
 
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 
 JOBS = ("chief", "worker")
-"""What a task of a cluster may be; the chief, where there is one, is worker 0."""
+"""Kinds of tasks of a cluster; the chief, if there is one, is worker 0."""
 
 FIRST_PORT, PORTS = 12_000, 20_000
-"""Under Slurm the port comes from the number of the job; below those that Linux hands out."""
+"""Under Slurm, the port depends on the id of the job, and is below those that Linux assigns."""
 
 EXAMPLE = (
     '{"cluster": {"worker": ["host-a:12345", "host-b:12345"]}, '
@@ -21,7 +22,7 @@ class Cluster:
     """Workers that train one model together.
 
     Attributes:
-        addresses: "host:port" of each worker, the same list in each of them.
+        addresses: "host:port" of each worker, the same on all workers.
         worker: index of this process in the list.
     """
 
@@ -29,13 +30,13 @@ class Cluster:
     worker: int
 
 
-def cluster_from(environ):
+def cluster_from(environ: Mapping[str, str]) -> Cluster | None:
     """The cluster that the environment describes, or None.
 
-    `TF_CONFIG` goes first; else a job step of Slurm (`srun`) with several tasks.
+    This is `TF_CONFIG`, if it is set, or else a job step of Slurm (`srun`) with several tasks.
 
     Args:
-        environ: such as `os.environ`.
+        environ: environment variables, such as `os.environ`.
 
     Raises:
         ValueError: if the description is wrong.
@@ -64,18 +65,20 @@ def _from_tf_config(text):
         )
     if unknown := sorted(set(cluster) - set(JOBS)):
         raise ValueError(
-            f"TF_CONFIG may name the jobs {' and '.join(JOBS)}, which all train; received "
-            f"{', '.join(unknown)}. Parameter servers and evaluators are not used."
+            f"The jobs in TF_CONFIG must be {' or '.join(JOBS)}; received {', '.join(unknown)}. "
+            "Parameter servers and evaluators are not supported."
         )
     kind, index = task.get("type"), task.get("index")
     addresses = cluster.get(kind)
     if not addresses:
-        raise ValueError(f"TF_CONFIG: the task's type {kind!r} is not among {sorted(cluster)}.")
+        raise ValueError(
+            f"The task type in TF_CONFIG must be one of {sorted(cluster)}; received {kind!r}."
+        )
     if isinstance(index, str) and index.isdigit():
         index = int(index)
     if not isinstance(index, int) or not 0 <= index < len(addresses):
         raise ValueError(
-            f"TF_CONFIG: the task's index must lie in 0 … {len(addresses) - 1}, since there are "
+            f"The task index in TF_CONFIG must be from 0 to {len(addresses) - 1}, since there are "
             f"{len(addresses)} of {kind!r}; received {index!r}."
         )
     chiefs = cluster.get("chief", [])
@@ -91,30 +94,32 @@ def _from_slurm(environ):
         port = FIRST_PORT + int(environ.get("SLURM_JOB_ID", 0)) % PORTS
     except KeyError as error:
         raise ValueError(f"{error.args[0]} is not set; start the workers with srun.") from None
-    places = [
-        (host, place) for host, count in zip(hosts, counts, strict=False) for place in range(count)
+    tasks = [
+        (host, local) for host, count in zip(hosts, counts, strict=False) for local in range(count)
     ]
-    if len(hosts) != len(counts) or worker >= len(places):
+    if len(hosts) != len(counts) or worker >= len(tasks):
         raise ValueError(
-            f"Slurm's variables do not agree: nodes {hosts} with {counts} tasks, and this is "
-            f"task {worker}."
+            f"The variables of Slurm are inconsistent: nodes {hosts} with {counts} tasks, and this "
+            f"is task {worker}."
         )
-    here = environ.get("SLURMD_NODENAME", places[worker][0])
-    if places[worker][0] != here:
+    here = environ.get("SLURMD_NODENAME", tasks[worker][0])
+    if tasks[worker][0] != here:
         raise ValueError(
-            f"Task {worker} was expected on {places[worker][0]} and is on {here}. Start the "
-            "workers with srun --distribution=block, which fills one node after the other."
+            f"Task {worker} must be on {tasks[worker][0]}, but is on {here}. Start the workers "
+            "with srun --distribution=block, which fills one node after another."
         )
-    return Cluster(tuple(f"{host}:{port + place}" for host, place in places), worker)
+    return Cluster(tuple(f"{host}:{port + local}" for host, local in tasks), worker)
 
 
 def _hosts(text):
-    """Slurm's list of nodes: "n[1-2,07],m" is n1, n2, n07, m."""
+    """The nodes in a list of Slurm: "n[1-2,07],m" means n1, n2, n07 and m."""
     found = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         match = re.fullmatch(r"([^\[\]]*)(?:\[([\d,-]+)\])?([^\[\]]*)", part)
         if match is None:
-            raise ValueError(f"SLURM_STEP_NODELIST is not understood: {text!r}.")
+            raise ValueError(
+                f"SLURM_STEP_NODELIST must be a list such as n[1-2],m; received {text!r}."
+            )
         before, ranges, after = match.groups()
         if ranges is None:
             found.append(part)
@@ -127,11 +132,13 @@ def _hosts(text):
 
 
 def _counts(text):
-    """Slurm's number of tasks on each node: "2(x3),1" is 2, 2, 2, 1."""
+    """The tasks of each node in a list of Slurm: "2(x3),1" means 2, 2, 2 and 1."""
     found = []
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if match is None:
-            raise ValueError(f"SLURM_STEP_TASKS_PER_NODE is not understood: {text!r}.")
+            raise ValueError(
+                f"SLURM_STEP_TASKS_PER_NODE must be a list such as 2(x3),1; received {text!r}."
+            )
         found += [int(match[1])] * int(match[2] or 1)
     return found

@@ -1,6 +1,6 @@
-"""The global batch: what one replica has to know about the others.
+"""The global batch, as seen from one replica.
 
-Every function answers for a single device as well, so a method is written once.
+Every function also works on a single device, so a method is written only once.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ def first_row(local_rows: int | tf.Tensor) -> tf.Tensor:
     """Row of the global batch at which this replica's rows begin.
 
     Args:
-        local_rows: rows on this replica, the same number on each.
+        local_rows: number of rows on this replica, the same on each.
 
     Returns:
         An int32 scalar tensor, `replica_id * local_rows`.
@@ -35,15 +35,23 @@ def first_row(local_rows: int | tf.Tensor) -> tf.Tensor:
     return tf.cast(replica, tf.int32) * local_rows
 
 
+def own_rows(local_rows: int | tf.Tensor) -> tf.Tensor:
+    """The rows of the global batch that are on this replica, int32 `[local_rows]`.
+
+    Args:
+        local_rows: number of rows on this replica, the same on each.
+    """
+    return first_row(local_rows) + tf.range(local_rows)
+
+
 _MICRO_BATCH = contextvars.ContextVar("micro_batch", default=(0, 1))
 
 
 @contextlib.contextmanager
 def micro_batch(number: int, count: int) -> Iterator[None]:
-    """A context in which the rows at hand are micro-batch `number` of `count`, counted from 0.
+    """A context in which the current rows are micro-batch `number` of `count`, counted from 0.
 
-    Gradient accumulation takes a replica's batch in micro-batches, one after the other; see
-    `batch_row`.
+    Gradient accumulation processes a replica's batch in micro-batches; see `batch_row`.
     """
     token = _MICRO_BATCH.set((number, count))
     try:
@@ -53,9 +61,9 @@ def micro_batch(number: int, count: int) -> Iterator[None]:
 
 
 def batch_row(local_rows: int | tf.Tensor) -> tf.Tensor:
-    """As `first_row`, but in the batch of the whole step, also inside a micro-batch.
+    """As `first_row`, but in the batch of the whole step, even inside a micro-batch.
 
-    What is drawn by this row is the same however the batch is divided.
+    Draws that depend on this row are the same however the batch is divided.
     """
     number, count = _MICRO_BATCH.get()
     return first_row(local_rows * count) + number * local_rows
@@ -71,7 +79,7 @@ def gather(rows: tf.Tensor) -> tf.Tensor:
     """
     if num_replicas() == 1:
         return rows
-    # Several workers gather onto the device of `rows`, which the input of a function has not.
+    # Several workers gather onto the device of `rows`, which the input of a function lacks.
     gathered = _context().all_gather(tf.identity(rows), axis=0)
     return tf.ensure_shape(gathered, [None, *rows.shape[1:]])  # all_gather forgets the width
 
@@ -93,11 +101,11 @@ def max_over_replicas(values: tf.Tensor) -> tf.Tensor:
 def read_rows(variable: keras.Variable, index: tf.Tensor) -> tf.Tensor:
     """Rows of a Keras variable, `[..., d]`.
 
-    `tf.gather` of a variable that is written in place reads, which is to copy, all of it first.
+    `tf.gather` of a variable that is written in place would first read, and thus copy, all of it.
 
     Args:
         variable: `keras.Variable` `[n, d]`.
-        index: int `[...]` in 0..n-1. On a CPU another is an error; a GPU gives zeros for it.
+        index: int `[...]` in 0..n-1. Others are an error on a CPU, but give zeros on a GPU.
     """
     own = variable.value
     return tf.raw_ops.ResourceGather(resource=own.handle, indices=index, dtype=own.dtype)
@@ -106,8 +114,8 @@ def read_rows(variable: keras.Variable, index: tf.Tensor) -> tf.Tensor:
 def write_rows(variable: keras.Variable, index: tf.Tensor, rows: tf.Tensor) -> None:
     """Writes rows of a Keras variable in place, the same on every replica.
 
-    `scatter_update` of a mirrored variable gives back the variable, and so reads, which is to
-    copy, all of it: 3.8 s for 1.28 M × 128 on two devices of a CPU, where this takes 4 ms.
+    `scatter_update` of a mirrored variable returns the variable, and so reads and copies all of it:
+    3.8 s for 1.28 M × 128 on two CPU devices, where this takes 4 ms.
 
     Args:
         variable: `keras.Variable` `[n, ...]`, with `aggregation="only_first_replica"`.

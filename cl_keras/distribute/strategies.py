@@ -1,4 +1,4 @@
-"""The strategy by its name."""
+"""Strategies by name."""
 
 import os
 import re
@@ -12,32 +12,32 @@ from cl_keras.spelling import did_you_mean
 NAMES = ("auto", "cpu", "gpu", "mirrored", "multiworker")
 
 _mirrored: dict[tuple[str, ...], tf.distribute.MirroredStrategy] = {}
-"""MirroredStrategies by their devices: a second one over the same would clash with the first."""
+"""MirroredStrategies by devices; two for the same devices would conflict."""
 
 
 def strategy(name: str = "auto", devices: str | None = None) -> tf.distribute.Strategy:
-    """A `tf.distribute.Strategy`, for `with strategy.scope():` around the making of a model.
+    """A `tf.distribute.Strategy`, for `with strategy.scope():` around the creation of a model.
 
-        auto         several workers, where `TF_CONFIG` or Slurm describe them; else all GPUs, if
-                     there are several; else the one device
-        cpu, gpu     one device, the first of its kind
-        mirrored     all GPUs of this machine, or without any all (logical) CPUs
+        auto         several workers, if `TF_CONFIG` or Slurm describe them; else all GPUs, if
+                     there are several; else a single device
+        cpu, gpu     the first device of this kind
+        mirrored     all GPUs of this machine, or all (logical) CPUs if it has none
         multiworker  the workers of `TF_CONFIG` or Slurm, with all GPUs of each
         gpu:0,gpu:1  these devices of this machine
 
-    For the one device that TensorFlow takes by itself this is its default strategy, which adds
-    nothing to a step.
+    For the device that TensorFlow uses by default, it is the default strategy, which has no
+    overhead.
 
     Args:
-        name: one of the above.
-        devices: such as "gpu:0,gpu:1": take these alone; on each worker, for several.
+        name: one of the above; default: `"auto"`.
+        devices: such as `"gpu:0,gpu:1"`, use only these, on each worker; default: None, all.
 
     Returns:
-        The strategy; the same one again for the same devices.
+        The strategy, the same object for the same devices.
 
     Raises:
-        ValueError: for an unknown name, a device that is not there, or a wrong `TF_CONFIG`.
-        RuntimeError: for several workers, if TensorFlow has begun to work already.
+        ValueError: for an unknown name, a missing device, or an invalid `TF_CONFIG`.
+        RuntimeError: for several workers, if TensorFlow is already initialized.
     """
     if ":" in name and devices is None:
         name, devices = "auto", name
@@ -48,7 +48,7 @@ def strategy(name: str = "auto", devices: str | None = None) -> tf.distribute.St
         )
     if devices is not None and name in ("cpu", "gpu"):
         raise ValueError(
-            f"strategy={name!r} is the first device of its kind; leave it out to take {devices!r}."
+            f"strategy={name!r} is the first device of its kind; omit it to use {devices!r}."
         )
     asked = None if devices is None else _parse(devices)
     cluster = cluster_from(os.environ) if name in ("auto", "multiworker") else None
@@ -56,8 +56,8 @@ def strategy(name: str = "auto", devices: str | None = None) -> tf.distribute.St
         return several_workers() or _multi_worker(cluster, asked)
     if name == "multiworker" and cluster is None:
         raise ValueError(
-            "strategy='multiworker' needs to know the workers: set TF_CONFIG in each of them, or "
-            "start them with Slurm's srun; docs/launch.md has examples."
+            "strategy='multiworker' needs a description of the workers. Set TF_CONFIG on each, or "
+            "start them with srun of Slurm; docs/launch.md has examples."
         )
     return _of_one_machine(name, asked)
 
@@ -69,8 +69,8 @@ def _of_one_machine(name, asked):
     }
     if name == "gpu" and not there["gpu"]:
         raise ValueError(
-            "strategy='gpu': TensorFlow finds no GPU. Look at `nvidia-smi`, and whether "
-            'TensorFlow came with CUDA: pip install "cl-keras[gpu]".'
+            "strategy='gpu' needs a GPU, and TensorFlow finds none. Check `nvidia-smi`, and that "
+            'TensorFlow has CUDA: pip install "cl-keras[gpu]".'
         )
     preferred = there["gpu"] or there["cpu"]
     if asked is None:
@@ -108,19 +108,19 @@ def _multi_worker(cluster, asked):
         return remember(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
     except RuntimeError as error:
         raise RuntimeError(
-            "The strategy over several workers must be made before TensorFlow does anything else: "
-            "call cl.distribute.strategy(...) first in the program, before images are loaded or a "
-            f"model is made ({error})."
+            "The strategy of several workers must be created before TensorFlow is initialized. "
+            "Call cl.distribute.strategy(...) before the program loads images or creates models "
+            f"({error})."
         ) from error
 
 
 def _parse(devices):
-    """ "GPU:0, gpu:1" as ["gpu:0", "gpu:1"]."""
+    """Turns "GPU:0, gpu:1" into ["gpu:0", "gpu:1"]."""
     names = [name.strip().lower() for name in devices.split(",")]
     wrong = [name for name in names if not re.fullmatch(r"[cg]pu:\d+", name)]
     if wrong or len(set(names)) < len(names) or len({name[:3] for name in names}) > 1:
         raise ValueError(
-            "devices must be different ones of one kind, such as 'gpu:0,gpu:1' or 'cpu:0'; "
+            "devices must be distinct and of the same kind, such as 'gpu:0,gpu:1' or 'cpu:0'; "
             f"received {devices!r}."
         )
     return [f"{name[:3]}:{int(name[4:])}" for name in names]
@@ -129,4 +129,6 @@ def _parse(devices):
 def _check_there(asked, there):
     missing = [name for name in asked if name not in there]
     if missing:
-        raise ValueError(f"There is no {', '.join(missing)} here; there are {', '.join(there)}.")
+        raise ValueError(
+            f"devices must be among {', '.join(there)}; received {', '.join(missing)}."
+        )

@@ -1,20 +1,20 @@
-"""What one process has to know about the others that train with it."""
+"""Functions for processes that train together."""
 
 import numpy as np
 import tensorflow as tf
 
 _made: list[tf.distribute.Strategy] = []
-"""The strategy over several workers, of which a process has at most one."""
+"""The strategy of several workers, of which a process has at most one."""
 
 
 def remember(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy:
-    """Makes the strategy of this process known to the functions below, in and out of its scope."""
+    """Registers the strategy of this process for the functions below, in and outside its scope."""
     _made[:] = [strategy]
     return strategy
 
 
 def several_workers() -> tf.distribute.Strategy | None:
-    """The strategy over several workers that this process takes part in, or None."""
+    """The strategy of several workers in which this process takes part, or None."""
     current = tf.distribute.get_strategy()
     if isinstance(current, tf.distribute.MultiWorkerMirroredStrategy):
         return current
@@ -22,13 +22,13 @@ def several_workers() -> tf.distribute.Strategy | None:
 
 
 def num_workers() -> int:
-    """Number of processes that train together; 1 without a strategy over several workers."""
+    """Number of processes that train together; 1 without a strategy of several workers."""
     strategy = several_workers()
     return len(_tasks(strategy)) if strategy else 1
 
 
 def worker() -> int:
-    """Index of this process among the workers; 0 without a strategy over several."""
+    """Index of this process among the workers; 0 without a strategy of several workers."""
     strategy = several_workers()
     if strategy is None:
         return 0
@@ -37,12 +37,12 @@ def worker() -> int:
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes files: worker 0, or the only one."""
+    """Whether this process writes files, i.e. is worker 0 or the only one."""
     return worker() == 0
 
 
 def from_every_worker(number: int) -> list[int]:
-    """The `number` that each worker gives, in their order. All of them must call it.
+    """The `number` of each worker, in order. All workers must call it.
 
     Args:
         number: int.
@@ -62,10 +62,10 @@ def from_every_worker(number: int) -> list[int]:
 
 
 def from_chief(array: np.ndarray) -> np.ndarray:
-    """The chief's `array`, on every worker, bit for bit. All of them must call it.
+    """The exact `array` of the chief, on all workers. All workers must call it.
 
-    For what each worker computes for itself, outside of a step: another kind of processor may
-    round another way, and copies that differ stay so.
+    Use it for results that each worker computes itself, outside of steps, since different
+    processors may round differently.
 
     Args:
         array: NumPy array, of the same shape and type on each worker.
@@ -85,7 +85,7 @@ def from_chief(array: np.ndarray) -> np.ndarray:
 
 
 def _tasks(strategy):
-    """Job and number of each task, the chief first."""
+    """Job and index of each task, the chief first."""
     spec = strategy.cluster_resolver.cluster_spec()
     jobs = sorted(set(spec.jobs) & {"chief", "worker"})
     return [(job, task) for job in jobs for task in spec.task_indices(job)]

@@ -1,4 +1,4 @@
-"""What an encoder is for: a classifier from few labels, search, duplicates, what to label next."""
+"""Uses of an encoder: classifiers from few labels, search, duplicates, and what to label next."""
 
 from cl_keras.downstream.classifier import Classifier, Predictions
 from cl_keras.downstream.duplicates import Pair, describe, duplicates

@@ -1,4 +1,4 @@
-"""A classifier on an encoder, with a sense for images unlike any it was fitted to."""
+"""A classifier on an encoder that also detects unusual images."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from cl_keras.evaluation import features, neighbors
 from cl_keras.files import replacing, write_atomically
 
 NEAREST = 3
-"""Neighbors whose mean distance tells how unusual an image is."""
+"""Number of neighbors whose mean distance tells how unusual an image is."""
 
 USUAL_SHARE = 0.95
 """Share of the held-out images that count as usual."""
@@ -25,15 +25,15 @@ USUAL_SHARE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of a set of images, in the order of the source.
+    """Predictions of a classifier for a set of images, in the order of the source.
 
     Attributes:
-        index: int64 `[n]`, of each image in its source.
+        index: int64 `[n]`, index of each image in its source.
         classes: int64 `[n]`, the most probable class.
         probabilities: float32 `[n, C]`.
-        distance: float32 `[n]`, mean cosine distance to the nearest labeled images: from 0 (the
-            same) to 2; high for images unlike any that were labeled.
-        unusual: bool `[n]`, whether `distance` is beyond that of 95 % of the held-out images.
+        distance: float32 `[n]`, mean cosine distance to the nearest labeled images, from 0 to 2;
+            high for images unlike the labeled ones.
+        unusual: bool `[n]`, whether `distance` exceeds that of 95 % of the held-out images.
     """
 
     index: np.ndarray
@@ -53,7 +53,7 @@ class Classifier:
         class_names: C names.
         bank: float `[n, d]`, embeddings of labeled images.
         max_usual: distance beyond which an image is unusual.
-        accuracy: on the held-out images; None where none were held out.
+        accuracy: accuracy on the held-out images; default: None, for no held-out images.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Classifier:
         """Classifies images.
 
         Args:
-            source: of `data.load(…, **classifier.image_options)`, or what else
+            source: from `data.load(…, **classifier.image_options)`, or anything else that
                 `evaluation.features` takes.
-            progress: show a progress bar.
+            progress: show a progress bar; default: True.
         """
         found = features(self.encoder, source, progress=progress and "predict")
         logits = found.vectors @ self.kernel + self.bias
@@ -120,7 +120,7 @@ class Classifier:
 
         Raises:
             FileNotFoundError: there is no classifier in the folder.
-            ValueError: a file of it is damaged.
+            ValueError: one of its files is damaged.
         """
         folder = pathlib.Path(folder)
         if not (folder / "classifier.json").is_file():
@@ -147,7 +147,7 @@ def neighbor_distance(bank: np.ndarray, queries: np.ndarray, skip: int = 0) -> n
     Args:
         bank: float `[n, d]`.
         queries: float `[q, d]`.
-        skip: nearest rows to leave out; 1 where the queries are in the bank.
+        skip: how many nearest rows to leave out, 1 if the queries are in the bank; default: 0.
     """
     count = min(len(bank), NEAREST + skip)
     _, cosines = neighbors(bank, queries, count)

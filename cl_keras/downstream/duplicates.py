@@ -1,4 +1,4 @@
-"""Near-duplicates: images that are the same but for size, compression or brightness."""
+"""Near-duplicates, i.e. images that differ only in size, compression or brightness."""
 
 import dataclasses
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cl_keras.data.image_batches import one_pass
 from cl_keras.evaluation import neighbors
-from cl_keras.evaluation.features import image_batches
 
 SIDE = 32
 """Side of the gray pictures that are compared."""
 
 THRESHOLD = 0.995
-"""Correlation from which two pictures count as the same."""
+"""Minimum correlation of near-duplicates."""
 
-MAX_PER_IMAGE = 8  # duplicates of one image that are looked for
-_FLAT = 1.0  # deviation in gray levels below which a picture has nothing to compare
+MAX_PER_IMAGE = 8  # number of duplicates of an image that are found
+_FLAT = 1.0  # minimum standard deviation in gray levels of a picture that can be compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Pair:
 
     Attributes:
         first: index of the image in the first set.
-        second: index in the second set, or in the first where there is no second.
-        correlation: of their gray pictures, from `THRESHOLD` to 1.
+        second: index in the second set, or in the first if there is only one.
+        correlation: correlation of their gray pictures, up to 1.
     """
 
     first: int
@@ -35,16 +35,16 @@ class Pair:
 
 
 def describe(images: Any) -> np.ndarray:
-    """Gray pictures of 32 × 32 with mean 0 and length 1, whose products are correlations.
+    """Gray pictures of 32 × 32 pixels with mean 0 and length 1; their products are correlations.
 
     Args:
-        images: uint8 `[n, h, w, c]`, a source, or batches, as `evaluation.features` takes them.
+        images: uint8 `[n, h, w, c]`, a source, or batches, as for `evaluation.features`.
 
     Returns:
-        float32 `[n, 1024]`; zeros for an image without any contrast.
+        float32 `[n, 1024]`; zeros for an image without contrast.
     """
     rows = []
-    for element in image_batches(images)[0]:
+    for element in one_pass(images)[0]:
         for image in np.asarray(element["image"]):
             gray = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("L")
             pixels = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
@@ -55,16 +55,16 @@ def describe(images: Any) -> np.ndarray:
 
 
 def duplicates(first: Any, second: Any = None, *, threshold: float = THRESHOLD) -> list[Pair]:
-    """Pairs of near-duplicates within one set, or between two.
+    """Pairs of near-duplicates within a set, or between two sets.
 
     Args:
-        first: images in any form that `describe` takes, or what it returned.
-        second: likewise; default: pairs within `first`.
-        threshold: correlation from which a pair counts, above 0 and at most 1.
+        first: images in any form that `describe` takes, or its result.
+        second: likewise; default: None, pairs within `first`.
+        threshold: minimum correlation of a pair, above 0 and at most 1; default: 0.995.
 
     Returns:
-        The pairs, the most alike first. Of each image in `second` (or `first`) at most the eight
-        most alike are found.
+        The pairs, in order of decreasing correlation; at most eight for each image in `second` (or
+        `first`).
 
     Raises:
         ValueError: a threshold out of range.
@@ -90,14 +90,14 @@ def _described(images):
 
 
 def groups(pairs: list[Pair], count: int) -> np.ndarray:
-    """Numbers the images so that near-duplicates, also of each other, have one number.
+    """Groups images that are connected by pairs of near-duplicates.
 
     Args:
-        pairs: of `duplicates` within one set.
-        count: images in the set.
+        pairs: result of `duplicates` for one set.
+        count: number of images in the set.
 
     Returns:
-        int64 `[count]`, the least index of each image's group, as `data.split` takes it.
+        int64 `[count]`, the smallest index of each image's group, as for `data.split`.
     """
     parent = np.arange(count)
 

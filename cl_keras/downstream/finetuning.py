@@ -1,4 +1,4 @@
-"""From few labels to a classifier: on a frozen encoder, or with all weights."""
+"""Fitting a classifier to few labels, on a frozen encoder or with all weights."""
 
 import dataclasses
 from typing import Any
@@ -12,22 +12,22 @@ from cl_keras.evaluation import features, fit_linear_head
 from cl_keras.evaluation.labeled import balanced_accuracy
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
-"""Weights of the penalty among which the held-out images choose."""
+"""Penalties to try; the held-out images decide."""
 
 MIN_HELD_OUT = 10
-"""Images below which nothing is held out."""
+"""With fewer held-out images than this, none are held out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """How all weights are trained.
+    """Settings for the training of all weights.
 
     Attributes:
-        epochs: the most epochs.
-        patience: epochs without a better held-out accuracy after which training stops.
-        learning_rate: its peak; it falls to 0 by a cosine.
-        batch_size: images per step.
-        flip: whether images are mirrored at random.
+        epochs: maximum number of epochs; default: 30.
+        patience: epochs without a better held-out accuracy after which training stops; default: 5.
+        learning_rate: initial learning rate, which follows a cosine to 0; default: 3e-4.
+        batch_size: images per step; default: 32.
+        flip: whether images are mirrored at random; default: False.
     """
 
     epochs: int = 30
@@ -48,17 +48,17 @@ def finetune(
 ) -> Classifier:
     """Fits a classifier to labeled images.
 
-    A linear head is fitted to the frozen encoder, its penalty chosen on held-out images, and then
-    on all images. With `whole`, all weights are then trained from there; training stops when the
-    held-out accuracy no longer rises, and the best weights are kept.
+    A linear head is fitted to the features of the frozen encoder, first with each penalty to choose
+    the best on held-out images, then on all images. With `whole`, all weights are trained from
+    there, until the held-out accuracy no longer rises; the best weights are kept.
 
     Args:
-        encoder: from images to vectors, a `keras.Model`. With `whole` its weights change.
-        source: labeled images, of `data.load`; images with the label -1 are left out.
-        held_out: share of each class that is held out, from 0 up to 0.5.
-        whole: train all weights so; default: None, the encoder stays as it is.
-        seed: of the split and the order.
-        progress: show progress bars.
+        encoder: a `keras.Model` from images to vectors. With `whole`, its weights change.
+        source: labeled images from `data.load`; images with the label -1 are left out.
+        held_out: share of each class to hold out, from 0 to 0.5; default: 0.2.
+        whole: settings to train all weights; default: None, the encoder does not change.
+        seed: seed of the split and the order; default: 0.
+        progress: show progress bars; default: True.
 
     Raises:
         ValueError: no labels, fewer than two classes, or a share out of range.
@@ -74,7 +74,7 @@ def finetune(
         )
     fitted, held = _split(labels, held_out, seed)
     l2, accuracy = _best_penalty(found.vectors, labels, fitted, held, len(classes))
-    rows = slice(None) if whole is None else fitted  # what is held out stops the training
+    rows = slice(None) if whole is None else fitted  # the held-out images stop the training
     head = fit_linear_head(found.vectors[rows], labels[rows], len(classes), l2=l2)
     if whole is not None:
         images = source.images(found.index)
@@ -109,7 +109,7 @@ def _split(labels, share, seed):
 
 
 def _best_penalty(vectors, labels, fitted, held, count):
-    """The penalty with the best held-out accuracy, and this balanced accuracy; 1 and None."""
+    """The best penalty and its balanced held-out accuracy; 1 and None without held-out images."""
     if not len(held):
         return 1.0, None
     scores = {}
@@ -122,7 +122,7 @@ def _best_penalty(vectors, labels, fitted, held, count):
 
 
 def _train(encoder, head, images, labels, fitted, held, whole, seed, progress):
-    """Trains all weights from a fitted head; (kernel, bias) and the held-out accuracy."""
+    """Trains all weights from a fitted head; returns (kernel, bias) and the held-out accuracy."""
     keras.utils.set_random_seed(seed)
     layer = keras.layers.Dense(len(head[1]), name="classes")
     inputs = keras.Input(encoder.input_shape[1:])
@@ -163,7 +163,7 @@ def _names(source, classes):
 
 
 def _max_usual(vectors, fitted, held):
-    """The distance within which most held-out images lie; without any, most fitted ones."""
+    """The distance of most held-out images, or of most fitted ones if none are held out."""
     if len(held):
         distance = neighbor_distance(vectors[fitted], vectors[held])
     else:

@@ -1,4 +1,4 @@
-"""Finding the images most like a given one."""
+"""Search for similar images."""
 
 import importlib
 import os
@@ -19,12 +19,12 @@ ENGINES = ("blocks", "faiss")
 
 
 class Index:
-    """Embeddings of a set of images with their names, kept in a file; the search is exact.
+    """Embeddings of a set of images with their names, for exact search; it can be saved.
 
     Attributes:
         embeddings: float32 `[n, d]`.
-        names: list of n file names, or numbers where the images have no names.
-        key: str, what the index was made of; another key means another index.
+        names: list of n file names, or of numbers for images without names.
+        key: str that identifies the encoder and images; a different key means a different index.
     """
 
     def __init__(self, embeddings: np.ndarray, names: list[str], key: str = ""):
@@ -44,9 +44,9 @@ class Index:
 
         Args:
             encoder: a `keras.Model` or function from images to vectors.
-            source: of `data.load`, or a uint8 array of images.
+            source: from `data.load`, or a uint8 array of images.
             key: see `Index`.
-            progress: show a progress bar.
+            progress: show a progress bar; default: True.
         """
         source = load(source)
         found = features(encoder, source, progress=progress and "index")
@@ -59,13 +59,13 @@ class Index:
         """The nearest images of each query.
 
         Args:
-            queries: float `[q, d]`, of the same encoder.
-            k: how many, at most all; default: 10.
-            engine: `"blocks"`, or `"faiss"`, which finds the same (equal cosines perhaps in another
-                order) by an `IndexFlatIP`; default: `"blocks"`.
+            queries: float `[q, d]`, from the same encoder.
+            k: number of images, default: 10; at most all are returned.
+            engine: `"blocks"`, or `"faiss"`, which finds the same by an `IndexFlatIP`, perhaps with
+                equal cosines in another order; default: `"blocks"`.
 
         Returns:
-            For each query a list of (name, cosine), the nearest first.
+            A list of (name, cosine) for each query, the nearest first.
 
         Raises:
             ValueError: another engine.
@@ -91,7 +91,7 @@ class Index:
         return rows, cosines
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the index as a .npz file, whole or not at all."""
+        """Writes the index as a .npz file, atomically."""
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -104,7 +104,7 @@ class Index:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: a file of another kind.
+            ValueError: the file is not an index.
         """
         try:
             embeddings, names, key = read_arrays(path, "embeddings", "names", "key")
@@ -112,7 +112,7 @@ class Index:
             return cls(embeddings, decoded, str(key))
         except (ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path} is not an index ({error}) Delete it; the next search makes it anew."
+                f"{path} is not an index ({error}) Delete it; the next search makes a new one."
             ) from None
 
 

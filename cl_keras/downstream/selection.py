@@ -1,4 +1,4 @@
-"""Which images to label next: those that leave no image far from a chosen one."""
+"""Selection of images to label, such that every image is near a chosen one."""
 
 import numpy as np
 
@@ -6,16 +6,16 @@ from cl_keras.evaluation.checks import normalize, positive, vectors
 
 
 def select(embeddings: np.ndarray, n: int, *, labeled: np.ndarray | None = None) -> np.ndarray:
-    """The greedy k-center choice (Gonzalez 1985; for labels: Sener & Savarese 2018).
+    """Greedy k-center selection (Gonzalez 1985; for labels: Sener & Savarese 2018).
 
-    Each choice is the image that is farthest, by cosine, from all that are chosen or labeled; the
-    first, where nothing is labeled, is the one nearest to the mean. The largest distance of any
-    image to a chosen one is at most twice what the best choice of n has.
+    Each chosen image is the one farthest, by cosine, from all chosen and labeled images. If none is
+    labeled, the first is the one nearest to the mean. The largest distance of an image from the
+    chosen ones is at most twice that of the best n images.
 
     Args:
         embeddings: float `[m, d]`.
-        n: how many to choose, at most the images that are not labeled.
-        labeled: int `[k]`, rows that have a label already; default: none.
+        n: number of images to choose, at most all unlabeled ones.
+        labeled: int `[k]`, rows that are already labeled; default: None.
 
     Returns:
         int64 `[n]`, rows in the order in which to label them.
@@ -29,8 +29,8 @@ def select(embeddings: np.ndarray, n: int, *, labeled: np.ndarray | None = None)
         taken[np.asarray(labeled, np.int64)] = True
     free = int((~taken).sum())
     if positive("n", n) > free:
-        raise ValueError(f"n must be at most the {free} images without a label; received {n}.")
-    nearest = np.full(len(unit), -np.inf, np.float32)  # greatest cosine to what is taken
+        raise ValueError(f"n must be at most {free}, the unlabeled images; received {n}.")
+    nearest = np.full(len(unit), -np.inf, np.float32)  # largest cosine to the taken rows
     for row in np.flatnonzero(taken).tolist():
         np.maximum(nearest, unit @ unit[row], out=nearest)
     chosen = []

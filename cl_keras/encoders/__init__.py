@@ -1,4 +1,4 @@
-"""Encoders: from a view to its representation."""
+"""Encoders, i.e. networks that turn images into representations."""
 
 from cl_keras.encoders.any_model import as_encoder, image_size
 from cl_keras.encoders.batch_norm import BatchNormalization

@@ -1,4 +1,4 @@
-"""Any Keras model as an encoder: from images to a vector, or a clear error."""
+"""Turns any Keras model into an encoder."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from cl_keras.encoders.preprocessing import Preprocessing
 
 @keras.saving.register_keras_serializable("cl_keras")
 class ToFloat(keras.layers.Layer):
-    """Images to the compute dtype; values stay in 0..255."""
+    """Casts images to the compute dtype; values stay in 0..255."""
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -22,22 +22,22 @@ class ToFloat(keras.layers.Layer):
 
 
 def as_encoder(model: keras.Model) -> keras.Model:
-    """`model` as an encoder: images, uint8 or float in 0..255, to one vector each.
+    """Turns a model into an encoder from images, uint8 or float in 0..255, to one vector each.
 
-    A model of this package, or one that this function made, is returned as it is. Any other gets a
-    cast before it (its own preprocessing must be inside it, and start from 0..255), and average
-    pooling behind it if it gives a map `[b, h, w, d]`.
+    Encoders of this package, or from this function, are returned unchanged. Other models get a cast
+    in front (their own preprocessing must be part of them, and take 0..255), and average pooling at
+    the end if they give a map `[b, h, w, d]`.
 
     Args:
         model: a built `keras.Model` with one image input and one output, such as a backbone of
-            `keras.applications` with `include_top=False`, or a subclass of your own.
+            `keras.applications` with `include_top=False`, or your own subclass.
 
     Returns:
         A `keras.Model` from `[b, h, w, c]` to `[b, d]`.
 
     Raises:
         TypeError: if it is not a `keras.Model`.
-        ValueError: if it does not take images, or gives neither a vector nor a map.
+        ValueError: if it does not take images, or does not give a vector or a map.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -54,14 +54,14 @@ def as_encoder(model: keras.Model) -> keras.Model:
     if not _is_vector(keras.tree.flatten(x)):
         raise ValueError(
             "encoder must give one vector [b, d], or one map [b, h, w, d] that can be pooled; "
-            f"{model.name!r} gives {_shapes(x)}. Cut it before its head, or wrap it in a "
-            "keras.Model that returns the vector."
+            f"{model.name!r} gives {_shapes(x)}. Remove its head, or wrap it in a keras.Model that "
+            "returns the vector."
         )
     return keras.Model(inputs, x, name=model.name)
 
 
 def image_size(encoder: keras.Model) -> int | None:
-    """Side in pixels of the images that an encoder is meant for, or None if it does not say."""
+    """Side in pixels of the images for which an encoder is meant, or None if unknown."""
     layer = _first_layer(encoder, Preprocessing)
     if layer:
         return layer.image_size
@@ -70,7 +70,7 @@ def image_size(encoder: keras.Model) -> int | None:
 
 
 def _is_vector(outputs):
-    """Whether there is one output, of shape [b, d] with a known d."""
+    """Whether there is a single output, of shape `[b, d]` with known d."""
     return len(outputs) == 1 and len(outputs[0].shape) == 2 and outputs[0].shape[1] is not None
 
 
@@ -90,7 +90,7 @@ def _image_shape(model):
 
 
 def _input_shape(model):
-    """Of a model that is a graph of layers; of another, the shape that it was built with."""
+    """The input shape of a functional model, or that with which another model was built."""
     try:
         return model.input_shape
     except AttributeError:

@@ -1,7 +1,9 @@
-"""Batch normalization over the global batch, with the addition and the ReLU that follow it."""
+"""Batch normalization over the global batch, with the addition and ReLU that follow it."""
 
 import contextlib
 import contextvars
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,24 +15,24 @@ FUSED_DTYPES = ("float32", "float16", "bfloat16")
 ACTIVATIONS = ("relu", None)
 
 USE_XLA: bool | None = None
-"""Whether XLA compiles the normalization of a training step; None: where there is a GPU.
+"""Whether XLA compiles the normalization in training; None means only with a GPU.
 
-TensorFlow's own kernel turns images from NHWC to NCHW and back in each layer on a GPU. On a CPU it
-is the fastest form.
+On a GPU, TensorFlow's own kernel converts images from NHWC to NCHW and back in each layer. On a CPU
+it is the fastest.
 """
 
-_SEEN = contextvars.ContextVar("seen", default=None)
-"""Within `statistics_per_call`, the statistics of each layer's calls so far: layer to pairs."""
+_SEEN: contextvars.ContextVar = contextvars.ContextVar("seen", default=None)
+"""Within `statistics_per_call`, {layer: a list of the statistics of its calls so far}."""
 
 
 @contextlib.contextmanager
-def statistics_per_call():
-    """Within it, every call takes the statistics of the images it is given, on its replica alone.
+def statistics_per_call() -> Iterator[None]:
+    """In this context, each call uses the statistics of its own images, on its replica only.
 
     The moving statistics are updated once, at the end, with the mean over all calls on all
-    replicas; so they do not depend on how the groups of a batch are spread over replicas.
+    replicas, so they do not depend on how the groups of a batch are spread over replicas.
     """
-    seen = {}
+    seen: dict[Any, list] = {}
     token = _SEEN.set(seen)
     try:
         yield
@@ -43,7 +45,7 @@ def statistics_per_call():
 def _update_by_mean(seen):
     layers = list(seen)
     own = [tf.reduce_mean(tf.stack(seen[layer]), axis=0) for layer in layers]
-    # One exchange for all; a sum of what was gathered has one order on every replica.
+    # One exchange for all layers; gathered values are summed in the same order on all replicas.
     means = tf.reduce_mean(distribute.gather(tf.concat(own, axis=1)[tf.newaxis]), axis=0)
     widths = [pair.shape[1] for pair in own]
     for layer, pair in zip(layers, tf.split(means, widths, axis=1), strict=True):
@@ -52,7 +54,7 @@ def _update_by_mean(seen):
 
 @keras.saving.register_keras_serializable("cl_keras")
 class BatchNormalization(keras.layers.Layer):
-    """Batch normalization (Ioffe & Szegedy 2015), and what follows it in a residual network.
+    """Batch normalization (Ioffe & Szegedy 2015), with what follows it in a residual network.
 
         y = activation(γ · (x - mean) / √(variance + ε) + β + residual)
 
@@ -66,10 +68,11 @@ class BatchNormalization(keras.layers.Layer):
     Args:
         momentum: weight of the old moving statistics; default: 0.9, as in ResNets.
         epsilon: ε, added to the variance; default: 1e-5.
-        center: whether to add β.
-        scale: whether to multiply by γ.
-        gamma_initializer: of γ; `"zeros"` starts a residual block as the identity.
-        activation: `"relu"` or None.
+        center: whether to add β; default: True.
+        scale: whether to multiply by γ; default: True.
+        gamma_initializer: initializer of γ; default: `"ones"`; `"zeros"` starts a residual block as
+            the identity.
+        activation: `"relu"` or None; default: None.
         **kwargs: as for `keras.layers.Layer`.
 
     Raises:
@@ -83,7 +86,7 @@ class BatchNormalization(keras.layers.Layer):
         epsilon: float = 1e-5,
         center: bool = True,
         scale: bool = True,
-        gamma_initializer="ones",
+        gamma_initializer: str | keras.initializers.Initializer = "ones",
         activation: str | None = None,
         **kwargs,
     ):
@@ -110,8 +113,8 @@ class BatchNormalization(keras.layers.Layer):
     def call(self, inputs, residual=None, training=None):
         """Args:
         inputs: `[b, …, C]`.
-        residual: None, or what is added before the activation, of the shape of `inputs`.
-        training: whether the statistics are the batch's, and move the moving ones.
+        residual: added before the activation, of the shape of `inputs`; default: None.
+        training: whether to use the statistics of the batch, and update the moving ones.
         """
         if not (training and self.trainable):
             return self._finished(self._by_moving_statistics(inputs), residual)
@@ -141,7 +144,7 @@ class BatchNormalization(keras.layers.Layer):
     def compute_output_spec(self, inputs, residual=None, training=None):
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def update_moving_statistics(self, mean, variance):
+    def update_moving_statistics(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Moves the moving statistics towards those of a batch, `[C]` each."""
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             batch = tf.cast(batch, moving.dtype)
@@ -160,12 +163,12 @@ class BatchNormalization(keras.layers.Layer):
         return len(inputs.shape) == 4 and self.compute_dtype in FUSED_DTYPES
 
     def _fused(self, inputs):
-        """Output, mean and variance of the batch by TensorFlow's kernel."""
+        """Output, mean and variance of the batch, from TensorFlow's kernel."""
         gamma, beta = self._affine(inputs.shape[-1], tf.float32)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon
         )
-        # The kernel hands out the unbiased variance; Keras keeps the biased one.
+        # The kernel returns the unbiased variance; Keras uses the biased one.
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
         return y, mean, variance * (count - 1.0) / count
 

@@ -1,4 +1,4 @@
-"""Loading of `.keras` files, which may be damaged."""
+"""Loads `.keras` files, which may be damaged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """The model in a `.keras` file, not compiled.
+    """Loads the model in a `.keras` file, without compiling it.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -6,36 +6,48 @@
     dz = dy where y > 0, else 0;   dβ = Σ dz;   dγ = Σ dz·x̂,  x̂ = (x - mean)/√(variance + ε)
     dx = γ/√(variance + ε) · (dz - mean(dz) - x̂·mean(dz·x̂)),   d residual = dz
 
-Between the passes stand vectors of one number for each channel, which replicas exchange. For the
-gradient x and y are kept, in the type they have; all arithmetic is in float32 or float64 within a
-pass, so that a compiler keeps no wider copy of the images.
+Between passes, replicas exchange vectors of one number per channel. x and y are kept for the
+gradient in their own type; arithmetic in float32 or float64 is confined to a pass, so that no wider
+copy of the images is kept.
 """
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
 from cl_keras import distribute
 
 
-def wide(dtype):
-    """The type in which statistics are taken: float64 for float64, else float32."""
+def wide(dtype: Any) -> tf.DType:
+    """The type of statistics: float64 for float64, otherwise float32."""
     return tf.float64 if tf.as_dtype(dtype) == tf.float64 else tf.float32
 
 
-def normalize(x, gamma, beta, residual=None, *, near, epsilon, relu, all_replicas, use_xla):
-    """Batch normalization with the batch's statistics, and what follows it.
+def normalize(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    residual: tf.Tensor | None = None,
+    *,
+    near: tf.Tensor,
+    epsilon: float,
+    relu: bool,
+    all_replicas: bool,
+    use_xla: bool,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Batch normalization with the statistics of the batch, and what follows it.
 
     Args:
         x: `[b, …, C]`.
         gamma: γ, `[C]`, in float32 or float64.
         beta: β, likewise.
-        residual: None, or of the shape and type of `x`.
-        near: `[C]`, an estimate of the mean, best the moving one. The variance is the mean square
-            of the distance to it less the square of the mean distance, which loses fewest digits
-            where the estimate is good, and is exact for any.
+        residual: of the shape and type of `x`; default: None.
+        near: `[C]`, an estimate of the mean, such as the moving mean. The variance is the mean
+            squared distance from it minus the squared mean distance. This holds for any estimate,
+            and is most precise for a good one.
         epsilon: ε.
-        relu: whether a ReLU ends it.
+        relu: whether to end with a ReLU.
         all_replicas: whether the statistics are those of all replicas.
         use_xla: whether XLA compiles each pass.
 
@@ -111,7 +123,7 @@ class _Passes:
 
 @functools.cache
 def _passes(use_xla):
-    """The four passes, as they are or each compiled by XLA."""
+    """The four passes, each compiled by XLA or not."""
     if not use_xla:
         return _Passes(lambda function: function)
     return _Passes(functools.partial(tf.function, jit_compile=True, autograph=False))

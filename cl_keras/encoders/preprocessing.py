@@ -1,11 +1,13 @@
-"""From the bytes of an image to what a network likes, inside the encoder that is served."""
+"""Normalization of images, as a part of the encoder, so that served encoders take raw pixels."""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Per channel on ImageNet, for values in 0..255 (torchvision's figures times 255)."""
+"""Per channel on ImageNet, for values in 0..255 (torchvision's values times 255)."""
 
 GRAY_MEAN = (127.5,)
 GRAY_STD = (64.0,)
@@ -13,16 +15,23 @@ GRAY_STD = (64.0,)
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Preprocessing(keras.layers.Layer):
-    """Images, uint8 or float in 0..255, to normalized floats: `(x - mean) / std` per channel.
+    """Turns images, uint8 or float in 0..255, into `(x - mean) / std` per channel.
 
     Args:
         mean: one number for each channel, in 0..255.
         std: one number for each channel.
-        image_size: side in pixels that the encoder is meant for, or None. Nothing is resized
+        image_size: side in pixels for which the encoder is meant; default: None. Nothing is resized
             here; `export.saved_model` reads it.
     """
 
-    def __init__(self, mean, std, *, image_size=None, **kwargs):
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        image_size: int | None = None,
+        **kwargs,
+    ):
         # Autocasting would round fractions of 0..255 to half precision before they are centered.
         super().__init__(autocast=False, **kwargs)
         self.mean, self.std = tuple(mean), tuple(std)
@@ -44,7 +53,7 @@ class Preprocessing(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
-def preprocessing(channels, image_size=None):
+def preprocessing(channels: int, image_size: int | None = None) -> Preprocessing:
     """`Preprocessing` for color images (3 channels, ImageNet's statistics) or gray ones (1).
 
     Raises:
@@ -56,4 +65,4 @@ def preprocessing(channels, image_size=None):
         )
     if channels == 1:
         return Preprocessing(GRAY_MEAN, GRAY_STD, image_size=image_size, name="preprocessing")
-    raise ValueError(f"Images have 1 channel (gray) or 3 (RGB); received channels={channels!r}.")
+    raise ValueError(f"channels must be 1 (gray) or 3 (RGB); received {channels!r}.")

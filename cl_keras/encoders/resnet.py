@@ -1,11 +1,13 @@
-"""Residual networks (He et al. 2016), in the form that contrastive papers use.
+"""Residual networks (He et al. 2016), as contrastive papers use them.
 
-Version 1.5: the stride of a bottleneck is in its 3×3 convolution. Convolutions pad by half their
-kernel on every side, as the published networks do, so that their weights can be used here;
-Keras' own "same" pads differently at stride 2.
+This is version 1.5, where the stride of a bottleneck is in its 3×3 convolution. Convolutions pad by
+half of their kernel on all sides, as in the published networks, so that their weights can be used
+here; the "same" padding of Keras differs at stride 2.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -15,9 +17,9 @@ from cl_keras.encoders.preprocessing import preprocessing
 STEMS = ("imagenet", "small")
 NORMS = ("batch", "layer", "group")
 MAX_SMALL_IMAGE = 64
-"""Up to this side in pixels the default stem keeps the resolution."""
+"""Largest side in pixels for which the default stem keeps the resolution."""
 NUM_GROUPS = 32
-"""Of group normalization, where they divide the channels (Wu & He 2018)."""
+"""Groups of group normalization, if they divide the channels (Wu & He 2018)."""
 
 
 def resnet18(**options) -> keras.Model:
@@ -49,11 +51,11 @@ def small_resnet(
     A 3×3 stem of stride 2 and three basic blocks of widths 32, 64 and 128.
 
     Args:
-        image_size: side in pixels that it is meant for; any other is accepted.
-        channels: 1 or 3.
-        width: multiplier of all widths.
+        image_size: side in pixels for which it is meant, default: 28; any other is accepted.
+        channels: 1 or 3; default: 1.
+        width: factor of all widths; default: 1.
         norm: as for `resnet`.
-        zero_init_residual: start every block as the identity (its last γ at 0).
+        zero_init_residual: start blocks as the identity, with their last γ at 0; default: False.
     """
     inputs = keras.Input([None, None, channels], name="images")
     x = preprocessing(channels, image_size)(inputs)
@@ -73,7 +75,7 @@ def small_resnet(
 
 def resnet(
     blocks: list[int],
-    block,
+    block: Callable,
     *,
     image_size: int = 224,
     channels: int = 3,
@@ -88,15 +90,16 @@ def resnet(
     Args:
         blocks: number of blocks in each of the four stages.
         block: `basic_block` or `bottleneck_block`.
-        image_size: side in pixels that it is meant for; any other is accepted.
-        channels: 1 or 3.
+        image_size: side in pixels for which it is meant, default: 224; any other is accepted.
+        channels: 1 or 3; default: 3.
         stem: `"imagenet"` (7×7 of stride 2, then max pooling) or `"small"` (3×3 of stride 1, no
             pooling; for CIFAR); default: `"small"` up to 64 pixels.
-        width: multiplier of all widths.
-        norm: `"batch"`; `"group"` (Wu & He 2018, 32 groups); or `"layer"`, one group, over all
-            positions and channels of an image. The last two know one image alone, so no
-            information leaks through the batch.
-        zero_init_residual: start every block as the identity (its last γ at 0; Goyal et al. 2017).
+        width: factor of all widths; default: 1.
+        norm: `"batch"` (default); `"group"` (32 groups, Wu & He 2018); or `"layer"`, a group of all
+            positions and channels of an image. The last two use single images, so no information
+            leaks through the batch.
+        zero_init_residual: start blocks as the identity, with their last γ at 0 (Goyal et al.
+            2017); default: False.
 
     Returns:
         A `keras.Model` from `[b, h, w, channels]`, uint8 or float in 0..255, to `[b, d]`.
@@ -111,7 +114,7 @@ def resnet(
     x = preprocessing(channels, image_size)(inputs)
     if stem == "imagenet":
         x = conv_norm(x, round(64 * width), 7, stride=2, norm=norm, name="stem")
-        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after a ReLU, 0 is the least
+        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # 0 is the minimum of a ReLU
         x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     else:
         x = conv_norm(x, round(64 * width), 3, norm=norm, name="stem")
@@ -129,36 +132,52 @@ def resnet(
     return keras.Model(inputs, x, name=name)
 
 
-def basic_block(x, features, *, stride, norm="batch", zero_init=False, name):
-    """Two 3×3 convolutions beside a shortcut."""
+def basic_block(
+    x: keras.KerasTensor,
+    features: int,
+    *,
+    stride: int,
+    norm: str = "batch",
+    zero_init: bool = False,
+    name: str,
+) -> keras.KerasTensor:
+    """Two 3×3 convolutions, with a shortcut."""
     shortcut = _shortcut(x, features, stride, norm, name)
     x = conv_norm(x, features, 3, stride=stride, norm=norm, name=f"{name}_1")
-    last = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
+    last: dict[str, Any] = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
     return conv_norm(x, features, 3, **last, name=f"{name}_2")
 
 
-def bottleneck_block(x, features, *, stride, norm="batch", zero_init=False, name):
-    """1×1, 3×3 and 1×1 convolutions, the last four times as wide, beside a shortcut."""
+def bottleneck_block(
+    x: keras.KerasTensor,
+    features: int,
+    *,
+    stride: int,
+    norm: str = "batch",
+    zero_init: bool = False,
+    name: str,
+) -> keras.KerasTensor:
+    """1×1, 3×3 and 1×1 convolutions, the last four times as wide, with a shortcut."""
     shortcut = _shortcut(x, 4 * features, stride, norm, name)
     x = conv_norm(x, features, 1, norm=norm, name=f"{name}_1")
     x = conv_norm(x, features, 3, stride=stride, norm=norm, name=f"{name}_2")
-    last = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
+    last: dict[str, Any] = {"residual": shortcut, "norm": norm, "zero_init": zero_init}
     return conv_norm(x, 4 * features, 1, **last, name=f"{name}_3")
 
 
 def conv_norm(
-    x,
-    features,
-    kernel,
+    x: keras.KerasTensor,
+    features: int,
+    kernel: int,
     *,
-    stride=1,
-    norm="batch",
-    residual=None,
-    relu=True,
-    zero_init=False,
-    name,
-):
-    """Convolution without bias, normalization, addition of `residual`, ReLU."""
+    stride: int = 1,
+    norm: str = "batch",
+    residual: keras.KerasTensor | None = None,
+    relu: bool = True,
+    zero_init: bool = False,
+    name: str,
+) -> keras.KerasTensor:
+    """Convolution without bias, normalization, addition of `residual`, and ReLU."""
     padding = "same"
     if stride > 1 and kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
@@ -172,7 +191,10 @@ def conv_norm(
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=f"{name}_conv",
     )(x)
-    gamma = {"gamma_initializer": "zeros" if zero_init else "ones", "name": f"{name}_norm"}
+    gamma: dict[str, Any] = {
+        "gamma_initializer": "zeros" if zero_init else "ones",
+        "name": f"{name}_norm",
+    }
     if norm == "batch":
         return BatchNormalization(activation="relu" if relu else None, **gamma)(x, residual)
     x = _normalization_of_each_image(norm, features, **gamma)(x)

@@ -1,4 +1,4 @@
-"""How good a representation is: metrics with their protocol, their error and their baselines."""
+"""Evaluates representations: metrics with their protocol, error and baselines."""
 
 from cl_keras.evaluation.advice import Training
 from cl_keras.evaluation.baselines import WhitenedPCA, pca_whitened, raw_pixels

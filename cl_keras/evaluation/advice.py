@@ -1,11 +1,11 @@
-"""What to do next, from what is known of a run."""
+"""Advice on what to do next, from the facts of a run."""
 
 import dataclasses
 
 import numpy as np
 
 MANY_IMAGES = 5000
-"""Below so many images, existing weights are usually the better start."""
+"""With fewer images, existing weights are usually the better start."""
 
 MIN_SEEN = 100_000
 """Images, repeats counted, that an encoder has to see before its views are to blame."""
@@ -13,7 +13,7 @@ MIN_SEEN = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is known of the training behind an encoder; every field may be missing.
+    """The facts of the training behind an encoder; every field may be missing.
 
     Attributes:
         epochs: number of epochs.
@@ -21,7 +21,7 @@ class Training:
         image_size: side in pixels that the encoder sees.
         source_size: typical shorter side of the files in pixels.
         flips: whether the views mirror images.
-        crop_area: least share of an image that a crop shows.
+        crop_area: smallest share of an image that a crop shows.
         begun: whether training began with existing weights.
         history: {metric: value of each epoch}, as `runs.Run.metrics` returns it.
     """
@@ -33,22 +33,22 @@ class Training:
     flips: bool | None = None
     crop_area: float | None = None
     begun: bool = False
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    history: dict[str, list[float | None]] = dataclasses.field(default_factory=dict)
 
 
 def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) -> list[str]:
-    """Up to three steps in plain words, the most useful first.
+    """Up to three next steps in plain words, the most useful first.
 
     Args:
         outcome: see `Verdict`.
         healthy: whether the embedding makes use of its space.
-        best_baseline: name of the best row beside the learned encoder.
-        training: what is known of the run.
+        best_baseline: name of the best baseline.
+        training: the facts of the run.
     """
     if not healthy:
         return [
             "train again with a lower learning rate or a higher temperature",
-            "look at the views: both should differ, and still show the same thing",
+            "look at the views: they should differ, yet still show the same thing",
         ]
     steps = []
     if outcome != "better" and (seen := _seen(training)) and seen < MIN_SEEN:
@@ -59,7 +59,7 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
         )
     if outcome != "better":
         if "PCA" in best_baseline:
-            steps.append("use whitened PCA for now: it is as good here and needs no training")
+            steps.append("use whitened PCA for now: it is as good here, and needs no training")
         if training.crop_area is not None and training.crop_area < 0.4:
             steps.append(
                 f"use milder crops (crop_area from 0.5 instead of {training.crop_area:g}), since "
@@ -69,31 +69,31 @@ def advice(outcome: str, healthy: bool, best_baseline: str, training: Training) 
             steps.append("train without flips if left and right matter, as in digits and letters")
     if still_improving(training.history) and not any("longer" in step for step in steps):
         epochs = "" if training.epochs is None else f" than {training.epochs} epochs"
-        steps.append(f"train longer{epochs}: it was still improving at the end")
+        steps.append(f"train longer{epochs}, since it was still improving at the end")
     if training.images is not None and training.images < MANY_IMAGES:
         start = "" if training.begun else "start from existing weights (--init) or "
         steps.append(f"{start}add unlabeled images: {training.images:,} images are few")
     if training.source_size and training.image_size and training.source_size > training.image_size:
         steps.append(
-            f"try larger images: files of {training.source_size} pixels are seen at "
+            f"try larger images: files of {training.source_size} pixels are resized to "
             f"{training.image_size}"
         )
     if outcome == "better":
-        steps.insert(0, "label a few images and fit a classifier on it (cl-keras finetune)")
+        steps.insert(0, "label a few images and fit a classifier (cl-keras finetune)")
     return steps[:3] or ["train longer, or with more images"]
 
 
 def _seen(training):
-    """Images that passed during training, repeats counted; None if unknown."""
+    """Number of images processed in training, with repeats; None if unknown."""
     known = training.epochs and training.images
     return training.epochs * training.images if known else None
 
 
-def still_improving(history: dict[str, list[float]]) -> bool:
-    """Whether the last quarter of a run was better than the quarter before it.
+def still_improving(history: dict[str, list[float | None]]) -> bool:
+    """Whether the last quarter of a run was better than the third.
 
-    k-NN counts where it was measured (more than half a point better); else the loss (more than
-    one percent lower).
+    By k-NN accuracy if it is known (more than half a point higher), otherwise by the loss (more
+    than one percent lower).
     """
     knn = _quarters(history.get("knn", ()))
     if knn is not None:
@@ -103,7 +103,7 @@ def still_improving(history: dict[str, list[float]]) -> bool:
 
 
 def _quarters(values):
-    """Means of the third and the last quarter of a series; None if it is short."""
+    """Means of the third and the last quarter of a series; None if it is too short."""
     known = np.array([v for v in values if v is not None and np.isfinite(v)], float)
     if len(known) < 4:
         return None

@@ -1,28 +1,30 @@
-"""What needs no training: pixels, and whitened principal components of pixels.
+"""Baselines without training: pixels, and whitened principal components of pixels.
 
 Both are called like an encoder, from images `[b, h, w, c]` to vectors `[b, d]`.
 """
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from cl_keras.data.image_batches import one_pass
 from cl_keras.evaluation.checks import positive
-from cl_keras.evaluation.features import image_batches
 
 MAX_SIDE = 64
-"""Larger images are shrunk to this many pixels a side."""
+"""Larger images are shrunk to this side in pixels."""
 
-MAX_EXACT_WIDTH = 4096  # pixels up to which the covariance of all images is taken
-SAMPLE = 2048  # images that stand for all where there are more pixels
+MAX_EXACT_WIDTH = 4096  # maximum number of pixels for the covariance of all images
+SAMPLE = 2048  # number of images to sample if there are more pixels
 
 
-def raw_pixels(images) -> np.ndarray:
-    """The pixels themselves, flattened, neither centered nor scaled beyond 0..1.
+def raw_pixels(images: Any) -> np.ndarray:
+    """The flattened pixels, scaled to 0..1 but not centered.
 
     Args:
         images: `[b, h, w, c]` in 0..255. A side of more than 64 pixels is shrunk to 64 by averaging
-            areas, so that the vectors stay of a size that can be searched.
+            areas, so that the vectors are small enough to search.
 
     Returns:
         float32 `[b, d]`, d = min(h, 64)·min(w, 64)·c.
@@ -36,19 +38,19 @@ def raw_pixels(images) -> np.ndarray:
 
 
 class WhitenedPCA:
-    """Projects `raw_pixels` on principal components of a training set, each to variance 1.
+    """Projects `raw_pixels` to the principal components of a training set, scaled to variance 1.
 
-    Attributes:
-        mean: float64 `[p]`, the mean picture.
-        components: float64 `[p, d]`, whitened; the greatest variance first.
+    Args:
+        mean: float64 `[p]`, the mean image.
+        components: float64 `[p, d]`, whitened, in order of decreasing variance.
     """
 
-    def __init__(self, mean, components):
+    def __init__(self, mean: np.ndarray, components: np.ndarray):
         self.mean = mean
         self.components = components
 
-    def __call__(self, images):
-        """Images `[b, h, w, c]` in 0..255 to vectors float32 `[b, d]`.
+    def __call__(self, images: Any) -> np.ndarray:
+        """Vectors float32 `[b, d]` of images `[b, h, w, c]` in 0..255.
 
         Raises:
             ValueError: images of another size than those it was fitted to.
@@ -56,30 +58,30 @@ class WhitenedPCA:
         pixels = raw_pixels(images)
         if pixels.shape[1] != len(self.mean):
             raise ValueError(
-                f"Expected images that flatten to {len(self.mean)} pixels, as PCA was fitted "
-                f"to them; received {pixels.shape[1]}. Load both with one image_size and channels."
+                f"Expected images with {len(self.mean)} values, to which PCA was fitted; received "
+                f"{pixels.shape[1]}. Load both with the same image_size and channels."
             )
         return ((pixels - self.mean) @ self.components).astype(np.float32)
 
 
-def pca_whitened(train, *, dims: int = 128, progress: bool = True) -> WhitenedPCA:
-    """Fits whitened principal components to the pixels of a training set, streamed once.
+def pca_whitened(train: Any, *, dims: int = 128, progress: bool = True) -> WhitenedPCA:
+    """Fits whitened principal components to the pixels of a training set, in one pass.
 
-    Up to 4,096 pixels all images are used; of larger ones 2,048, drawn evenly.
+    It uses all images of up to 4,096 pixels, and a random sample of 2,048 larger ones.
 
     Args:
         train: images uint8 `[n, h, w, c]`, a source, or batches, as `features` takes them.
-        dims: how many components; fewer where the pixels span fewer.
-        progress: show a progress bar, on a terminal.
+        dims: number of components, or fewer if the pixels span fewer; default: 128.
+        progress: show a progress bar, on a terminal; default: True.
 
     Returns:
         `WhitenedPCA`, to be called like an encoder.
 
     Raises:
-        ValueError: fewer than two images, images all alike, or dims < 1.
+        ValueError: fewer than two images, only equal images, or dims < 1.
     """
     dims, rows, total, square = positive("dims", dims), 0, 0.0, 0.0
-    stream, steps = image_batches(train)
+    stream, steps = one_pass(train)
     sample = _Sample(SAMPLE)
     for element in tqdm(
         stream, total=steps, desc="PCA", unit="batch", disable=None if progress else True
@@ -103,12 +105,12 @@ def pca_whitened(train, *, dims: int = 128, progress: bool = True) -> WhitenedPC
     variances, directions = variances[::-1][:dims], directions[:, ::-1][:, :dims]
     varied = variances > 1e-9 * max(variances[0], 1e-9)
     if not varied.any():
-        raise ValueError("PCA needs images that differ; received images all alike.")
+        raise ValueError("PCA needs images that differ; all received images are the same.")
     return WhitenedPCA(mean, directions[:, varied] / np.sqrt(variances[varied]))
 
 
 def _components_of(pixels):
-    """Mean, variances (ascending) and directions of few rows of many pixels, by their products."""
+    """Mean, variances (ascending) and directions of few rows of many pixels, by the Gram matrix."""
     mean = pixels.mean(axis=0)
     centered = pixels - mean
     values, vectors = np.linalg.eigh(centered @ centered.T)  # [n, n]
@@ -118,7 +120,7 @@ def _components_of(pixels):
 
 
 class _Sample:
-    """A fixed number of rows, each row of a stream with the same chance (reservoir sampling)."""
+    """A fixed number of rows of a stream, drawn uniformly (reservoir sampling)."""
 
     def __init__(self, size):
         self.rows, self._size, self._seen = [], size, 0

@@ -1,33 +1,34 @@
-"""The vectors that an encoder makes of a set of images, computed once."""
+"""The features of a set of images, computed once."""
 
 import dataclasses
-import operator
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from cl_keras.data.image_batches import one_pass
 from cl_keras.data.pixel_range import warn_of_scale
 
-_ARRAY_BATCH = 256  # rows a step where the caller gives no batches
-_SAME = 1e-2  # difference of two vectors of one image at most, of the largest value
+_SAME = 1e-2  # maximum difference of two vectors of one image, relative to the largest value
 
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What an encoder made of a set of images.
+    """The features of a set of images.
 
     Attributes:
         vectors: float32 `[n, d]`.
-        labels: int64 `[n]`, or None where the images have none.
-        index: int64 `[n]`, the index of each image in its source, none twice; default: 0 … n-1.
-        class_names: the name of label 0, 1, …; None where the classes have none.
+        labels: int64 `[n]`; default: None, unlabeled.
+        index: int64 `[n]`, the unique index of each image in its source; default: 0 … n-1.
+        class_names: names of labels 0, 1, …; default: None.
     """
 
     vectors: np.ndarray
     labels: np.ndarray | None = None
-    index: np.ndarray | None = None
+    index: np.ndarray = None  # type: ignore[assignment]  # set by __post_init__
     class_names: tuple[str, ...] | None = None
 
     def __post_init__(self):
@@ -48,11 +49,11 @@ class Features:
         return Features(vectors, labels, np.asarray(self.index)[rows], self.class_names)
 
 
-def encode_function(model):
-    """Returns `model` as a function from images [B, H, W, C] to vectors [B, D].
+def encode_function(model: keras.Model | Callable) -> Callable:
+    """`model` as a function from images `[b, h, w, c]` to vectors `[b, d]`.
 
-    A `keras.Model` is traced once, in inference mode, for every batch size; any other callable
-    is taken as it is. Keep the result where the same model is measured again and again.
+    A `keras.Model` is traced once, in inference mode, for all batch sizes; any other callable is
+    returned as it is. Keep the result if you evaluate the same model repeatedly.
 
     Raises:
         TypeError: `model` cannot be called.
@@ -74,85 +75,68 @@ def encode_function(model):
     return encode
 
 
-def features(model, batches, *, progress=True):
-    """Encodes a set of images, streamed once, in inference mode.
+def features(
+    model: keras.Model | Callable, batches: Any, *, progress: bool | str = True
+) -> Features:
+    """Encodes a set of images in one pass, in inference mode.
 
     Args:
-        model: a `keras.Model` or a function from images [B, H, W, C] to vectors [B, D].
+        model: a `keras.Model` or a function from images `[b, h, w, c]` to vectors `[b, d]`.
         batches: elements `{"image", "index"[, "label"]}` with a leading batch axis: the `Batches`
             of a source, any finite `tf.data.Dataset` or iterable of such dictionaries; or a source
-            itself; or an array of images [N, H, W, C]. Where there is no "index", rows are
-            numbered as they come.
-        progress: show a progress bar, on a terminal; a string is its title.
+            itself; or an array of images `[n, h, w, c]`. Without "index", rows are numbered in
+            order.
+        progress: show a progress bar, on a terminal; a string is its title; default: True.
 
     Returns:
-        `Features`, in the order of the stream. The last, partial batch is included; a row of an
-        image that was there before (a stand-in for a broken file) is dropped.
+        `Features`, in the order of the stream. A smaller last batch is included; a row that repeats
+        an image (in place of a broken file) is dropped.
 
     Raises:
-        ValueError: the stream is endless, empty or of another form; several of its images have
-            one index; the encoder gives no vector per image.
+        ValueError: the stream is endless, empty or of another form; different images share an
+            index; or the encoder does not give one vector per image.
     """
     encode = encode_function(model)
-    stream, total = image_batches(batches)
+    stream, total = one_pass(batches)
     title = progress if isinstance(progress, str) else "encode"
-    found, rows = [], 0
+    parts: list[tuple] = []
+    rows = 0
     for element in tqdm(
         stream, total=total, desc=title, unit="batch", disable=None if progress else True
     ):
         image, index, label = _parts(element, first=rows)
-        if not found:
+        if not parts:
             warn_of_scale(np.asarray(image))
-        found.append((_vectors(encode(image), len(index)), index, label))
+        parts.append((_vectors(encode(image), len(index)), index, label))
         rows += len(index)
-    if not found:
+    if not parts:
         raise ValueError("Expected at least one batch of images; received none.")
-    vectors, index, label = zip(*found, strict=True)
+    vectors, index, label = zip(*parts, strict=True)
     labels = None if label[0] is None else np.concatenate(label)
     names = class_names_of(batches)
     found = Features(np.concatenate(vectors), labels, np.concatenate(index), names)
     return _without_repeats(found)
 
 
-def class_names_of(batches) -> tuple[str, ...] | None:
+def class_names_of(batches: Any) -> tuple[str, ...] | None:
     """The class names of a source or of its batches, or None."""
     source = getattr(batches, "source", batches)
     names = getattr(source, "class_names", None)
     return tuple(names) if names else None
 
 
-def image_batches(batches):
-    """The elements of whatever `features` takes, and their number (None where it is unknown)."""
-    if hasattr(batches, "batches"):
-        batches = batches.batches(_ARRAY_BATCH, shuffle=False)
-    if isinstance(batches, tf.data.Dataset):
-        size = int(batches.cardinality())
-        if size == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(
-                "Expected one pass over the images; received an endless dataset. Use "
-                "source.batches(…) without from_epoch or repeat(), or add .take(steps)."
-            )
-        return batches, size if size >= 0 else None
-    if isinstance(batches, (np.ndarray, tf.Tensor)):
-        if len(batches.shape) != 4:
-            raise ValueError(f"Expected images [N, H, W, C]; received shape {batches.shape}.")
-        starts = range(0, len(batches), _ARRAY_BATCH)
-        return ({"image": batches[i : i + _ARRAY_BATCH]} for i in starts), len(starts)
-    return batches, operator.length_hint(batches) or None
-
-
 def _parts(element, first):
-    """Image [B, H, W, C], index int64 [B] and label int64 [B] or None of one element."""
+    """Image `[b, h, w, c]`, index int64 `[b]`, and label int64 `[b]` or None of one element."""
     if not isinstance(element, dict) or "image" not in element:
-        held = sorted(element) if isinstance(element, dict) else type(element).__name__
+        received = sorted(element) if isinstance(element, dict) else type(element).__name__
         raise ValueError(
             'Expected elements {"image": …, "index": …[, "label": …]}; received '
-            f"{held}. Map the dataset to that form, or use cl_keras.data.load."
+            f"{received}. Map the dataset to that form, or use cl_keras.data.load."
         )
     image = element["image"]
     if len(image.shape) != 4:
         raise ValueError(
-            f"Expected batches of images [B, H, W, C]; received shape {tuple(image.shape)}. "
+            f"Expected batches of images [b, h, w, c]; received shape {tuple(image.shape)}. "
             "Batch the dataset first: dataset.batch(256)."
         )
     index = np.asarray(element.get("index", np.arange(first, first + len(image))), np.int64)
@@ -161,7 +145,7 @@ def _parts(element, first):
 
 
 def _vectors(output, rows):
-    """The encoder's output as float32 [rows, D]."""
+    """The encoder's output as float32 `[rows, d]`."""
     shape = tuple(output.shape)
     if len(shape) != 2 or shape[0] != rows:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How good the features are when only a few images have a label."""
+"""The quality of features when only a few images have labels."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from cl_keras.evaluation.labeled import LabeledPair, balanced_weights, labeled_p
 from cl_keras.evaluation.linear import predict_classes
 
 MAX_CURVE_LABELS = 1280
-"""Where the label curve ends; beyond it a probe is close to that of all labels."""
+"""End of the label curve, beyond which a probe comes close to that with all labels."""
 
 
 def few_labels(
@@ -25,27 +25,28 @@ def few_labels(
     epochs: int = 100,
     l2: float = 1.0,
 ) -> dict:
-    """Fits a linear probe to a few labeled rows, several times over.
+    """Fits a linear probe to a few labeled rows, in several trials.
 
     Args:
         train: labeled features; see `linear_probe`.
         test: labeled features.
-        share: the share of each class that keeps its labels, above 0 and up to 1 (rounded, at
-            least one row per class); default: 0.01 where no other number is given.
-        per_class: instead, how many rows of each class keep their labels.
-        total: instead, how many rows keep their labels, in the proportion of the classes.
-        trials: how many draws.
-        seed: the draws are a pure function of it.
-        epochs: see `linear_probe`.
-        l2: see `linear_probe`.
+        share: share of each class that keeps its labels, above 0 and at most 1 (rounded, at least
+            one row per class); default: 0.01, unless another number is given.
+        per_class: number of rows of each class that keep their labels, instead; default: None.
+        total: number of rows that keep their labels, in proportion to the classes, instead;
+            default: None.
+        trials: number of draws; default: 5.
+        seed: determines the draws; default: 0.
+        epochs: see `linear_probe`; default: 100.
+        l2: see `linear_probe`; default: 1.0.
 
     Returns:
         `{"top1": mean, "std": deviation, "balanced": mean, "trials": [share, …],
-        "protocol": {…}}`; the deviation is over the draws (n - 1 below the line; 0 for one).
+        "protocol": {…}}`; the sample standard deviation is over the draws, 0 for one.
 
     Raises:
         ValueError: more than one of `share`, `per_class` and `total`, one out of range, or inputs
-            that do not fit together.
+            that do not match.
     """
     pair = labeled_pair(train, test)
     counts = _counts(pair, share, per_class, total)
@@ -81,15 +82,16 @@ def few_label_hits(
     epochs: int = 100,
     l2: float = 1.0,
 ) -> np.ndarray:
-    """Which test images a probe on few labels classifies rightly: bool `[trials, m]`.
+    """The test images that a probe on few labels classifies correctly: bool `[trials, m]`.
 
     Args:
         pair: see `labeled_pair`.
-        counts: int `[C]`, how many rows of each class keep their labels.
-        trials: how many draws.
-        seed: the draws are a pure function of it and the classes: the same for every encoder.
-        epochs: see `linear_probe`.
-        l2: see `linear_probe`.
+        counts: int `[C]`, number of rows of each class that keep their labels.
+        trials: number of draws; default: 5.
+        seed: determines the draws, together with the classes, so that they are the same for every
+            encoder; default: 0.
+        epochs: see `linear_probe`; default: 100.
+        l2: see `linear_probe`; default: 1.0.
     """
     hits = []
     for trial in range(positive("trials", trials)):
@@ -99,8 +101,10 @@ def few_label_hits(
     return np.stack(hits)
 
 
-def draw(classes: np.ndarray, counts: Sequence[int] | np.ndarray, generator) -> np.ndarray:
-    """Rows drawn without replacement, `counts[c]` of each class c, in ascending order."""
+def draw(
+    classes: np.ndarray, counts: Sequence[int] | np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws rows without replacement, `counts[c]` of each class c, in ascending order."""
     rows = [
         generator.choice(np.flatnonzero(classes == c), n, replace=False)
         for c, n in enumerate(counts)
@@ -121,12 +125,12 @@ def curve_totals(rows: int, classes: int) -> list[int]:
 
 
 def proportional_counts(sizes: np.ndarray, total: int) -> np.ndarray:
-    """How many rows of each class make `total`, in the proportion of the classes.
+    """Divides `total` among the classes, in proportion to their sizes.
 
-    Every class has at least one; what rounding leaves over goes to the largest remainders.
+    Every class gets at least one; the rest after rounding goes to the largest remainders.
 
     Args:
-        sizes: int `[C]`, rows of each class.
+        sizes: int `[C]`, number of rows of each class.
         total: from C to the sum of `sizes`.
     """
     exact = total * sizes / sizes.sum()
@@ -139,7 +143,7 @@ def proportional_counts(sizes: np.ndarray, total: int) -> np.ndarray:
 
 
 def _counts(pair, share, per_class, total):
-    """How many rows of each class are drawn: int `[C]`."""
+    """The number of rows of each class to draw: int `[C]`."""
     given = {"share": share, "per_class": per_class, "total": total}
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) > 1:
@@ -149,8 +153,8 @@ def _counts(pair, share, per_class, total):
         per_class = positive("per_class", per_class)
         if per_class > sizes.min():
             raise ValueError(
-                f"per_class must be at most the size of the smallest class; received {per_class}, "
-                f"and class {pair.class_names[sizes.argmin()]} has {sizes.min()} rows."
+                f"per_class must be at most {sizes.min()}, the size of the smallest class, "
+                f"{pair.class_names[sizes.argmin()]}; received {per_class}."
             )
         return np.full(len(sizes), per_class)
     if total is not None:

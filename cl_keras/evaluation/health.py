@@ -1,49 +1,52 @@
-"""Whether embeddings make use of their space, or have collapsed."""
+"""Metrics of whether embeddings make use of their space, or have collapsed."""
+
+from typing import Any
 
 import numpy as np
 
 from cl_keras.evaluation.checks import normalize, vectors
 
-_BLOCK = 1024  # rows a side of a block of pairs
-_ROWS = 10_000  # rows that uniformity looks at
+_BLOCK = 1024  # rows per side of a block of pairs
+_ROWS = 10_000  # maximum number of rows for uniformity
 
 
-def alignment(a, b):
+def alignment(a: np.ndarray, b: np.ndarray) -> float:
     """Mean squared distance of positive pairs, L2-normalized (Wang & Isola 2020, α = 2).
 
     Args:
-        a: float [N, D], a view of each image.
-        b: float [N, D], another view of the same images.
+        a: float `[n, d]`, one view of each image.
+        b: float `[n, d]`, another view of the same images.
 
     Returns:
-        From 0 (every pair in one place) to 4 (opposite); 2 for pairs at right angles.
+        From 0 (all pairs equal) to 4 (all opposite); 2 for orthogonal pairs.
 
     Raises:
-        ValueError: shapes that differ, or numbers that are not finite.
+        ValueError: different shapes, or numbers that are not finite.
     """
     a, b = normalize(vectors("a", a)), vectors("b", b)
     if a.shape != b.shape:
-        raise ValueError(f"Expected pairs of one shape; received {a.shape} and {b.shape}.")
+        raise ValueError(f"Expected pairs of the same shape; received {a.shape} and {b.shape}.")
     difference = a.astype(np.float64) - normalize(b)
     return float(np.mean(np.sum(difference**2, axis=1)))
 
 
-def uniformity(a):
+def uniformity(a: np.ndarray) -> float:
     """`log mean exp(-2·‖x_i - x_j‖²)` over pairs i < j, L2-normalized (Wang & Isola 2020, t = 2).
 
     Args:
-        a: float [N, D], N ≥ 2. Of more than 10,000 rows, 10,000 evenly spaced ones are taken.
+        a: float `[n, d]`, n ≥ 2. If there are more than 10,000 rows, 10,000 evenly spaced ones are
+            used.
 
     Returns:
-        From -8 (its lower bound, all pairs opposite) to 0 (collapsed to one point); about -4 for
-        an even spread over a sphere of many dimensions.
+        From -8 (the lower bound, all pairs opposite) to 0 (collapsed to one point); about -4 for an
+        even spread over a sphere of many dimensions.
 
     Raises:
         ValueError: fewer than two rows, or numbers that are not finite.
     """
     a = vectors("a", a)
     if len(a) < 2:
-        raise ValueError(f"Uniformity is of pairs and needs at least 2 rows; received {len(a)}.")
+        raise ValueError(f"Uniformity needs pairs, so at least 2 rows; received {len(a)}.")
     if len(a) > _ROWS:
         a = a[np.linspace(0, len(a) - 1, _ROWS).astype(int)]
     a, total = normalize(a), 0.0
@@ -58,14 +61,14 @@ def uniformity(a):
     return float(np.log(total / (len(a) * (len(a) - 1) / 2)))
 
 
-def effective_rank(a):
+def effective_rank(a: np.ndarray) -> float:
     """The exponential of the entropy of the normalized singular values (Roy & Vetterli 2007).
 
     Args:
-        a: float [N, D]; centered first.
+        a: float `[n, d]`, which is centered first.
 
     Returns:
-        From 1 (all on a line) to D (all directions alike); 0 where all rows are one point.
+        From 1 (all on a line) to d (all directions alike); 0 if all rows are equal.
 
     Raises:
         ValueError: not a matrix, or numbers that are not finite.
@@ -79,23 +82,24 @@ def effective_rank(a):
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def health(features_a, features_b=None):
-    """The measures by which a collapse shows.
+def health(features_a: np.ndarray, features_b: np.ndarray | None = None) -> dict[str, Any]:
+    """Metrics that show a collapse.
 
     Args:
-        features_a: float [N, D], N ≥ 2.
-        features_b: float [N, D], another view of the same images, or None.
+        features_a: float `[n, d]`, n ≥ 2.
+        features_b: float `[n, d]`, another view of the same images; default: None.
 
     Returns:
         A dictionary of numbers:
         `uniformity`, `effective_rank`: see these functions;
-        `std_mean`, `std_min`: mean and least deviation of a dimension of the L2-normalized rows;
-        `std_isotropic`: 1/√D, what both are where no direction is preferred;
-        `alignment`: where `features_b` is given;
-        `protocol`: rows, width, and the rows that uniformity took.
+        `std_mean`, `std_min`: mean and smallest standard deviation of the dimensions of the
+            L2-normalized rows;
+        `std_isotropic`: 1/√d, the value of both if no direction is preferred;
+        `alignment`: if `features_b` is given;
+        `protocol`: rows, width, and the number of rows for uniformity.
 
     Raises:
-        ValueError: as the functions above.
+        ValueError: as in the functions above.
     """
     a = vectors("features_a", features_a)
     std = normalize(a).std(axis=0, dtype=np.float64)

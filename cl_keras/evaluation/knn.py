@@ -10,32 +10,32 @@ from cl_keras.evaluation.checks import above_zero, normalize, positive, vectors
 from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
-_GROUP = 16  # bank rows whose maximum stands for them in the first look
-_SCORE_BYTES = 16 * 2**20  # a block of scores: larger ones fall out of the cache and are slower
+_GROUP = 16  # bank rows that are first searched by their maximum
+_SCORE_BYTES = 16 * 2**20  # of a block of scores; larger blocks exceed the cache and are slower
 
 
 def neighbors(
     bank: np.ndarray, queries: np.ndarray, k: int, *, chunk: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the `k` rows of the bank with the greatest cosine to each query; exact.
+    """Finds the `k` rows of the bank with the highest cosine to each query; exact.
 
-    Equal cosines come in the order of the bank, and a zero vector has cosine 0 to every other.
-    (On a GPU that multiplies in TensorFloat-32, as TensorFlow does by default, the cosines carry
-    an error of up to 1e-3.)
+    Equal cosines are in the order of the bank, and a zero vector has cosine 0 to all others. (On a
+    GPU that multiplies in TensorFloat-32, TensorFlow's default, cosines have an error of up to
+    1e-3.)
 
     Args:
-        bank: float [N, D].
-        queries: float [Q, D].
-        k: how many, from 1 to N.
-        chunk: queries at a time. default: as many as keep the block of scores `[chunk, N]` at
-            16 MiB (at least one); beside the bank and its normalized copy, at most about three
-            such blocks are held.
+        bank: float `[n, d]`.
+        queries: float `[q, d]`.
+        k: number of neighbors, from 1 to n.
+        chunk: number of queries at a time; default: as many as keep the block of scores
+            `[chunk, n]` at 16 MiB (at least one). About three such blocks are held, besides the
+            bank and its normalized copy.
 
     Returns:
-        `(indices, cosines)`: int64 [Q, k] and float32 [Q, k], the nearest first.
+        `(indices, cosines)`: int64 `[q, k]` and float32 `[q, k]`, nearest first.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, k out of range.
+        ValueError: shapes that do not match, numbers that are not finite, or k out of range.
     """
     bank = normalize(vectors("bank", bank))
     queries = normalize(vectors("queries", queries, width=bank.shape[1]))
@@ -43,7 +43,7 @@ def neighbors(
     if k > len(bank):
         raise ValueError(f"k must be at most the size of the bank, {len(bank)}; received {k}.")
     chunk = _chunk(len(bank)) if chunk is None else positive("chunk", chunk)
-    columns = tf.transpose(bank)  # a product with columns needs no repacking for each chunk
+    columns = tf.transpose(bank)  # a product with columns is not repacked for each chunk
     whole = len(bank) // _GROUP * _GROUP
     grouped, rest = columns[:, :whole], columns[:, whole:]
     parts = [
@@ -55,22 +55,21 @@ def neighbors(
 
 
 def _chunk(bank_rows):
-    """How many queries keep a block of scores within `_SCORE_BYTES`."""
+    """Number of queries that keep a block of scores within `_SCORE_BYTES`."""
     return max(1, _SCORE_BYTES // (4 * bank_rows))
 
 
 @tf.function(reduce_retracing=True)
 def _nearest(grouped, rest, queries, k):
-    """Top k of the products with all columns: by maxima of groups, then inside the best k groups.
+    """Top k of the products with all columns: by maxima of groups, then within the best k groups.
 
-    Every one of the k greatest scores lies in one of the k groups with the greatest maxima, or in
-    the rest, so the answer is exact; groups are taken in ascending order, so that ties keep the
-    bank's order.
+    Each of the k highest scores is in one of the k groups with the highest maxima, or in the rest,
+    so the result is exact; groups are in ascending order, so that ties keep the bank's order.
     """
     scores, of_rest = tf.matmul(queries, grouped), tf.matmul(queries, rest)
     rows, size = tf.shape(scores)[0], tf.shape(scores)[1]
     groups = size // _GROUP
-    if groups <= 2 * k:  # too few groups for the first look to save anything
+    if groups <= 2 * k:  # too few groups to save anything
         cosines, indices = tf.math.top_k(tf.concat([scores, of_rest], axis=1), k)
     else:
         scores = tf.reshape(scores, [rows, groups, _GROUP])
@@ -93,25 +92,25 @@ def knn(
     temperature: float = 0.07,
     chunk: int | None = None,
 ) -> dict:
-    """Classifies by the weighted vote of the nearest neighbors (Wu et al. 2018).
+    """Classifies by a weighted vote of the nearest neighbors (Wu et al. 2018).
 
-    Each of the k nearest training rows votes for its class with weight `exp(s/τ)`, s its cosine
-    to the test row. Among equal votes the lower class wins.
+    Each of the k nearest training rows votes for its class with weight `exp(s/τ)`, where s is its
+    cosine with the test row. The lower class wins ties.
 
     Args:
-        train: the labeled bank. Classes are matched by name where both sets name them.
+        train: the labeled bank. Classes are matched by name if both sets have names.
         test: the labeled features to classify.
-        k: neighbors that vote; a bank that is smaller votes as a whole.
-        temperature: τ, above 0.
-        chunk: test rows at a time, see `neighbors`.
+        k: number of neighbors that vote, or the whole bank if it is smaller; default: 200.
+        temperature: τ, above 0; default: 0.07.
+        chunk: number of test rows at a time, see `neighbors`; default: None.
 
     Returns:
         `{"top1": share, "top5": share, "balanced": share, "protocol": {…}}`, shares from 0 to 1;
-        `balanced` is the mean over classes of their top-1 accuracy. A class without a vote never
+        `balanced` is the mean over classes of their top-1 accuracy. A class without votes never
         counts as a hit.
 
     Raises:
-        ValueError: inputs that do not fit together, k < 1, temperature ≤ 0.
+        ValueError: inputs that do not match, k < 1, or temperature ≤ 0.
     """
     k = positive("k", k)
     pair = labeled_pair(train, test)
@@ -136,11 +135,12 @@ def knn(
 
 
 class Vote(NamedTuple):
-    """What the neighbors of each test row voted: both int64 `[m]`.
+    """The vote of the neighbors of each test row.
 
     Attributes:
-        winner: the class with most votes.
-        rank: how many classes come before the true one; never a hit if it has no vote at all.
+        winner: int64 `[m]`, the class with the most votes.
+        rank: int64 `[m]`, number of classes before the true one; too large for a hit if that has no
+            votes.
     """
 
     winner: np.ndarray
@@ -150,7 +150,7 @@ class Vote(NamedTuple):
 def vote_of_several(
     pair: LabeledPair, *, ks: Sequence[int], temperature: float = 0.07, chunk: int | None = None
 ) -> dict[int, Vote]:
-    """The votes for several k from one search: {k: `Vote`}."""
+    """The votes for several k, from a single search: {k: `Vote`}."""
     temperature = above_zero("temperature", temperature)
     used = {k: min(positive("k", k), len(pair.train)) for k in ks}
     indices, cosines = neighbors(pair.train, pair.test, max(used.values()), chunk=chunk)
@@ -177,7 +177,7 @@ def _vote(candidates, weights, truth, num_classes):
 
 
 def _votes(candidates, weights, num_classes):
-    """Sums weights [rows, k] by the class of each candidate: [rows, num_classes]."""
+    """Sums weights `[rows, k]` by the class of each candidate: `[rows, num_classes]`."""
     rows = len(candidates)
     cells = np.arange(rows)[:, None] * num_classes + candidates
     votes = np.bincount(cells.ravel(), weights.ravel(), minlength=rows * num_classes)

@@ -1,4 +1,4 @@
-"""Two labeled sets of features, brought to one numbering of the classes."""
+"""Two labeled sets of features, with the same numbering of their classes."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from cl_keras.evaluation.features import Features
 
 @dataclasses.dataclass(frozen=True)
 class LabeledPair:
-    """Training and test features whose labels mean the same classes.
+    """Training and test features with the same numbering of classes.
 
     Attributes:
         train: float32 `[n, d]`.
         train_classes: int64 `[n]`, 0 … C-1.
         test: float32 `[m, d]`.
         test_classes: int64 `[m]`, in the same numbering.
-        class_names: C names; the numbers where the classes have no names.
+        class_names: C names, or the numbers of classes without names.
     """
 
     train: np.ndarray
@@ -28,24 +28,24 @@ class LabeledPair:
 
 
 def labeled_pair(train: Features, test: Features) -> LabeledPair:
-    """Checks two sets of features and numbers the classes that occur in training from 0.
+    """Checks two sets of features, and numbers the classes that occur in training from 0.
 
-    Where both sets name their classes, they are matched by name: class folders of two data sets
-    are numbered apart, and one that lacks a class would shift the others.
+    If both sets name their classes, they are matched by name: class folders of two data sets are
+    numbered independently, so a missing class would shift the others.
 
     Args:
-        train: the labeled features that a classifier is made of; rows labeled -1 are left out.
-        test: the labeled features that it is measured on; likewise.
+        train: labeled features to fit a classifier to; rows labeled -1 are left out.
+        test: labeled features to evaluate it on; likewise.
 
     Raises:
         TypeError: something other than `Features`.
-        ValueError: no row with a label, vectors or labels that do not fit, or test classes that
-            training lacks.
+        ValueError: no labeled rows, vectors or labels that do not match, or test classes missing in
+            training.
     """
     for name, part in (("train", train), ("test", test)):
         if not isinstance(part, Features):
             raise TypeError(
-                f"{name} must be Features, as evaluation.features makes them; received "
+                f"{name} must be Features, as returned by evaluation.features; received "
                 f"{type(part).__name__}. Wrap arrays: evaluation.Features(vectors, labels)."
             )
     train, test = _known("train", train), _known("test", test)
@@ -64,7 +64,7 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
         shown = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
         raise ValueError(
             f"The test images have {unknown.size} classes that no training image has: {shown}. "
-            "Leave those test images out, or add training images of these classes."
+            "Leave out those test images, or add training images of these classes."
         )
     names = known if known.dtype.kind == "U" else _names(train.class_names, known)
     return LabeledPair(
@@ -77,7 +77,7 @@ def labeled_pair(train: Features, test: Features) -> LabeledPair:
 
 
 def _known(name, part):
-    """The rows that have a label; -1 stands for none."""
+    """The labeled rows; -1 means unlabeled."""
     labels = None if part.labels is None else np.asarray(part.labels)
     if labels is None or labels.shape != (len(part.vectors),) or not (labels == -1).any():
         return part
@@ -87,7 +87,7 @@ def _known(name, part):
 
 
 def _names(class_names, labels):
-    """The names of labels, or the labels where they have none."""
+    """The names of labels, or the labels themselves if they have none."""
     return [
         class_names[label] if class_names and label < len(class_names) else label
         for label in labels
@@ -95,7 +95,7 @@ def _names(class_names, labels):
 
 
 def balanced_accuracy(hits: np.ndarray, classes: np.ndarray) -> float:
-    """The mean over classes of the share of its rows that are hits.
+    """The mean over classes of their share of hits.
 
     Args:
         hits: bool `[m]`.
@@ -105,6 +105,6 @@ def balanced_accuracy(hits: np.ndarray, classes: np.ndarray) -> float:
 
 
 def balanced_weights(classes: np.ndarray) -> np.ndarray:
-    """float64 `[m]` that sum to 1 and give every class the same weight."""
+    """Weights float64 `[m]` that sum to 1 and weigh all classes equally."""
     _, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
     return 1 / (len(counts) * counts[numbers])

@@ -11,12 +11,12 @@ from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
 _ROWS = 65_536  # rows of logits held at a time
-_TOLERANCE = 1e-5  # of the greatest entry of the gradient of the mean loss
+_TOLERANCE = 1e-5  # for the largest entry of the gradient of the mean loss
 
 MAX_PRECONDITIONED = 320
-"""Rows or dimensions, whichever are fewer, up to which the eigenvectors cost less than the passes
-that they save; three times as many where the others are eight times as many, so that a pass is
-dear."""
+"""Number of rows or dimensions, whichever is smaller, up to which the eigenvectors cost less than
+the passes they save; three times as many if the other number is at least eight times as large, so
+that passes are expensive."""
 
 
 def fit_linear_head(
@@ -29,50 +29,50 @@ def fit_linear_head(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits a linear classifier to frozen features, for a probe or for serving.
 
-    With features x standardized to mean 0 and deviation 1 by the training set, minimizes
+    With features x standardized to mean 0 and deviation 1 on the training set, it minimizes
 
         Σ_i -log softmax(x_i·W + b)[y_i]  +  l2/2 · ‖W‖²
 
-    by full-batch L-BFGS from W = 0, b = 0: convex and without chance, so no seed. `l2` = 1 is a
-    unit Gaussian prior on each weight (scikit-learn's C = 1/l2). The standardization is folded
-    into what is returned.
+    by full-batch L-BFGS from W = 0, b = 0. The problem is convex and the fit deterministic, so
+    there is no seed. `l2` = 1 is a unit Gaussian prior on each weight (scikit-learn's C = 1/l2).
+    The standardization is folded into the result.
 
     Args:
-        features: float [N, D].
-        labels: int [N], 0 to num_classes - 1.
-        num_classes: C; by default the greatest label plus one.
-        epochs: the most passes over the features, but for a line search that is under way.
-        l2: weight of the penalty, ≥ 0; the bias is not penalized.
+        features: float `[n, d]`.
+        labels: int `[n]`, 0 to num_classes - 1.
+        num_classes: C; default: None, the largest label plus one.
+        epochs: maximum number of passes over the features, except to finish a line search; default:
+            1000.
+        l2: weight of the penalty, ≥ 0; the bias is not penalized; default: 1.0.
 
     Returns:
-        `(kernel, bias)`: float32 [D, C] and [C]; logits are `features @ kernel + bias`.
+        `(kernel, bias)`: float32 `[d, C]` and `[C]`; logits are `features @ kernel + bias`.
 
     Raises:
-        ValueError: inputs that do not fit together, a label outside num_classes, l2 < 0.
+        ValueError: inputs that do not match, a label outside num_classes, or l2 < 0.
     """
     kernel, bias, _ = _fit(features, labels, num_classes, epochs=epochs, l2=l2)
     return kernel, bias
 
 
 def linear_probe(train: Features, test: Features, *, epochs: int = 1000, l2: float = 1.0) -> dict:
-    """Scores frozen features by the test accuracy of a linear classifier.
+    """The test accuracy of a linear classifier on frozen features.
 
-    The features come from the encoder in inference mode, one view of each image, without
-    augmentation. See `fit_linear_head` for the classifier.
+    The features come from the encoder in inference mode, one per image, without augmentation. See
+    `fit_linear_head` for the classifier.
 
     Args:
-        train: labeled features. Classes are matched by name where both sets name them.
+        train: labeled features. Classes are matched by name if both sets have names.
         test: labeled features.
-        epochs: the most passes over the training features.
-        l2: weight of the penalty, ≥ 0.
+        epochs: maximum number of passes over the training features; default: 1000.
+        l2: weight of the penalty, ≥ 0; default: 1.0.
 
     Returns:
         `{"top1": share, "balanced": share, "protocol": {…}}`; `balanced` is the mean over classes
-        of their accuracy, and the protocol says how many passes were made and whether the fit
-        converged.
+        of their accuracy, and the protocol has the number of passes and whether the fit converged.
 
     Raises:
-        ValueError: as `fit_linear_head`, or test classes that training lacks.
+        ValueError: as in `fit_linear_head`, or test classes missing in training.
     """
     pair = labeled_pair(train, test)
     predicted, minimum = predict_classes(pair, epochs=epochs, l2=l2)
@@ -99,9 +99,9 @@ def predict_classes(
 
     Args:
         pair: see `labeled_pair`.
-        rows: int `[n]`, the training rows that keep their label; default: all.
-        epochs: see `linear_probe`.
-        l2: see `linear_probe`.
+        rows: int `[n]`, the training rows that keep their label; default: None, all.
+        epochs: see `linear_probe`; default: 1000.
+        l2: see `linear_probe`; default: 1.0.
 
     Returns:
         `(predicted, minimum)`: int64 `[m]`, classes of `pair`; and the result of `scipy.optimize`.
@@ -116,7 +116,7 @@ def predict_classes(
 
 
 def _fit(features, labels, num_classes, *, epochs, l2):
-    """Kernel, bias and the `scipy.optimize.OptimizeResult` they were read from."""
+    """Kernel, bias and the `scipy.optimize.OptimizeResult` they come from."""
     features = vectors("features", features)
     labels = check_labels("labels", labels, len(features))
     classes = _number_of(labels) if num_classes is None else positive("num_classes", num_classes)
@@ -131,7 +131,7 @@ def _fit(features, labels, num_classes, *, epochs, l2):
 
 
 def _minimized(features, labels, classes, *, epochs, l2):
-    import scipy.optimize  # a fifth of a second, which `import cl_keras` does not have to take
+    import scipy.optimize  # takes a fifth of a second, so not with `import cl_keras`
 
     mean, scale = _standardization(features)
     features = (features - mean) / scale
@@ -153,34 +153,34 @@ def _minimized(features, labels, classes, *, epochs, l2):
 
 
 def _one_thread():
-    """Keeps BLAS to one thread: a fit is many small products, and where other work shares the
-    cores, threads that wait for each other cost ten times as much as they save.
+    """Limits BLAS to one thread: a fit has many small products, and on shared cores, threads that
+    wait for each other cost ten times what they save.
     """
     return _threadpools().limit(limits=1, user_api="blas")
 
 
 @functools.cache
 def _threadpools():
-    import scipy.linalg  # noqa: F401 - it brings a BLAS of its own, which is to be seen
+    import scipy.linalg  # noqa: F401 - loads its own BLAS, which the controller must see
     import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
 
 
 def _number_of(labels):
-    """The greatest label plus one, unless labels are ids rather than numbers of classes."""
+    """The largest label plus one, unless labels are ids rather than numbers of classes."""
     occurring, greatest = len(np.unique(labels)), int(labels.max())
     if greatest >= 1000 and greatest > 10 * occurring:
         raise ValueError(
-            f"labels must number the classes from 0; received labels up to {greatest} of only "
-            f"{occurring} classes, and would need a column of weights for each number below it. "
+            f"labels must number the classes from 0; received labels up to {greatest} for only "
+            f"{occurring} classes, which would need a column of weights for each number below. "
             "Number them: names, labels = np.unique(labels, return_inverse=True)."
         )
     return greatest + 1
 
 
 def _standardization(features):
-    """Mean and deviation [D] in float64; a dimension that does not vary keeps scale 1."""
+    """Mean and deviation `[d]` in float64; a constant dimension keeps scale 1."""
     mean = features.mean(axis=0, dtype=np.float64)
     scale = features.std(axis=0, dtype=np.float64)
     still = scale <= 1e-6 * np.maximum(np.abs(mean), scale.max())
@@ -188,12 +188,12 @@ def _standardization(features):
 
 
 def _preconditioner(features, classes, l2):
-    """A basis [D, r] of all directions in which the features vary, and the penalty [r] in it.
+    """A basis `[d, r]` of all directions in which the features vary, and the penalty `[r]` in it.
 
-    In the eigenvectors of XᵀX, each scaled by the curvature that the objective has along it, about
-    λ·p(1 - p) + l2 with p = 1/C, the objective is nearly round: L-BFGS takes tens of passes where
-    it took hundreds. The minimum is the same, since W lies in the span of the features. Of fewer
-    rows than dimensions the smaller XXᵀ is taken.
+    In the basis of the eigenvectors of XᵀX, each scaled by the curvature of the objective along it,
+    about λ·p(1 - p) + l2 with p = 1/C, the objective is nearly isotropic, so L-BFGS takes tens of
+    passes instead of hundreds. The minimum is the same, since W lies in the span of the features.
+    With fewer rows than dimensions, the smaller XXᵀ is used.
     """
     rows, width = features.shape
     wide = rows < width
@@ -207,7 +207,7 @@ def _preconditioner(features, classes, l2):
 
 
 def _objective(features, labels, classes, penalty):
-    """The penalized mean cross-entropy, as a function of the flat weights [(r + 1)·C]."""
+    """The penalized mean cross-entropy, as a function of the flat weights `[(r + 1)·C]`."""
     penalty = penalty[:, None]
     rows, width = features.shape
     features = np.asarray(features, np.float32)
@@ -232,15 +232,15 @@ def _objective(features, labels, classes, penalty):
 def _cross_entropy(x, y, kernel, bias):
     """Summed cross-entropy (float64) and its gradients by kernel `[d, C]` and bias `[C]`.
 
-    In NumPy: most fits are small, and a call of TensorFlow would cost more than its work.
+    In NumPy, since most fits are so small that calling TensorFlow would dominate.
     """
     logits = x @ kernel + bias
     logits -= logits.max(axis=1, keepdims=True)
     rows = np.arange(len(y))
-    right = logits[rows, y].astype(np.float64)
+    own = logits[rows, y].astype(np.float64)
     residual = np.exp(logits, out=logits)
     totals = residual.sum(axis=1, keepdims=True)
-    loss = float(np.sum(np.log(totals[:, 0].astype(np.float64)) - right))
+    loss = float(np.sum(np.log(totals[:, 0].astype(np.float64)) - own))
     residual /= totals
     residual[rows, y] -= 1
     return loss, x.T @ residual, residual.sum(axis=0, dtype=np.float64)

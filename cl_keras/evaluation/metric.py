@@ -1,4 +1,4 @@
-"""A measured number with its protocol, its error, and its difference from another."""
+"""Metrics with their protocol and error, and the difference between two."""
 
 import dataclasses
 import functools
@@ -8,20 +8,22 @@ import numpy as np
 from cl_keras.evaluation.labeled import balanced_weights
 
 RESAMPLES = 1000
-"""Bootstrap samples behind each interval."""
+"""Number of bootstrap samples for each interval."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One measured share.
+    """A share of hits.
 
     Attributes:
         name: key of `METRICS`, or `linear_N_labels` of the label curve.
         value: share of hits, from 0 to 1.
-        protocol: how it was measured, in a sentence.
+        protocol: how it was computed, in a sentence.
         balanced: mean over the classes of their share of hits; None without classes.
         interval: ends of the 95 % interval of `value`.
-        balanced_interval: ends of that of `balanced`.
+        balanced_interval: ends of the 95 % interval of `balanced`.
+        hits: bool `[t, m]`, whether each test image is a hit, in each trial.
+        classes: int `[m]`, the true classes.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Metric:
     classes: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict:
-        """The metric as plain values, without the single hits."""
+        """The metric as plain values, without the individual hits."""
         return {key: value for key, value in vars(self).items() if key not in ("hits", "classes")}
 
 
@@ -45,10 +47,10 @@ def metric_of(
 
     Args:
         name: see `Metric`.
-        hits: bool `[m]`, whether each test image was a hit; or `[t, m]` for t trials.
+        hits: bool `[m]`, whether each test image is a hit; or `[t, m]` for t trials.
         protocol: see `Metric`.
-        classes: int `[m]`, the true classes; default: none.
-        seed: of the resamples.
+        classes: int `[m]`, the true classes; default: None.
+        seed: of the resamples; default: 0.
     """
     hits = np.atleast_2d(hits)
     balanced = balanced_interval = None
@@ -76,12 +78,12 @@ def _interval(values, weights, seed):
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far one metric is above another.
+    """The difference between two metrics.
 
     Attributes:
         value: the difference of the shares.
         low: lower end of its 95 % interval.
-        high: upper end.
+        high: upper end of its 95 % interval.
     """
 
     value: float
@@ -90,34 +92,34 @@ class Difference:
 
     @property
     def is_above(self) -> bool:
-        """Whether the first is greater beyond the error."""
+        """Whether the first is higher by more than the error."""
         return self.low > 0
 
     @property
     def is_below(self) -> bool:
-        """Whether the first is smaller beyond the error."""
+        """Whether the first is lower by more than the error."""
         return self.high < 0
 
 
 def difference(a: Metric, b: Metric, *, balanced: bool = False, seed: int = 0) -> Difference:
-    """How far `a` is above `b`, with a paired bootstrap interval (Efron & Tibshirani 1993).
+    """The difference `a - b`, with a paired bootstrap interval (Efron & Tibshirani 1993).
 
-    Both are resampled together, the same test images and the same trials each time: what is hard
-    in the test set is hard for both, and is no part of the error of their difference.
+    Both are resampled together, with the same test images and trials: the difficulty of the test
+    images is common to both, and does not contribute to the error of their difference.
 
     Args:
         a: a metric with its hits.
-        b: one of the same test images and as many trials.
-        balanced: compare the balanced accuracies.
-        seed: of the resamples.
+        b: a metric with the same test images and number of trials.
+        balanced: compare the balanced accuracies; default: False.
+        seed: of the resamples; default: 0.
 
     Raises:
-        ValueError: metrics of other test images or trials.
+        ValueError: metrics of different test images or trials.
     """
     if a.hits is None or b.hits is None or a.hits.shape != b.hits.shape:
         raise ValueError(
             f"Expected two metrics over the same test images and trials; received {a.name} and "
-            f"{b.name}, which do not fit together."
+            f"{b.name}, which do not match."
         )
     gain = a.hits.astype(np.float32) - b.hits.astype(np.float32)
     weights = balanced_weights(a.classes) if balanced and a.classes is not None else None
@@ -137,7 +139,7 @@ def _resampled_means(values, weights, seed):
 
 @functools.lru_cache(maxsize=1)
 def _draws(rows, seed):
-    """How often each row is drawn in each resample: float32 `[resamples, m]`."""
+    """The number of times each row is drawn in each resample: float32 `[resamples, m]`."""
     generator = np.random.default_rng([seed, 0])
     return np.stack(
         [
@@ -148,25 +150,25 @@ def _draws(rows, seed):
 
 
 def clear_leader(metrics: dict[str, Metric], *, balanced: bool = False) -> str | None:
-    """The row whose metric is above that of every other beyond the error; None if there is none.
+    """The row whose metric exceeds all others by more than the error; None if there is none.
 
     Args:
-        metrics: {row: its metric}, all of the same name.
-        balanced: compare the balanced accuracies.
+        metrics: {row: its metric}, all with the same name.
+        balanced: compare the balanced accuracies; default: False.
     """
-    measured = {name: metric for name, metric in metrics.items() if metric.hits is not None}
-    if len(measured) < 2:
+    known = {name: metric for name, metric in metrics.items() if metric.hits is not None}
+    if len(known) < 2:
         return None
-    best = max(measured, key=lambda name: measured[name].value)
-    others = [metric for name, metric in measured.items() if name != best]
-    trials = len(np.asarray(measured[best].hits))
+    best = max(known, key=lambda name: known[name].value)
+    others = [metric for name, metric in known.items() if name != best]
+    trials = len(np.asarray(known[best].hits))
     others = [repeated(metric, trials) for metric in others]
-    clear = all(difference(measured[best], one, balanced=balanced).is_above for one in others)
+    clear = all(difference(known[best], one, balanced=balanced).is_above for one in others)
     return best if clear else None
 
 
 def repeated(metric: Metric, trials: int) -> Metric:
-    """A metric of one trial as one of several equal trials; others as they are."""
+    """Turns a metric of one trial into one of several equal trials."""
     if metric.hits is None or len(metric.hits) == trials:
         return metric
     return dataclasses.replace(metric, hits=np.repeat(metric.hits, trials, axis=0))

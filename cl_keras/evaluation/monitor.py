@@ -1,4 +1,6 @@
-"""k-NN accuracy while a model trains."""
+"""k-NN accuracy during training."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,32 +13,32 @@ from cl_keras.evaluation.knn import knn
 class KNNMonitor(keras.callbacks.Callback):
     """Adds the k-NN accuracy of the representation to the logs of an epoch, as `knn`.
 
-    Measured are the first epoch, every so many, and the last. In between, and where the
-    representation is no longer finite, the logs repeat the last measured value: `ModelCheckpoint`
-    takes it for no improvement, where it would save a model without a value; give `EarlyStopping`
-    a patience of more than `every`.
+    It is computed after the first epoch, every `every` epochs, and after the last. In between, and
+    if the representation is not finite, the logs repeat the last value: `ModelCheckpoint`, which
+    would save a model without a value, then sees no improvement. Give `EarlyStopping` a patience of
+    more than `every`.
 
     Put it before callbacks that read the logs (`CSVLogger`, `TensorBoard`, `ModelCheckpoint`);
-    `History` comes after all of them. Training is unaffected: the encoder runs in inference mode,
-    and no random state is drawn from.
+    `History` comes after all of them. Training is not affected: the encoder runs in inference mode,
+    and uses no random state.
 
     Args:
-        train_batches: the labeled bank, as `features` takes it; not shuffling is faster.
-        test_batches: the labeled images that are classified.
-        every: epochs between measurements.
-        k: neighbors that vote.
-        temperature: τ of the votes.
-        last: the last measured value of a run that is resumed.
+        train_batches: the labeled bank, as `features` takes it; faster if not shuffled.
+        test_batches: the labeled images to classify.
+        every: number of epochs between evaluations; default: 1.
+        k: number of neighbors that vote; default: 20.
+        temperature: τ of the votes; default: 0.07.
+        last: the last value of a run that is resumed; default: None.
 
     Raises:
-        ValueError: every or k below 1; images without labels, where they are not a plain
-            iterable: that shows at the first measurement.
+        ValueError: every or k below 1; images without labels, which for plain iterables shows only
+            in the first evaluation.
     """
 
     def __init__(
         self,
-        train_batches,
-        test_batches,
+        train_batches: Any,
+        test_batches: Any,
         every: int = 1,
         k: int = 20,
         temperature: float = 0.07,
@@ -63,13 +65,13 @@ class KNNMonitor(keras.callbacks.Callback):
         done = epoch + 1
         is_last = done == self.params.get("epochs")
         if self._last is None or done % self.every == 0 or is_last:
-            measured = self.measure()
-            self._last = self._last if measured is None else measured
+            accuracy = self.compute()
+            self._last = self._last if accuracy is None else accuracy
         if logs is not None and self._last is not None:
             logs["knn"] = self._last
 
-    def measure(self) -> float | None:
-        """The k-NN accuracy of the model as it is, from 0 to 1; None if it is not finite."""
+    def compute(self) -> float | None:
+        """The current k-NN accuracy of the model, from 0 to 1; None if vectors are not finite."""
         train = features(self._encode, self.train_batches, progress=False)
         test = features(self._encode, self.test_batches, progress=False)
         if not (np.isfinite(train.vectors).all() and np.isfinite(test.vectors).all()):

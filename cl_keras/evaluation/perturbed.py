@@ -1,13 +1,15 @@
-"""Does the encoder still recognize an image that has been perturbed?"""
+"""Perturbs images, and tests whether the encoder still recognizes them."""
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from cl_keras.data.image_batches import one_pass
 from cl_keras.evaluation.checks import positive, vectors
-from cl_keras.evaluation.features import class_names_of, image_batches
+from cl_keras.evaluation.features import class_names_of
 from cl_keras.evaluation.knn import neighbors
 from cl_keras.views import RandomViews, View
 
@@ -23,9 +25,9 @@ PERTURBATION = {
     "grayscale_probability": 0.0,
     "blur_probability": 0.0,
 }
-"""What `perturb` does to an image, as arguments of `views.View`."""
+"""The perturbation of `perturb`, as arguments of `views.View`."""
 
-_STEP = 2**31 - 1  # no training run gets so far: its views are never those of the test
+_STEP = 2**31 - 1  # no training run gets this far, so its views differ from those of the test
 
 
 def perturb(
@@ -33,14 +35,14 @@ def perturb(
 ) -> np.ndarray:
     """One perturbed version of each image.
 
-    A square crop of 40–100 % of its area, resized to the full size; flipped half of the time;
+    A square crop of 40–100 % of the area, resized to the full size; flipped half of the time;
     brightness and contrast changed by up to ±30 %. Hue, saturation and sharpness stay.
 
     Args:
         images: uint8 `[n, s, s, c]`, square, c 1 or 3.
-        seed: an image's perturbation is a pure function of the seed and its row.
-        first_row: the row of the first image, where `images` are a block of a longer sequence.
-        chunk: images at a time; it does not change the result.
+        seed: determines the perturbation of an image, together with its row; default: 0.
+        first_row: row of the first image, if `images` are part of a longer sequence; default: 0.
+        chunk: number of images at a time, without effect on the result; default: 256.
 
     Returns:
         uint8 `[n, s, s, c]`.
@@ -59,7 +61,7 @@ def perturb(
     for start in range(0, len(images), chunk):
         block = images[start : start + chunk]
         rows = len(block)
-        if first_row + start > 0:  # a last, smaller chunk is filled up: no new shape to compile
+        if first_row + start > 0:  # a smaller last chunk is padded, to avoid compiling a new shape
             block = np.pad(block, [(0, max(0, chunk - rows)), (0, 0), (0, 0), (0, 0)])
         view, _ = views(block, seed=seed, step=_STEP, first_row=first_row + start)
         blocks.append(tf.cast(tf.round(view[:rows]), tf.uint8).numpy())
@@ -72,45 +74,60 @@ def _views(image_size):
 
 
 class Perturbed:
-    """The batches of `features`, each image perturbed; in the same order, again at every pass.
+    """Perturbed batches for `features`, in the same order, and the same in every pass.
 
     Args:
         batches: square images, as `features` takes them.
-        seed: see `perturb`.
+        seed: see `perturb`; default: 0.
     """
 
-    def __init__(self, batches, seed: int = 0):
+    def __init__(self, batches: Any, seed: int = 0):
         self._images, self._seed = batches, seed
         self.class_names = class_names_of(batches)
 
     def __length_hint__(self) -> int:
-        return image_batches(self._images)[1] or 0
+        return one_pass(self._images)[1] or 0
 
     def __iter__(self) -> Iterator[dict]:
         first = chunk = 0
-        for element in image_batches(self._images)[0]:
+        seen: set[int] = set()
+        for element in one_pass(self._images)[0]:
             images = np.asarray(element["image"])
             chunk = max(chunk, len(images))
             perturbed = perturb(images, seed=self._seed, first_row=first, chunk=chunk)
-            yield {**element, "image": perturbed}
             first += len(images)
+            element = {**element, "image": perturbed}
+            if "index" in element:  # a stand-in for a broken file is perturbed differently: drop it
+                element = _unseen(element, seen)
+            if len(element["image"]):
+                yield element
+
+
+def _unseen(element, seen):
+    """The rows of a batch whose index has not been seen, which are then added to `seen`."""
+    keep = []
+    for row, index in enumerate(np.asarray(element["index"]).tolist()):
+        if index not in seen:
+            seen.add(index)
+            keep.append(row)
+    return {key: np.asarray(value)[keep] for key, value in element.items()}
 
 
 def retrieval_top1(
     originals: np.ndarray, perturbed: np.ndarray, *, chunk: int | None = None
 ) -> dict:
-    """Instance retrieval: how often the original nearest to a perturbed image is its own.
+    """Instance retrieval: how often the nearest original of a perturbed image is its own.
 
     Args:
         originals: float `[n, d]`, vectors of the images.
         perturbed: float `[n, d]`, vectors of their perturbed versions, in the same order.
-        chunk: see `neighbors`.
+        chunk: see `neighbors`; default: None.
 
     Returns:
         `{"top1": share, "protocol": {…}}`; chance is 1/n.
 
     Raises:
-        ValueError: shapes that differ, or numbers that are not finite.
+        ValueError: different shapes, or numbers that are not finite.
     """
     hits = retrieval_hits(originals, perturbed, chunk=chunk)
     protocol = {
@@ -121,14 +138,16 @@ def retrieval_top1(
     return {"top1": float(hits.mean()), "protocol": protocol}
 
 
-def retrieval_hits(originals, perturbed, *, chunk=None) -> np.ndarray:
-    """Which perturbed images are nearest to their own original: bool `[n]`."""
+def retrieval_hits(
+    originals: np.ndarray, perturbed: np.ndarray, *, chunk: int | None = None
+) -> np.ndarray:
+    """Whether each perturbed image is nearest to its own original: bool `[n]`."""
     originals = vectors("originals", originals)
     perturbed = vectors("perturbed", perturbed, width=originals.shape[1])
     if len(originals) != len(perturbed):
         raise ValueError(
-            f"Expected one perturbed row per original; received {len(perturbed)} and "
-            f"{len(originals)} rows."
+            f"Expected one perturbed row per original; received {len(perturbed)} perturbed rows "
+            f"for {len(originals)} originals."
         )
     nearest, _ = neighbors(originals, perturbed, 1, chunk=chunk)
     return nearest[:, 0] == np.arange(len(originals))

@@ -1,4 +1,4 @@
-"""Retrieval across two sides: does each query find its own partner?"""
+"""Retrieval across the two sides of pairs."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ def cross_retrieval(
 
     Args:
         queries: `[n, d]`, such as `TwoTower.embed` of images.
-        keys: `[n, d]`, row i the partner of query i, such as `TwoTower.embed_other`.
+        keys: `[n, d]`, where row i is the partner of query i, such as `TwoTower.embed_other`.
         ks: numbers of neighbors, each at most n; default: (1, 5).
 
     Returns:
         `{"recall_at_1": share, …}`, by cosine.
 
     Raises:
-        ValueError: for sides of different shape, or a k above n.
+        ValueError: for sides of different shapes, or a k above n.
     """
     queries = vectors("queries", queries)
     keys = vectors("keys", keys, width=queries.shape[1])
     if len(queries) != len(keys):
         raise ValueError(
-            f"Each query needs its partner; received {len(queries)} queries and {len(keys)} keys."
+            f"Each query needs a partner; received {len(queries)} queries and {len(keys)} keys."
         )
     nearest, _ = neighbors(keys, queries, max(ks))
     found = nearest == np.arange(len(queries))[:, None]

@@ -1,8 +1,10 @@
-"""Encoders and their baselines, side by side, by one protocol."""
+"""Evaluates several encoders and baselines by the same protocol."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 from cl_keras.evaluation.checks import positive
@@ -22,23 +24,23 @@ METRICS = {
     "linear_10_percent": "linear, 10 % labels",
     "linear_1_percent": "linear, 1 % labels",
 }
-"""The main metrics, and what people call them."""
+"""The main metrics, and their titles."""
 
 MAJORITY = "majority class"
-"""The row of a classifier that always gives the most frequent class of the training images."""
+"""The row of a classifier that always predicts the most frequent class of the training images."""
 
 TRIALS = 5  # draws of few labels
-MAX_PASSES = 200  # of a linear probe over the training features; what is left is no accuracy
+MAX_PASSES = 200  # of a linear probe over the training features; more do not improve accuracy
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """The features of one encoder that its metrics are made of.
+    """The features of one encoder, from which its metrics are computed.
 
     Attributes:
-        train: of the training images, the bank.
-        test: of the test images.
-        perturbed: of the test images, perturbed.
+        train: features of the training images, the bank.
+        test: features of the test images.
+        perturbed: features of the perturbed test images.
     """
 
     train: Features
@@ -51,16 +53,24 @@ class Encoded:
         return self.train.labels is not None and self.test.labels is not None
 
 
-def encode(encoder, train_source, test_source, *, name="", seed=0, progress=True) -> Encoded:
-    """Encodes the training images, the test images, and the test images perturbed.
+def encode(
+    encoder: keras.Model | Callable,
+    train_source: Any,
+    test_source: Any,
+    *,
+    name: str = "",
+    seed: int = 0,
+    progress: bool = True,
+) -> Encoded:
+    """Encodes the training images, the test images, and the perturbed test images.
 
     Args:
         encoder: a `keras.Model` or function from images to vectors.
-        train_source: a source, or what else `features` takes.
-        test_source: likewise, square images.
-        name: title of the progress bars.
-        seed: of the perturbations.
-        progress: show progress bars.
+        train_source: a source, or anything else that `features` takes.
+        test_source: likewise, with square images.
+        name: title of the progress bars; default: "".
+        seed: of the perturbations; default: 0.
+        progress: show progress bars; default: True.
     """
     function = encode_function(encoder)
     streams = {
@@ -77,9 +87,9 @@ def encode(encoder, train_source, test_source, *, name="", seed=0, progress=True
 
 
 def table(
-    encoders,
-    train_source,
-    test_source,
+    encoders: dict[str, keras.Model | Callable],
+    train_source: Any,
+    test_source: Any,
     *,
     k: int = 20,
     also_k: int | None = 200,
@@ -90,34 +100,35 @@ def table(
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, list[Metric]]:
-    """Measures several encoders by one protocol.
+    """Evaluates several encoders by the same protocol.
 
-    For each: weighted k-NN on the clean test images and on perturbed ones (see `perturb`), and how
-    often a perturbed test image retrieves its original. The bank of both k-NN metrics is the clean
-    training set. With `linear`, also a linear probe on all labels and on 10 % and 1 % of them.
+    For each it computes weighted k-NN on the clean test images and on perturbed ones (see
+    `perturb`), and how often a perturbed test image retrieves its original. The bank of both k-NN
+    metrics is the clean training set. With `linear`, it also fits a linear probe to all labels and
+    to 10 % and 1 % of them.
 
     Args:
         encoders: {name: `keras.Model` or function from images to vectors}, such as
             `{"raw pixels": raw_pixels, "PCA-128": pca_whitened(train), "SimCLR": model}`.
-        train_source: a source, or what else `features` takes.
-        test_source: likewise, square images. Without labels here or there only instance retrieval
-            is measured.
-        k: neighbors that vote.
-        also_k: neighbors of a second k-NN metric, or None.
-        temperature: τ of the votes.
-        gallery: retrieve among this many test images, drawn without labels (all, if there are
-            fewer).
-        linear: fit linear probes too, where there are labels.
-        curve: also measure the label curve, linear probes on 10, 20, 40, … labels.
-        seed: of the perturbations, the draw and the few labels.
-        progress: show progress bars.
+        train_source: a source, or anything else that `features` takes.
+        test_source: likewise, with square images. If either has no labels, only instance retrieval
+            is computed.
+        k: number of neighbors that vote; default: 20.
+        also_k: number of neighbors of a second k-NN metric, or None; default: 200.
+        temperature: τ of the votes; default: 0.07.
+        gallery: number of test images to retrieve from, drawn at random, or all if there are fewer;
+            default: 2000.
+        linear: also fit linear probes, if there are labels; default: True.
+        curve: also compute the label curve, linear probes on 10, 20, 40, … labels; default: False.
+        seed: of the perturbations, the gallery and the few labels; default: 0.
+        progress: show progress bars; default: True.
 
     Returns:
-        {name: list of `Metric`}, the names of metrics as in `METRICS`. Where there are labels, the
-        row `MAJORITY` comes first.
+        {name: list of `Metric`}, with the names of metrics as in `METRICS`. If there are labels,
+        the row `MAJORITY` comes first.
 
     Raises:
-        ValueError: no encoder, or images that do not fit.
+        ValueError: no encoder, or images that do not match.
     """
     if not encoders:
         raise ValueError("Expected at least one encoder {name: model}; received none.")
@@ -162,7 +173,7 @@ def metrics_of(
 
 
 def _knn(pair, ks, temperature, name, condition):
-    """k-NN for each k; the first has the plain name."""
+    """k-NN for each k; the first keeps the plain name."""
     found = []
     for k, vote in vote_of_several(pair, ks=ks, temperature=temperature).items():
         protocol = (
@@ -200,14 +211,14 @@ def label_curve(pair: LabeledPair, *, trials: int = TRIALS, seed: int = 0) -> li
 
     Args:
         pair: see `labeled_pair`.
-        trials: draws of labels at each number.
-        seed: of the draws, which are the same for every encoder.
+        trials: number of draws for each number of labels; default: 5.
+        seed: of the draws, which are the same for every encoder; default: 0.
     """
     sizes, found = np.bincount(pair.train_classes), []
     for total in curve_totals(len(pair.train), len(pair.class_names)):
         hits = few_label_hits(pair, proportional_counts(sizes, total), trials=trials, seed=seed)
         protocol = (
-            f"linear probe on {total} labels, drawn in the proportion of the classes, mean of "
+            f"linear probe on {total} labels, drawn in proportion to the classes, mean of "
             f"{trials} draws; {_images(pair)}"
         )
         found.append(metric_of(f"linear_{total}_labels", hits, protocol, pair.test_classes))
@@ -215,7 +226,7 @@ def label_curve(pair: LabeledPair, *, trials: int = TRIALS, seed: int = 0) -> li
 
 
 def majority(pair: LabeledPair) -> list[Metric]:
-    """What always answering with the most frequent training class comes to, in every metric."""
+    """The metrics of always predicting the most frequent training class."""
     answer = np.bincount(pair.train_classes).argmax()
     hits = pair.test_classes == answer
     protocol = f"always {pair.class_names[answer]!r}, the most frequent of {_images(pair)}"
@@ -224,6 +235,6 @@ def majority(pair: LabeledPair) -> list[Metric]:
 
 
 def _gallery(rows, size, seed):
-    """Ascending rows, `size` of them, drawn by `seed`."""
+    """`size` random rows in ascending order."""
     size = min(rows, positive("gallery", size))
     return np.sort(np.random.default_rng(seed).permutation(rows)[:size])

@@ -1,4 +1,4 @@
-"""From measured figures to a paragraph: did it learn, can it be trusted, what next."""
+"""A verdict on an encoder from its metrics: whether it has learned, how sure that is, what next."""
 
 import dataclasses
 
@@ -12,19 +12,19 @@ LEARNED = "learned encoder"
 """The row that a verdict is about."""
 
 HEADLINE_LABELS = 160
-"""Few labels are judged by the point of the label curve nearest to this, from below."""
+"""The verdict on few labels uses the last point of the label curve up to this number."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The learned encoder beside one baseline, by one metric.
+    """The comparison of the learned encoder with one baseline, in one metric.
 
     Attributes:
-        baseline: name of its row.
+        baseline: row of the baseline.
         metric: name of the metric.
-        learned: share of the learned encoder, balanced where the classes are uneven.
+        learned: share of the learned encoder, balanced if the classes are uneven.
         other: share of the baseline.
-        difference: of the two, with its error.
+        difference: difference of the two, with its error.
     """
 
     baseline: str
@@ -36,17 +36,17 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What an evaluation comes to.
+    """The conclusion of an evaluation.
 
     Attributes:
-        outcome: "better", "worse" or "undecided": the learned encoder beside the best baseline
-            with few labels (without labels: by instance retrieval), beyond the error.
+        outcome: "better", "worse" or "undecided": the learned encoder compared with the best
+            baseline with few labels (without labels, by instance retrieval), beyond the error.
         text: one paragraph in plain words.
         healthy: whether the embedding makes use of its space.
         balanced: whether shares are balanced accuracies, since the test classes are uneven.
-        comparisons: every figure that the text rests on.
-        equal_labels: the fewest labels with which the learned encoder reaches the best baseline
-            with all of them; None where it does not.
+        comparisons: all comparisons behind the text.
+        equal_labels: the smallest number of labels with which the learned encoder reaches the best
+            baseline with all labels; None if it does not.
         next_steps: what to do next, the most useful first.
     """
 
@@ -66,48 +66,48 @@ class Verdict:
 def verdict(
     rows: dict[str, list[Metric]], health: dict, training: Training | None = None
 ) -> Verdict:
-    """Judges the row `LEARNED` beside all the others.
+    """Judges the row `LEARNED` against all others.
 
     Args:
-        rows: as `table` returns them with `curve=True`, one of them `LEARNED`.
-        health: of the learned embeddings of the test images, as `health` returns it.
-        training: what is known of the run, for advice; default: nothing.
+        rows: rows as returned by `table` with `curve=True`, one of them `LEARNED`.
+        health: health of the learned embeddings of the test images, as returned by `health`.
+        training: the facts of the run, for advice; default: None.
 
     Raises:
-        ValueError: no row `LEARNED`, or none beside it.
+        ValueError: no row `LEARNED`, or no other row.
     """
     if LEARNED not in rows or len(rows) < 2:
         raise ValueError(
             f"A verdict needs the row {LEARNED!r} and a baseline; received {list(rows)}."
         )
-    figures = Figures(rows)
-    headline = figures.headline()
-    compared = figures.compare(headline)
+    metrics = ComparedMetrics(rows)
+    headline = metrics.headline()
+    compared = metrics.compare(headline)
     outcome = _outcome(compared)
     healthy, embedding = _embedding(health)
     has_labels = headline != "retrieval_top1"
-    sentences = [_opening(outcome, healthy), _first_figures(figures, compared, headline)]
+    sentences = [_opening(outcome, healthy), _headline(metrics, compared, headline)]
     equal_labels = None
     if has_labels:
-        equal_labels = figures.equal_labels()
-        sentences += [_all_labels(figures, equal_labels)]
+        equal_labels = metrics.equal_labels()
+        sentences += [_all_labels(metrics, equal_labels)]
         others = {"linear", "knn"} - {headline}
-        compared += [one for metric in sorted(others) for one in figures.compare(metric)]
-    steps = advice(outcome, healthy, figures.best_baseline(headline), training or Training())
+        compared += [one for metric in sorted(others) for one in metrics.compare(metric)]
+    steps = advice(outcome, healthy, metrics.best_baseline(headline), training or Training())
     sentences += [embedding, "Next: " + "; ".join(steps) + "."]
     return Verdict(
         outcome=outcome,
         text=" ".join(sentence for sentence in sentences if sentence),
         healthy=healthy,
-        balanced=figures.balanced,
+        balanced=metrics.balanced,
         comparisons=tuple(compared),
         equal_labels=equal_labels,
         next_steps=tuple(steps),
     )
 
 
-class Figures:
-    """The rows of a table by name, and the questions that a verdict asks of them."""
+class ComparedMetrics:
+    """The metrics of a table, and the comparisons that a verdict needs."""
 
     def __init__(self, rows: dict[str, list[Metric]]):
         self._rows = {name: {m.name: m for m in metrics} for name, metrics in rows.items()}
@@ -115,7 +115,7 @@ class Figures:
         self.balanced = _are_uneven(self._rows[LEARNED])
 
     def share(self, row: str, metric: str) -> float:
-        """A metric of a row, balanced where the classes are uneven."""
+        """A metric of a row, balanced if the classes are uneven."""
         found = self._rows[row][metric]
         return found.balanced if self.balanced and found.balanced is not None else found.value
 
@@ -123,7 +123,7 @@ class Figures:
         """The 95 % interval of `share`."""
         found = self._rows[row][metric]
         interval = found.balanced_interval if self.balanced else found.interval
-        assert interval is not None, f"{metric} of {row} was not measured image by image"
+        assert interval is not None, f"{metric} of {row} has no hits of single images"
         return interval
 
     def curve(self, row: str) -> dict[int, float]:
@@ -132,7 +132,7 @@ class Figures:
         return {int(name.split("_")[1]): self.share(row, name) for name in names}
 
     def headline(self) -> str:
-        """The metric that decides: few labels, else all, else instance retrieval."""
+        """The deciding metric: few labels if possible, else all labels, else instance retrieval."""
         counts = self.curve(LEARNED)
         if counts:
             few = [n for n in counts if n <= HEADLINE_LABELS] or [min(counts)]
@@ -140,11 +140,11 @@ class Figures:
         return "linear" if "linear" in self._rows[LEARNED] else "retrieval_top1"
 
     def compare(self, metric: str) -> list[Comparison]:
-        """The learned encoder beside every baseline that has the metric, the best first."""
+        """Comparisons with every baseline that has the metric, the best first."""
         mine, found = self._rows[LEARNED].get(metric), []
         for name in self.baselines:
             other = self._rows[name].get(metric)
-            if other is None:  # one answer for every number of labels
+            if other is None:  # the majority class is the same for every number of labels
                 other = self._rows[name].get("linear") if name == MAJORITY else None
             if mine is None or other is None:
                 continue
@@ -155,11 +155,11 @@ class Figures:
         return sorted(found, key=lambda one: -one.other)
 
     def best_baseline(self, metric: str) -> str:
-        """The baseline with the greatest share of a metric."""
+        """The baseline with the highest share of a metric."""
         return self.compare(metric)[0].baseline
 
     def best_with_all(self) -> tuple[str, str, float]:
-        """Row, metric and share of the best that any baseline does with all labels."""
+        """Row, metric and share of the best baseline with all labels."""
         best = max(self.baselines, key=lambda name: self.with_all(name)[1])
         return best, *self.with_all(best)
 
@@ -171,7 +171,7 @@ class Figures:
         return best, shares[best]
 
     def equal_labels(self) -> int | None:
-        """The fewest labels with which the learned encoder does what `best_with_all` says."""
+        """The smallest number of labels with which the learned encoder reaches `best_with_all`."""
         goal = self.best_with_all()[2]
         reached = [n for n, share in sorted(self.curve(LEARNED).items()) if share >= goal]
         return min(reached, default=None)
@@ -202,19 +202,19 @@ def _opening(outcome, healthy):
     }[outcome]
 
 
-def _first_figures(figures, compared, metric):
-    """The deciding metric, beside every baseline."""
-    low, high = figures.interval(LEARNED, metric)
+def _headline(metrics, compared, metric):
+    """The deciding metric, compared with every baseline."""
+    low, high = metrics.interval(LEARNED, metric)
     share = f"{percent(compared[0].learned)} (95 % interval {percent(low)} to {percent(high)})"
     if metric == "retrieval_top1":
-        start = f"Without labels, it finds {share} of the perturbed images again"
+        start = f"Without labels, it retrieves the originals of {share} of the perturbed images"
     else:
-        accuracy = "balanced accuracy" if figures.balanced else "accuracy"
+        accuracy = "balanced accuracy" if metrics.balanced else "accuracy"
         start = f"With {_labels_of(metric)}, its {accuracy} on test images is {share}"
-    return f"{start}; {', '.join(_beside(one) for one in compared)}."
+    return f"{start}: {', '.join(_compared(one) for one in compared)}."
 
 
-def _beside(one):
+def _compared(one):
     gain = one.difference
     error = f"{points(gain.low)} to {points(gain.high)}"
     if gain.is_above:
@@ -231,15 +231,15 @@ def _labels_of(metric):
     return "all labels" if metric == "linear" else f"{int(metric.split('_')[1]):,} labels"
 
 
-def _all_labels(figures, equal_labels):
-    name, metric, share = figures.best_with_all()
+def _all_labels(metrics, equal_labels):
+    name, metric, share = metrics.best_with_all()
     kind = "k-NN" if metric == "knn" else "a linear classifier"
     goal = f"the {percent(share)} that the best baseline, {_called(name)} with {kind}, reaches"
     if equal_labels is not None:
-        return f"{equal_labels:,} labels on it are as good as {goal} with all labels."
-    mine = figures.with_all(LEARNED)[1]
+        return f"{equal_labels:,} labels are enough to match {goal} with all labels."
+    mine = metrics.with_all(LEARNED)[1]
     if mine >= share:
-        return f"With all labels it reaches {percent(mine)}, and so {goal}."
+        return f"With all labels it reaches {percent(mine)}, at least {goal}."
     return f"With all labels it reaches {percent(mine)}, less than {goal}."
 
 
@@ -253,8 +253,8 @@ def _embedding(health):
     least = min(width, max(3, 0.03 * width))
     if rank < least or spread < 0.02:
         return False, (
-            f"Its {width} dimensions hold about {rank:.0f} directions and a spread of "
-            f"{spread:.2f} (uniformity; 0 is a single point)."
+            f"Of its {width} dimensions, about {rank:.0f} are used, with a spread of {spread:.2f} "
+            "(negative uniformity; 0 is a single point)."
         )
     words = "healthy" if spread >= 0.3 else "usable, though crowded into a narrow cone"
     return True, (

@@ -1,4 +1,4 @@
-"""A local page on which to look through embedded images."""
+"""A local page for browsing embedded images."""
 
 from cl_keras.explore.collection import Collection
 from cl_keras.explore.server import make_server

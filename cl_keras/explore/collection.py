@@ -1,14 +1,16 @@
-"""The images that a page explores, with their embeddings, and what can be asked of them."""
+"""The images that a page shows, with their embeddings, and the queries the page can make."""
 
 import functools
 import io
 import threading
 
+import keras
 import numpy as np
 from PIL import Image
 
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
+from cl_keras.data.source import Source
 from cl_keras.downstream import duplicates, select
 from cl_keras.downstream.classifier import neighbor_distance
 from cl_keras.evaluation import features
@@ -17,20 +19,20 @@ from cl_keras.report.pictures import to_uint8
 from cl_keras.report.plots import principal_plane
 
 MAX_IMAGES = 50_000
-THUMBNAIL = 72  # pixels a side
+THUMBNAIL = 72  # side in pixels
 MAX_RESULTS = 200
 
 
 class Collection:
-    """Images with embeddings, in memory; the images themselves are read when they are shown.
+    """Images with their embeddings in memory; the images are read when they are shown.
 
     Args:
         encoder: a `keras.Model` from images to vectors.
-        source: of `data.load`; of more than 50,000 images as many are taken, evenly spread.
-        progress: show a progress bar.
+        source: of `data.load`; of more than 50,000 images, an evenly spaced 50,000 are used.
+        progress: show a progress bar; default: True.
     """
 
-    def __init__(self, encoder, source, *, progress: bool = True):
+    def __init__(self, encoder: keras.Model, source: Source, *, progress: bool = True):
         self._encoder, self._source = encoder, source
         found = features(encoder, source, progress=progress and "encode")
         rows = np.unique(
@@ -45,14 +47,14 @@ class Collection:
         return len(self._found)
 
     def points(self) -> dict:
-        """Place, label and name of every image, as plain values."""
-        places, shares = principal_plane(self._found.vectors)
-        low, high = places.min(axis=0), places.max(axis=0)
-        places = (places - low) / np.maximum(high - low, 1e-9)
+        """Coordinates, labels and names of all images, for JSON."""
+        points, shares = principal_plane(self._found.vectors)
+        low, high = points.min(axis=0), points.max(axis=0)
+        points = (points - low) / np.maximum(high - low, 1e-9)
         labels, names = self._found.labels, self._source.class_names
         return {
-            "x": places[:, 0].round(4).tolist(),
-            "y": places[:, 1].round(4).tolist(),
+            "x": points[:, 0].round(4).tolist(),
+            "y": points[:, 1].round(4).tolist(),
             "label": [-1] * len(self) if labels is None else labels.tolist(),
             "class_names": list(map(str, names)) if names else None,
             "name": [self.name(row) for row in range(len(self))],
@@ -66,13 +68,13 @@ class Collection:
         return printable(names[index]) if names is not None else str(index)
 
     def picture(self, row: int) -> bytes:
-        """The thumbnail of an image, a PNG.
+        """The thumbnail of an image as a PNG.
 
         Raises:
             IndexError: there is no such image.
         """
         if not 0 <= row < len(self):
-            raise IndexError(f"There are images 0 to {len(self) - 1}; received {row}.")
+            raise IndexError(f"row must be from 0 to {len(self) - 1}; received {row}.")
         return self._picture(row)
 
     def _draw(self, row):
@@ -85,21 +87,21 @@ class Collection:
         return buffer.getvalue()
 
     def near(self, row: int, k: int = 24) -> list[list]:
-        """The images nearest to one of them: a list of [row, cosine], itself first."""
+        """The nearest images of an image: a list of [row, cosine], itself first."""
         if not 0 <= row < len(self):
-            raise IndexError(f"There are images 0 to {len(self) - 1}; received {row}.")
+            raise IndexError(f"row must be from 0 to {len(self) - 1}; received {row}.")
         return self._nearest(self._found.vectors[row : row + 1], k)
 
     def near_file(self, content: bytes, k: int = 24) -> list[list]:
-        """The images nearest to an image file.
+        """The nearest images of an image file: a list of [row, cosine].
 
         Raises:
-            ValueError: the file is not an image that can be read.
+            ValueError: the file cannot be read as an image.
         """
         height, _, channels = self._source.image_shape
         try:
             image = decode(io.BytesIO(content), image_size=height, channels=channels)
-        except Exception as error:  # whatever a decoder makes of a stranger's file
+        except Exception as error:  # decoders may raise anything for an untrusted file
             raise ValueError(f"The file cannot be read as an image: {error}.") from None
         with self._reading:
             vector = features(self._encoder, image[None], progress=False).vectors
@@ -115,7 +117,7 @@ class Collection:
 
     @functools.cached_property
     def outliers(self) -> list[list]:
-        """The images farthest from their nearest neighbors: a list of [row, distance]."""
+        """The images that are farthest from their neighbors: a list of [row, distance]."""
         distance = neighbor_distance(self._found.vectors, self._found.vectors, skip=1)
         order = np.argsort(-distance)[:MAX_RESULTS]
         return [[int(row), round(float(distance[row]), 4)] for row in order]

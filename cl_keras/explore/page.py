@@ -1,4 +1,4 @@
-"""The page of the explorer: a map of all images, and lists of some of them."""
+"""The page of the explorer, with a map of all images and a list of some of them."""
 
 import html
 
@@ -51,7 +51,7 @@ SCRIPT = """
     }).catch(function (error) { $("status").textContent = error.message; throw error; });
   }
   function visible(i) { return filter === "all" || data.label[i] === Number(filter); }
-  function place(i) {
+  function point(i) {
     var w = canvas.clientWidth - 20, h = canvas.clientHeight - 20;
     return [10 + (data.x[i] - .5 - view.x) * w * view.zoom + w / 2,
             10 + (.5 - data.y[i] + view.y) * h * view.zoom + h / 2];
@@ -64,7 +64,7 @@ SCRIPT = """
     var size = Math.max(1.5, Math.min(4, 220 / Math.sqrt(data.x.length)));
     for (var i = 0; i < data.x.length; i++) {
       if (!visible(i)) continue;
-      var p = place(i), label = data.label[i];
+      var p = point(i), label = data.label[i];
       pen.fillStyle = colors[label < 0 ? 0 : label % colors.length];
       pen.globalAlpha = .7;
       pen.fillRect(p[0] - size / 2, p[1] - size / 2, size, size);
@@ -75,7 +75,7 @@ SCRIPT = """
     if (current >= 0) ring(current, 8);
   }
   function ring(i, radius) {
-    var p = place(i); pen.beginPath(); pen.arc(p[0], p[1], radius, 0, 7); pen.stroke();
+    var p = point(i); pen.beginPath(); pen.arc(p[0], p[1], radius, 0, 7); pen.stroke();
   }
   function words(i) {
     var label = data.label[i];
@@ -112,7 +112,7 @@ SCRIPT = """
     var x = event.clientX - box.left, y = event.clientY - box.top;
     for (var i = 0; i < data.x.length; i++) {
       if (!visible(i)) continue;
-      var p = place(i), d = (p[0] - x) * (p[0] - x) + (p[1] - y) * (p[1] - y);
+      var p = point(i), d = (p[0] - x) * (p[0] - x) + (p[1] - y) * (p[1] - y);
       if (d < least) { least = d; best = i; }
     }
     return best;
@@ -146,7 +146,7 @@ SCRIPT = """
     list(flat, rows.length + " pairs of near-duplicates"); }); };
   $("select").onclick = function () { ask("select", { n: 100 }).then(function (rows) {
     rows.forEach(function (row) { chosen.add(row[0]); }); count();
-    list(rows, "To label next: chosen so that no image is far from one of them"); }); };
+    list(rows, "To label next, chosen such that every image is near one of them"); }); };
   $("upload").onchange = function (e) {
     var file = e.target.files[0]; if (!file) return; current = -1;
     ask("near_file", {}, { method: "POST", body: file }).then(function (rows) {
@@ -179,9 +179,9 @@ def page(title: str, count: int, nonce: str) -> str:
     """The page as HTML.
 
     Args:
-        title: its heading.
+        title: heading of the page.
         count: number of images.
-        nonce: of the script, as the page's policy has it.
+        nonce: nonce of the script in the content security policy.
     """
     title = html.escape(title)
     return f"""<!DOCTYPE html>

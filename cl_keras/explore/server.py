@@ -1,8 +1,8 @@
-"""Serves the page of a collection to this machine alone.
+"""Serves the page of a collection to this machine only.
 
-There is a fixed list of addresses, none of which is a path of the disk: images are asked for by
-their number. Every request must carry the token of the page's address, and name this machine as
-its host, so that neither other users of the machine nor pages of other origins reach it.
+The addresses are fixed, and none is a path on the disk: images are requested by number. Every
+request must carry the token in the address of the page, and name this machine as its host, which
+keeps out other users of the machine and pages of other origins.
 """
 
 import hmac
@@ -12,6 +12,7 @@ import json
 import secrets
 import urllib.parse
 
+from cl_keras.explore.collection import Collection
 from cl_keras.explore.page import page
 
 HOST = "127.0.0.1"
@@ -29,17 +30,19 @@ HEADERS = {
 }
 
 
-def make_server(collection, *, port: int = 0, title: str = "Explore"):
+def make_server(
+    collection: Collection, *, port: int = 0, title: str = "Explore"
+) -> tuple[http.server.ThreadingHTTPServer, str]:
     """A server on the loopback interface.
 
     Args:
         collection: `Collection`.
-        port: default: 0, a free one.
-        title: heading of the page.
+        port: its port; default: 0, a free one.
+        title: heading of the page; default: "Explore".
 
     Returns:
-        `(server, address)`: an `http.server.ThreadingHTTPServer`, which is to be told
-        `serve_forever()`, and the address of its page, the token in it.
+        (server, address): an `http.server.ThreadingHTTPServer`, not yet started, and the address
+        of its page with the token. Start it with `server.serve_forever()`.
     """
     token = secrets.token_urlsafe(16)
     served = {"collection": collection, "token": token, "title": title}
@@ -51,7 +54,7 @@ def make_server(collection, *, port: int = 0, title: str = "Explore"):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     collection, token, title = None, "", ""
-    timeout = 30  # seconds that a connection may be silent
+    timeout = 30  # seconds without data after which a connection is closed
 
     def do_GET(self):
         self._answer(
@@ -70,16 +73,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer({"/near_file": lambda query: self.collection.near_file(self._body())})
 
     def log_message(self, format, *args):
-        pass  # the terminal belongs to the command
+        pass  # the terminal is for the command's own output
 
     def _answer(self, actions):
         address = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(address.query))
         if not self._is_allowed(query):
-            return self._send(http.HTTPStatus.FORBIDDEN, "Use the address that was printed.")
+            return self._send(
+                http.HTTPStatus.FORBIDDEN, "Open the address that the command printed."
+            )
         action = actions.get(address.path)
         if action is None:
-            return self._send(http.HTTPStatus.NOT_FOUND, "There is no such address.")
+            return self._send(http.HTTPStatus.NOT_FOUND, "Unknown address.")
         try:
             return self._send(http.HTTPStatus.OK, action(query))
         except (ValueError, IndexError, OSError) as error:

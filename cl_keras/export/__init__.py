@@ -1,4 +1,4 @@
-"""A trained encoder for use elsewhere."""
+"""Exports a trained encoder for serving."""
 
 from cl_keras.export.saved_model import saved_model
 

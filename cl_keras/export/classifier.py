@@ -1,4 +1,4 @@
-"""A head on the embedding, as the signature `classify` serves it."""
+"""A classifier on the embedding, for the signature `classify`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import tensorflow as tf
 
 
 class Classifier:
-    """From embeddings to the probabilities and the names of classes.
+    """Maps embeddings to the probabilities and names of classes.
 
     Args:
         head: (kernel `[width, classes]`, bias `[classes]`), or a built Keras layer or model that
             gives logits.
-        width: of the embedding.
-        class_names: a name for each class; default: its index.
+        width: width of the embedding.
+        class_names: a name for each class; default: None, their indices.
 
     Raises:
-        ValueError: if the head does not fit the width, gives no logits, or the names do not fit.
+        ValueError: if the head has another width, gives no logits, or has another number of names.
     """
 
     def __init__(self, head: Any, width: int, class_names: Sequence[str] | None = None):
@@ -51,9 +51,9 @@ def _count_classes(layer, width):
     last = layer.layers[-1] if isinstance(layer, keras.Model) else layer
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     if softmax or isinstance(last, keras.layers.Softmax):
-        raise ValueError("head must give logits; its last layer applies softmax. Leave that out.")
+        raise ValueError("head must give logits, but its last layer applies softmax. Leave it out.")
     if not layer.built:
-        raise ValueError(f"head must be built; call it on vectors [B, {width}] first.")
+        raise ValueError(f"head must be built; call it on vectors [b, {width}] first.")
     try:
         shape = layer(tf.zeros([1, width]), training=False).shape
     except (ValueError, tf.errors.InvalidArgumentError) as error:
@@ -61,7 +61,7 @@ def _count_classes(layer, width):
             f"head must take embeddings of width {width}; {layer.name!r} does not: {error}"
         ) from error
     if len(shape) != 2:
-        raise ValueError(f"head must give logits [B, classes]; it gives {tuple(shape)}.")
+        raise ValueError(f"head must give logits [b, classes]; received {tuple(shape)}.")
     return shape[1]
 
 
@@ -70,7 +70,7 @@ def _dense(head, width):
         kernel, bias = (np.asarray(array, "float32") for array in head)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "head must be (kernel [D, classes], bias [classes]) or a built Keras layer; "
+            "head must be (kernel [d, classes], bias [classes]) or a built Keras layer; "
             f"received {type(head).__name__}."
         ) from error
     if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != kernel.shape[1:]:

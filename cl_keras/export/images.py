@@ -1,11 +1,12 @@
-"""What stands before a served encoder: decoding and resizing, as graph operations.
+"""Decodes and resizes images for a served encoder, as graph operations.
 
-The rule is that of `cl_keras.data.pixels`, so that a served image is seen as a training image was.
-No file can end the process or fail the request of others: what is not accepted by its header never
-reaches a decoder, and an error of a decoder stays with its row.
+The rules are those of `cl_keras.data.pixels`, so a served image looks the same as in training. No
+file can crash the process or fail the request of others: a file with an unaccepted header never
+reaches a decoder, and an error of a decoder only affects its own row.
 """
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -16,33 +17,33 @@ UNDECODABLE = "an image that is damaged or cut off, or that this TensorFlow cann
 TIFF = "a TIFF image, which is not served; convert it to PNG"
 
 PARALLEL = 4
-"""Images of a request that are decoded at the same time; more would need more memory."""
+"""Number of images of a request to decode at the same time; more would need more memory."""
 
 MAX_GIF_BLOCKS = 2**15
-"""Blocks of 255 bytes in the first frame of a GIF: 8 MB."""
+"""Maximum number of blocks of 255 bytes in the first frame of a GIF: 8 MB."""
 
 _BYTES = [bytes([i]) for i in range(256)]
 
 
 @functools.cache
 def decoder(channels, side=None):
-    """A graph function that decodes one image; it raises where a file is damaged.
+    """A graph function that decodes one image; it raises an error if a file is damaged.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
-        side: side of the square result in pixels; default: None, the size of the file.
+        side: side of the square result in pixels; default: None, as stored.
 
     Returns:
-        `tf.function` from a scalar string, the contents of a file, to uint8 `[H, W, channels]`,
-        the image, and a scalar string, what is wrong with the file. That is empty if nothing is;
-        else the image means nothing.
+        `tf.function` from a scalar string, the content of a file, to the image, uint8
+        `[h, w, channels]`, and a scalar string, the problem with the file. If that is not empty,
+        the image is meaningless.
     """
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(lambda contents: _decode(contents, channels, side), signature)
 
 
 def decode(contents: tf.Tensor, channels: int, side: int | None = None) -> tf.Tensor:
-    """One encoded image as uint8 `[H, W, channels]`; see `decoder`.
+    """Decodes an image to uint8 `[h, w, channels]`; see `decoder`.
 
     Raises:
         InvalidArgumentError: if the file is not accepted, or damaged.
@@ -75,19 +76,21 @@ def _decode(contents, channels, side):
     return tf.cond(problem == "", rgb, lambda: blank), problem
 
 
-def attempt_each(function, rows, otherwise):
-    """Applies a function to each row; where it raises an error, something else stands instead.
+def attempt_each(
+    function: Callable, rows: tf.Tensor, otherwise: tuple[tf.Tensor, ...]
+) -> tuple[tf.Tensor, ...]:
+    """Applies a function to each row, with a substitute for rows in which it raises an error.
 
     Args:
-        function: from one row to a tuple of tensors, each of one shape for all rows.
+        function: from one row to a tuple of tensors, with the same shapes for all rows.
         rows: string `[n]`.
-        otherwise: tuple of tensors of the same types and shapes.
+        otherwise: the substitute, a tuple of tensors of the same types and shapes.
 
     Returns:
         Tuple of tensors, each with n rows.
     """
-    # Only datasets can continue after an error of an operation in a graph. The last element is
-    # there because a batch of none does not exist.
+    # In a graph, only datasets can continue after an error of an operation. The last element is
+    # added because there is no empty batch.
     count = tf.size(rows, out_type=tf.int64)
     tried = tf.data.Dataset.from_tensor_slices(rows).enumerate()
     tried = tried.map(
@@ -104,7 +107,7 @@ def attempt_each(function, rows, otherwise):
 
 
 def _decode_jpeg(contents, header, side):
-    # TensorFlow's own choice of transform is faster, and up to 5 levels off what Pillow decodes.
+    # TensorFlow's default transform is faster, but differs from Pillow by up to 5 levels.
     def reduced(ratio):
         options = {"channels": 3, "ratio": ratio, "dct_method": "INTEGER_ACCURATE"}
         return lambda: tf.io.decode_jpeg(contents, **options)
@@ -132,17 +135,17 @@ def _decode_png(contents, header):
                 lambda: pixels.fit_tensor(tf.io.decode_png(contents, channels=4)),
             ),
         ],
-        # Where a PNG has no alpha, TensorFlow would make one that is near 0.
+        # For a PNG without alpha, TensorFlow would add one that is near 0.
         default=lambda: tf.io.decode_png(contents, channels=3),
     )
 
 
 def _decode_gif(contents, header):
-    """The first frame alone, with white in place of the transparent color."""
+    """The first frame, with white in place of the transparent color."""
     data, frame = GraphBytes(contents), header.frame
     shared = image_header.color_table_bytes(data, 10)
     own = image_header.color_table_bytes(data, frame + 9)
-    # Behind the frame's own colors: the size of its codes, and blocks of them.
+    # After the frame's own colors come the size of its codes, and blocks of them.
     end, _ = _skip_gif_blocks(contents, frame + 10 + own + 1)
     complete = tf.debugging.Assert(end <= data.size, ["The GIF is cut off."])
     with tf.control_dependencies([complete]):
@@ -171,7 +174,7 @@ def _with_white(contents, at):
 
 
 def _decode_bmp(contents, header):
-    """Uncompressed; TensorFlow's own decoder takes the indices of a palette for gray."""
+    """Decodes uncompressed BMPs; TensorFlow's decoder takes indices into a palette for gray."""
     data = GraphBytes(contents)
     height, width = header.height, header.width
     offset, bits = data.number(10, 4), data.number(28, 2)
@@ -182,7 +185,7 @@ def _decode_bmp(contents, header):
     rows = tf.cond(from_top, lambda: rows, lambda: rows[::-1])
 
     def looked_up(count):
-        """Each byte holds `count` indices into the palette, the first in the highest bits."""
+        """Colors by palette: each byte has `count` indices, the first in the highest bits."""
         start = 14 + data.number(14, 4)
         table = tf.io.decode_raw(tf.strings.substr(contents, start, offset - start), tf.uint8)
         table = tf.pad(table, [[0, 1024]])[:1024]
@@ -211,9 +214,9 @@ def _decode_bmp(contents, header):
 
 
 def _decode_webp(contents, header):
-    """Of an animation the first frame, as a file of its own.
+    """Decodes the first frame of an animation as a separate file.
 
-    TensorFlow's decoder of animations writes beyond its memory, which ends the process.
+    TensorFlow's decoder of animations writes beyond its memory, which crashes the process.
     """
     animated = header.frame > 0
     still = tf.cond(animated, lambda: _first_frame(contents, header), lambda: contents)
@@ -239,7 +242,7 @@ def _first_frame(contents, header):
 
 
 def _upright(image, orientation):
-    """Undo the EXIF orientation: transposed from 5 on, then mirrored along one axis or both."""
+    """Undoes the EXIF orientation: transposes from 5 on, then mirrors one axis or both."""
 
     def when(values, change, image):
         hit = tf.reduce_any(orientation == tf.constant(values))

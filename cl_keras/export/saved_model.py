@@ -1,4 +1,4 @@
-"""An encoder as a SavedModel, ready for TensorFlow Serving."""
+"""Exports an encoder as a SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cl_keras.training import PretextModel
 
 CLASSES_FILE = "assets.extra/classes.json"
 _CHANNELS = (
-    "`images` must be uint8 [batch, height, width, {}], for which the encoder was made. To images "
-    "with transparency, lay them on white first, or send the files to `serve_bytes`. Channels "
+    "`images` must be uint8 [batch, height, width, {}], for which the encoder was made. Composite "
+    "images with transparency on white first, or send the files to `serve_bytes`. Channels "
     "received:"
 )
 WARMUP_SIDE = 64
-"""Side in pixels of the warm-up images where the encoder has no size of its own."""
+"""Side in pixels of the warm-up images if the encoder has no fixed size."""
 
 
 def saved_model(
@@ -42,9 +42,9 @@ def saved_model(
 ) -> Path:
     """Writes the encoder of a model as the next version below `path`.
 
-    The result is what TensorFlow Serving expects: `path/1`, then `path/2`, and so on, each complete
-    from the moment that it appears. Loading it needs TensorFlow 2.15 or later and no Keras, and
-    serving never changes its variables. Its signatures:
+    The layout is that of TensorFlow Serving: `path/1`, then `path/2`, and so on, each complete as
+    soon as it appears. Loading it needs TensorFlow 2.15 or later but no Keras, and serving never
+    changes its variables. Its signatures:
 
     - `serving_default`: `images` uint8 `[batch, height, width, channels]` to `embedding` float32
       `[batch, D]`;
@@ -53,48 +53,48 @@ def saved_model(
     - `classify`, if there is a `head`: `images` to `probabilities` float32 `[batch, classes]`,
       `class_ids` int64 `[batch]` and `classes` string `[batch]`.
 
-    `serve_bytes` answers every image by itself. `error` is empty for an image that was embedded;
-    for another one it says why not, and the row of `embedding` is NaN. Files are read as in
-    training, to the last bit: JPEG, PNG, GIF, BMP and WebP (where TensorFlow reads it, from 2.16
-    on), turned by their EXIF orientation, transparency laid on white, of an animation the first
-    frame. What is not read alike is refused by its name in both: HEIC, AVIF, more than 50
-    megapixels, rare kinds of JPEG, PNG and BMP. TIFF, which can be trained on, is refused here:
-    `data.load` and `cl-keras export` say so where there are such files.
+    `serve_bytes` handles every image independently. `error` is empty for an embedded image;
+    otherwise it says what is wrong, and the row of `embedding` is NaN. Files are decoded exactly as
+    in training: JPEG, PNG, GIF, BMP and WebP (from TensorFlow 2.16 on), rotated by their EXIF
+    orientation, with transparency on white, and only the first frame of an animation. Files that
+    would be decoded differently are refused by name in both: HEIC, AVIF, more than 50 megapixels,
+    rare kinds of JPEG, PNG and BMP. TIFF can be used for training, but is refused here;
+    `data.load` and `cl-keras export` warn about such files.
 
-    Images of another size than the encoder's are fitted to it as in training: the
-    largest centered square, resized bilinearly with antialiasing.
+    Images of another size than the encoder's are resized as in training: the largest centered
+    square, bilinearly with antialiasing.
 
-    `class_ids` and `classes` are the index and the name of the most probable class, called as in
-    the predict signature of TensorFlow's Estimators; one for each image, so that the server can
+    `class_ids` and `classes` are the index and the name of the most probable class, named as in the
+    predict signature of TensorFlow's Estimators; there is one per image, so that the server can
     batch. The order of `probabilities` is written to `assets.extra/classes.json`.
 
     Args:
         model: a `training.PretextModel`, whose encoder is exported without heads or queues, or any
             `keras.Model` from images to vectors.
-        path: folder of the versions; made if missing.
-        image_size: side in pixels, 1 to 4096; default: what the encoder was made for; if it does
-            not say so, images pass at their own size.
-        head: a classifier on the embedding: (kernel `[D, classes]`, bias `[classes]`), or a built
-            Keras layer or model that gives logits.
-        class_names: a name for each class; default: its index.
-        warmup: write the requests by which TensorFlow Serving warms up; default: True.
+        path: folder of the versions; created if missing.
+        image_size: side in pixels, 1 to 4096; default: None, the size that the encoder was made
+            for, or if it has none, that of each image.
+        head: a classifier on the embedding: (kernel `[d, classes]`, bias `[classes]`), or a built
+            Keras layer or model that gives logits; default: None.
+        class_names: a name for each class; default: None, their indices.
+        warmup: write warm-up requests for TensorFlow Serving; default: True.
 
     Returns:
         `pathlib.Path` of the new version.
 
     Raises:
         TypeError: if `model` is not a `keras.Model`.
-        ValueError: if it gives no vector, is fixed to another size, or the head does not fit.
+        ValueError: if it gives no vectors, has another fixed size, or the head does not match.
         OSError: if `path` is a file, or cannot be written.
     """
     encoder = model.encoder if isinstance(model, PretextModel) else encoders.as_encoder(model)
     channels, width = encoder.input_shape[-1], encoder.output_shape[-1]
     if channels not in (1, 3):
         raise ValueError(
-            f"An encoder is exported for 1 channel or 3; {encoder.name!r} takes {channels}."
+            f"Only encoders of 1 or 3 channels can be exported; {encoder.name!r} takes {channels}."
         )
     if head is None and class_names is not None:
-        raise ValueError("class_names name the classes of a head; give head too.")
+        raise ValueError("class_names are for the classes of a head; give head too.")
     classifier = None if head is None else Classifier(head, width, class_names)
     side = _side(encoder, image_size)
     archive = _archive(encoder, side, classifier)
@@ -112,12 +112,12 @@ def saved_model(
 
 
 def _side(encoder, image_size):
-    """Side of the images that the encoder gets, or None for any."""
+    """Side of the images for the encoder, or None for any."""
     side = encoders.image_size(encoder) if image_size is None else check_image_size(image_size)
     fixed = encoder.input_shape[1:3]
     if any(length not in (None, side) for length in fixed):
         raise ValueError(
-            f"image_size must be what the encoder {encoder.name!r} takes, and that is images of "
+            f"image_size must be that of the encoder {encoder.name!r}, which takes images of "
             f"{fixed[0]}x{fixed[1]} pixels; received {side}. (Only squares can be exported.)"
         )
     return side
@@ -129,7 +129,7 @@ def _archive(encoder, side, classifier):
 
     def embed(images):
         count = tf.shape(images)[0]
-        # Convolutions crash on an empty batch: it gets a row, which is taken away again.
+        # Convolutions crash on an empty batch, so a row is added and removed again.
         images = tf.pad(images, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
         images = pixels.square(images, side) if side else images
         return tf.cast(encoder(images, training=False), tf.float32)[:count]
@@ -160,7 +160,7 @@ def _archive(encoder, side, classifier):
         embedding, errors = image_ops.attempt_each(embed_one, contents, (nothing, unknown))
         return {"embedding": embedding, "error": errors}
 
-    # The channels are left open, so that a wrong number of them gets a sentence of our own.
+    # The channels are left open, to report a wrong number of them with our own message.
     images = tf.TensorSpec([None, None, None, None], tf.uint8, name="images")
     contents = tf.TensorSpec([None], tf.string, name="bytes")
     archive = keras.export.ExportArchive()

@@ -1,4 +1,4 @@
-"""Numbered versions below a folder, each complete from the moment that it appears."""
+"""Numbered versions below a folder, each complete as soon as it appears."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cl_keras.locks import Locked, locked
 
 UNFINISHED = ".unfinished-"
 LOCK = ".lock"
-"""In the folder of versions while a folder is begun, and in an unfinished one while it is built."""
+"""Lock file in the folder of versions while a version is begun, and in it while it is built."""
 
 
 def add(path: Path, build: Callable[[Path], object]) -> Path:
-    """Makes the next version below a folder: one more than the highest number there.
+    """Creates the next version below a folder: one more than the highest number there.
 
-    It is built in a hidden folder beside the others and renamed, so that nobody meets half of it,
-    and nothing that exists is touched. What processes left unfinished that were killed is removed.
+    It is built in a hidden folder next to the others and then renamed, so that it is never visible
+    half done, and nothing existing is touched. Leftovers of killed processes are removed.
 
     Args:
-        path: folder of the versions; made if missing.
-        build: function that is given a path and makes a folder there.
+        path: folder of the versions; created if missing.
+        build: function that creates a folder at the path that it is given.
 
     Returns:
         Path of the new version.
@@ -37,7 +37,7 @@ def add(path: Path, build: Callable[[Path], object]) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         with _unfinished_folder(path) as holder:
-            # One level down, since the holder itself is closed to other users.
+            # One level down, since other users cannot open the holder itself.
             folder = holder / "version"
             build(folder)
             return _rename_to_next(folder, path)
@@ -47,15 +47,15 @@ def add(path: Path, build: Callable[[Path], object]) -> Path:
         ) from error
     except PermissionError as error:
         raise PermissionError(
-            errno.EACCES, "Expected a folder that can be written, choose another than", str(path)
+            errno.EACCES, "Expected a writable folder, choose another one than", str(path)
         ) from error
 
 
 @contextlib.contextmanager
 def _unfinished_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder, locked as long as its process lives."""
+    """A hidden folder that is locked as long as its process lives."""
     with contextlib.ExitStack() as stack:
-        with locked(path / LOCK):  # so that none is removed before it is locked
+        with locked(path / LOCK):  # so that none is removed before it is locked itself
             _remove_abandoned(path)
             holder = stack.enter_context(tempfile.TemporaryDirectory(dir=path, prefix=UNFINISHED))
             stack.enter_context(locked(Path(holder) / LOCK))

@@ -1,8 +1,8 @@
-"""Warm-up requests: TensorFlow Serving replays them before a version takes its first request.
+"""Warm-up requests, which TensorFlow Serving replays before a version serves its first request.
 
 The server reads `assets.extra/tf_serving_warmup_requests`, a TFRecord of `PredictionLog`s. Their
-Python classes come with `tensorflow-serving-api`, which insists on a TensorFlow of its own; since
-only three small messages wrap the tensors, they are encoded here.
+Python classes are in `tensorflow-serving-api`, which requires a specific TensorFlow; since only
+three small messages wrap the tensors, they are encoded here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(version_dir: Path, requests: list[tuple[str, dict[str, Any]]]) -> None
 def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
     """A serialized `tensorflow.serving.PredictionLog` of one predict request.
 
-    The name of the model is left out: the server that reads the file gives it.
+    The name of the model is left out, since the server that reads the file fills it in.
 
     Args:
         signature: name of the signature to call.
@@ -62,7 +62,7 @@ def _field(number, payload):
 
 
 def _varint(value):
-    """Seven bits to a byte, the lowest first; the top bit says that more follow."""
+    """Seven bits per byte, lowest first; the top bit says whether more follow."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""What stands on the encoder while it trains, and is thrown away afterwards."""
+"""Networks on top of the encoder that are used only in training."""
 
 from cl_keras.heads.joint import joint_classifier
 from cl_keras.heads.patches import patch_head

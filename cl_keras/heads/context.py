@@ -1,4 +1,4 @@
-"""The context network of CPC: what the rows above say of a place."""
+"""The context network of CPC, which summarizes the rows above each position."""
 
 import keras
 
@@ -6,15 +6,15 @@ import keras
 def context_network(
     width: int, *, layers: int = 5, hidden_dim: int = 256, name: str = "context_network"
 ) -> keras.Model:
-    """A masked convolutional network, in which a place sees its own row and those above it.
+    """A masked convolutional network, in which each position sees its own row and those above it.
 
     Residual blocks of 1×1, 1×3, 2×1 (padded above) and 1×1 convolutions; Hénaff et al. 2020,
     appendix.
 
     Args:
-        width: channels of the grid.
+        width: number of channels of the grid.
         layers: number of blocks; default: 5.
-        hidden_dim: channels inside the blocks; default: 256.
+        hidden_dim: number of channels inside the blocks; default: 256.
 
     Returns:
         A `keras.Model` from `[b, rows, columns, width]` to the same shape.

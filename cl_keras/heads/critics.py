@@ -1,7 +1,7 @@
-"""Critics: how well a vector and a place fit together, for bounds of mutual information.
+"""Critics, which score pairs of a vector and a position, for bounds of mutual information.
 
-A critic embeds queries and candidates apart, so that these can be gathered from every replica
-before each query is scored against each candidate.
+A critic embeds queries and candidates separately, so that candidates can be gathered from all
+replicas before each query is scored against each candidate.
 """
 
 import keras
@@ -12,15 +12,15 @@ from cl_keras.similarity import at_least_float32
 
 @keras.saving.register_keras_serializable("cl_keras")
 class DotCritic(keras.layers.Layer):
-    """Encode and dot: `s(x, y) = a(x)·b(y)`, each a two-layer network beside a linear shortcut.
+    """Encode and dot: `s(x, y) = a(x)·b(y)`, both two-layer networks with a linear shortcut.
 
-    Hjelm et al. 2019, section 3.2. NOTE: the authors normalize inside by batch normalization; here
-    it is layer normalization, by which a score depends on its own pair alone.
+    Hjelm et al. 2019, section 3.2. NOTE: this uses layer normalization, where the authors use batch
+    normalization, so that a score depends only on its own pair.
 
     Args:
         query_dim: width of the queries.
         candidate_dim: width of the candidates.
-        units: width in which both meet; default: 512 (2048 in the paper).
+        units: width in which they are compared; default: 512 (2048 in the paper).
     """
 
     def __init__(self, query_dim: int, candidate_dim: int, *, units: int = 512, **kwargs):
@@ -30,15 +30,15 @@ class DotCritic(keras.layers.Layer):
         self.candidate_network = _two_layers(candidate_dim, units, "candidate")
         self.built = True
 
-    def embed_queries(self, queries):
-        """`[n, query_dim]` to `[n, units]`."""
+    def embed_queries(self, queries: tf.Tensor) -> tf.Tensor:
+        """Embeds queries `[n, query_dim]` as `[n, units]`."""
         return self.query_network(queries)
 
-    def embed_candidates(self, candidates):
-        """`[m, candidate_dim]` to `[m, units]`."""
+    def embed_candidates(self, candidates: tf.Tensor) -> tf.Tensor:
+        """Embeds candidates `[m, candidate_dim]` as `[m, units]`."""
         return self.candidate_network(candidates)
 
-    def scores(self, queries, candidates):
+    def scores(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         """Scores `[n, m]` of embedded queries and candidates."""
         queries, candidates = at_least_float32(queries), at_least_float32(candidates)
         return tf.matmul(queries, candidates, transpose_b=True) / self.units**0.5
@@ -53,10 +53,10 @@ class DotCritic(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("cl_keras")
 class ConcatCritic(keras.layers.Layer):
-    """Concat and convolve: a network of three layers on each pair, side by side.
+    """Concat and convolve: a three-layer network on each concatenated pair.
 
-    Hjelm et al. 2019, section 3.2: 1×1 convolutions over the map, to which the vector was attached
-    at every place. The first layer is linear in both, so it is taken of each apart and added.
+    Hjelm et al. 2019, section 3.2: 1×1 convolutions over the map, with the vector concatenated at
+    each position. The first layer is linear in both, so it is applied to each and added.
 
     Args:
         query_dim: width of the queries.
@@ -73,15 +73,15 @@ class ConcatCritic(keras.layers.Layer):
         self.last_layer = _dense(units, 1, "last")
         self.built = True
 
-    def embed_queries(self, queries):
-        """`[n, query_dim]` to `[n, units]`."""
+    def embed_queries(self, queries: tf.Tensor) -> tf.Tensor:
+        """Embeds queries `[n, query_dim]` as `[n, units]`."""
         return self.query_layer(queries)
 
-    def embed_candidates(self, candidates):
-        """`[m, candidate_dim]` to `[m, units]`."""
+    def embed_candidates(self, candidates: tf.Tensor) -> tf.Tensor:
+        """Embeds candidates `[m, candidate_dim]` as `[m, units]`."""
         return self.candidate_layer(candidates)
 
-    def scores(self, queries, candidates):
+    def scores(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         """Scores `[n, m]` of embedded queries and candidates."""
         pairs = tf.nn.relu(queries[:, None, :] + candidates)
         return at_least_float32(self.last_layer(self.hidden_layer(pairs))[..., 0])
@@ -95,11 +95,13 @@ class ConcatCritic(keras.layers.Layer):
 
 
 CRITICS = {"dot": DotCritic, "concat": ConcatCritic}
-"""The critics by the names that methods take."""
+"""Critics by the names that methods take."""
 
 
 def prior_discriminator(input_dim: int, *, name: str = "prior_discriminator") -> keras.Model:
-    """Tells draws of the prior from representations: 1000, 200 and 1 units, `[b, d]` to `[b, 1]`.
+    """Distinguishes samples of the prior from representations, `[b, d]` to `[b, 1]`.
+
+    It has layers of 1000, 200 and 1 units.
 
     Hjelm et al. 2019, appendix A.
     """

@@ -1,4 +1,4 @@
-"""A classifier of several patches together."""
+"""A classifier of several patches."""
 
 import keras
 
@@ -11,9 +11,9 @@ def joint_classifier(
     hidden_dim: int | None = None,
     name: str = "joint_classifier",
 ) -> keras.Model:
-    """Representations of the patches of an image side by side, a hidden layer, and classes.
+    """A classifier of the concatenated representations of patches, with a hidden layer.
 
-    Late fusion, as in Doersch et al. 2015 and Noroozi & Favaro 2016.
+    This is the late fusion of Doersch et al. 2015 and Noroozi & Favaro 2016.
 
     Args:
         input_dim: width of the representation of a patch.

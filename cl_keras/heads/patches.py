@@ -1,4 +1,4 @@
-"""A head for an image in pieces."""
+"""A head for the patches of an image."""
 
 import keras
 
@@ -12,19 +12,19 @@ def patch_head(
     output_dim: int = 128,
     name: str = "patch_head",
 ) -> keras.Model:
-    """The patch head of PIRL: each patch is projected, and all together again.
+    """The patch head of PIRL, which projects each patch, then all of them together.
 
-    Linear both times, with biases, without normalization or ReLU; with a ResNet-50 2048 → 128 for
-    each patch, and 9 · 128 = 1152 → 128 (facebookresearch/vissl `pirl_jigsaw_4node_resnet50.yaml`).
-    With `hidden_dim`, two layers for each patch, 2048 → 2048 → 128 with a ReLU between them
-    (`resnet50_mlphead.yaml` there).
+    Both projections are linear with biases, without normalization or ReLU: with a ResNet-50,
+    2048 → 128 for each patch, then 9 · 128 = 1152 → 128 (facebookresearch/vissl
+    `pirl_jigsaw_4node_resnet50.yaml`). With `hidden_dim`, each patch has two layers with a ReLU
+    between them, 2048 → 2048 → 128 (`resnet50_mlphead.yaml` there).
 
     Args:
         input_dim: width of the representation of a patch.
-        num_patches: number of patches.
-        hidden_dim: width of a hidden layer for each patch; None for no such layer.
-        patch_dim: width of the projection of a patch.
-        output_dim: width of the projection of the image.
+        num_patches: number of patches; default: 9.
+        hidden_dim: width of the hidden layer for each patch; default: None, no hidden layer.
+        patch_dim: width of the projection of a patch; default: 128.
+        output_dim: width of the projection of the image; default: 128.
 
     Returns:
         A `keras.Model` from `[b, num_patches, input_dim]` to `[b, output_dim]`, not normalized.
@@ -33,9 +33,7 @@ def patch_head(
         ValueError: for fewer than one patch.
     """
     if num_patches < 1:
-        raise ValueError(
-            f"A patch head needs at least 1 patch; received num_patches={num_patches}."
-        )
+        raise ValueError(f"num_patches must be at least 1; received {num_patches}.")
     inputs = x = keras.Input([num_patches, input_dim])
     if hidden_dim is not None:
         x = keras.layers.Dense(hidden_dim, activation="relu", name="each_patch_hidden")(x)

@@ -1,4 +1,4 @@
-"""Projection heads: from the representation to the vector that the loss compares."""
+"""Projection heads, which turn representations into the vectors that losses compare."""
 
 import keras
 
@@ -18,22 +18,22 @@ def projection(
 ) -> keras.Model:
     """A head of linear layers with batch normalization between them.
 
-    Each layer is linear, without bias, followed by batch normalization, and by a ReLU except
-    after the last; the default is the head of SimCLR, google-research/simclr `tf2/model.py`.
+    Each layer is linear without bias, with batch normalization and, except for the last, a ReLU.
+    The default is the head of SimCLR, google-research/simclr `tf2/model.py`.
 
     Args:
         input_dim: width of the representation.
-        layers: number of linear layers, at least 1.
+        layers: number of linear layers, at least 1; default: 2.
         hidden_dim: width between the layers; default: `input_dim`.
-        output_dim: width of the projection.
-        last_norm: normalization after the last layer: `"no_offset"` (without β, SimCLR), `"plain"`
-            (without γ and β, MoCo v3), or None.
+        output_dim: width of the projection; default: 128.
+        last_norm: normalization after the last layer: `"no_offset"` (default; without β, SimCLR),
+            `"plain"` (without γ and β, MoCo v3), or None.
 
     Returns:
         A `keras.Model` from `[b, input_dim]` to `[b, output_dim]`, not normalized.
     """
     if layers < 1:
-        raise ValueError(f"A projection head needs at least 1 layer; received layers={layers}.")
+        raise ValueError(f"layers must be at least 1; received {layers}.")
     if last_norm not in LAST_NORMS:
         raise ValueError(f"last_norm must be one of {LAST_NORMS}; received {last_norm!r}.")
     inputs = x = keras.Input([input_dim])
@@ -51,15 +51,15 @@ def projection(
 
 
 def swav(input_dim: int) -> keras.Model:
-    """The two-layer head of SwAV and DeepCluster-v2 (Caron et al. 2020), output 128.
+    """The two-layer head of SwAV and DeepCluster-v2 (Caron et al. 2020), with 128 outputs.
 
-    NOTE: the authors' last layer has a bias, which adds the same vector to every projection.
+    NOTE: unlike the authors', the last layer has no bias.
     """
     return projection(input_dim, layers=2, last_norm=None)
 
 
 def linear(input_dim: int, *, output_dim: int = 128, name: str = "projection_head") -> keras.Model:
-    """One linear layer with bias: the head of InstDisc and of MoCo v1."""
+    """One linear layer with bias, the head of InstDisc and MoCo v1."""
     inputs = keras.Input([input_dim])
     return keras.Model(inputs, keras.layers.Dense(output_dim, name="dense_0")(inputs), name=name)
 
@@ -71,12 +71,12 @@ def mlp(
     output_dim: int = 128,
     name: str = "projection_head",
 ) -> keras.Model:
-    """Two linear layers with biases and a ReLU, without normalization: the head of MoCo v2.
+    """Two linear layers with biases and a ReLU, without normalization, the head of MoCo v2.
 
     Args:
         input_dim: width of the representation.
         hidden_dim: width between the layers; default: `input_dim`.
-        output_dim: width of the projection.
+        output_dim: width of the projection; default: 128.
     """
     inputs = keras.Input([input_dim])
     x = keras.layers.Dense(hidden_dim or input_dim, activation="relu", name="dense_0")(inputs)
@@ -84,10 +84,10 @@ def mlp(
 
 
 def simclr_v1(input_dim: int) -> keras.Model:
-    """The two-layer head of SimCLR (Chen et al. 2020a), width `input_dim`, output 128."""
+    """The two-layer head of SimCLR (Chen et al. 2020a), width `input_dim`, 128 outputs."""
     return projection(input_dim, layers=2)
 
 
 def simclr_v2(input_dim: int) -> keras.Model:
-    """The three-layer head of SimCLR v2 (Chen et al. 2020b), width `input_dim`, output 128."""
+    """The three-layer head of SimCLR v2 (Chen et al. 2020b), width `input_dim`, 128 outputs."""
     return projection(input_dim, layers=3)

@@ -1,4 +1,4 @@
-"""Prototypes: unit vectors that stand for groups of images."""
+"""Prototypes, i.e. unit vectors that represent groups of images."""
 
 from typing import Any
 
@@ -10,20 +10,19 @@ from cl_keras.similarity import normalize, random_unit_rows
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Prototypes(keras.layers.Layer):
-    """K trained unit vectors `C`, and the cosines `z·Cᵀ` of projections to them.
+    """K trained unit vectors `C`, and the cosines `z·Cᵀ` of projections with them.
 
-    Caron et al. 2020 (SwAV). Gradient steps take the rows off the unit sphere; `normalize_rows`
-    puts them back and is to be called before each training step.
+    Caron et al. 2020 (SwAV). Gradient steps change the length of the rows, so `normalize_rows` must
+    be called before each training step.
 
-    In the first `frozen_steps` steps the rows do not learn: `call` lets no gradient through to
-    them. What a weight decay does then is to shorten them, which `normalize_rows` undoes, to the
-    last bit or two.
+    In the first `frozen_steps` steps, `call` passes no gradient to the rows. Weight decay still
+    shortens them, which `normalize_rows` undoes, apart from rounding.
 
     Args:
         dim: width of a projection.
         count: K.
-        frozen_steps: number of steps before the rows begin to learn.
-        seed: of the rows at the start.
+        frozen_steps: number of steps before the rows begin to learn; default: 0.
+        seed: seed of the initial rows; default: 0.
 
     Raises:
         ValueError: for fewer than one prototype.
@@ -33,7 +32,7 @@ class Prototypes(keras.layers.Layer):
         # Autocasting would round projections to half precision before they are normalized.
         super().__init__(autocast=False, **kwargs)
         if count < 1:
-            raise ValueError(f"There must be at least 1 prototype; received count={count!r}.")
+            raise ValueError(f"count must be at least 1; received {count!r}.")
         self.dim, self.count = dim, count
         self.frozen_steps, self.seed = frozen_steps, seed
         self.rows = self.add_weight(
@@ -46,19 +45,19 @@ class Prototypes(keras.layers.Layer):
         self.built = True
 
     def normalize_rows(self) -> None:
-        """Gives every row unit length again."""
+        """Scales all rows to unit length."""
         self.rows.assign(normalize(self.rows.value))
 
     def call(
         self, vectors: tf.Tensor, step: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """Cosines of projections to the prototypes, `[n, K]`, in float32 or float64.
+        """Cosines of projections with the prototypes, `[n, K]`, in float32 or float64.
 
         Args:
-            vectors: `[n, dim]`; they are normalized.
-            step: int tensor, steps done, which decides whether the rows are frozen.
-            training: the rows are of unit length, and get a gradient that may change it;
-                otherwise they are taken as if they were.
+            vectors: `[n, dim]`; they are normalized first.
+            step: int tensor, number of steps so far, for `frozen_steps`; default: None.
+            training: use the rows as they are, with a gradient that may change their length;
+                otherwise they are normalized first; default: False.
         """
         vectors = normalize(vectors)
         rows = self.rows.value if training else normalize(self.rows.value)

@@ -1,12 +1,12 @@
-"""InfoNCE: a softmax over candidates, of which one is the positive.
+"""InfoNCE: a softmax over candidates, one of which is the positive.
 
     L(q) = -log( exp(s(q, k+)/τ) / (exp(s(q, k+)/τ) + Σ_i exp(s(q, k_i)/τ)) )
 
 van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding";
-with cosines and both views of a batch it is the NT-Xent of Chen et al. 2020 (SimCLR).
+with cosines and both views of a batch, it is the NT-Xent of Chen et al. 2020 (SimCLR).
 
-Where the scores are many, `nt_xent`, `info_nce_in_batch`, `info_nce` against a queue, and
-`softmax_over_bank` go through them tile by tile and keep none; see `losses.tiles`.
+With many scores, `nt_xent`, `info_nce_in_batch`, `info_nce` against a queue, and
+`softmax_over_bank` compute them tile by tile and keep none; see `losses.tiles`.
 """
 
 from collections.abc import Callable
@@ -28,18 +28,18 @@ from cl_keras.similarity import check_temperature, cosine, normalize
 
 
 def nt_xent(view0: tf.Tensor, view1: tf.Tensor, *, temperature: float = 0.1) -> Queries:
-    """NT-Xent, the loss of SimCLR: each view is to find the other view of its image.
+    """NT-Xent, the loss of SimCLR: each view must find the other view of its image.
 
-    The candidates are all 2B views of the global batch but the query itself. The loss of SimCLR is
+    The candidates are all 2B views of the global batch except the query itself. SimCLR's loss is
     the mean of `losses`; in a replica context, the mean over all replicas.
 
     NOTE: the official TensorFlow code adds the means of the two directions, which is twice the mean
-    of the paper (equation 1 and algorithm 1), which this is.
+    of the paper (equation 1 and algorithm 1) that is computed here.
 
     Args:
         view0: `[b, d]`, one view of each image of this replica; need not be normalized.
         view1: `[b, d]`, the other view.
-        temperature: τ, above 0.
+        temperature: τ, above 0; default: 0.1.
 
     Returns:
         `Queries` `[2b]`, those of view0 first.
@@ -63,25 +63,25 @@ def nt_xent(view0: tf.Tensor, view1: tf.Tensor, *, temperature: float = 0.1) -> 
 def _others_on_this_replica(view0, view1, temperature):
     pairs = tf.reshape(tf.stack([view0, view1], axis=1), [-1, view0.shape[1]])
     found = log_sum_exp_of_others(pairs, temperature)
-    # From view after view of each image to all views0, then all views1.
+    # From pairs of views to all of view0, then all of view1.
     return type(found)(*(tf.concat([each[0::2], each[1::2]], axis=0) for each in found))
 
 
 def _others_on_all_replicas(view0, view1, temperature):
     queries = tf.concat([view0, view1], axis=0) / temperature
     keys = tf.concat([distribute.gather(view0), distribute.gather(view1)], axis=0)
-    own = _own_rows(view0)
+    own = distribute.own_rows(tf.shape(view0)[0])
     both = tf.stack([own, tf.shape(keys)[0] // 2 + own], axis=1)  # an image's two views
     return log_sum_exp_over_keys(queries, keys, tf.tile(both, [2, 1]))
 
 
 def info_nce_in_batch(query: tf.Tensor, key: tf.Tensor, *, temperature: float) -> Queries:
-    """InfoNCE of each query against the keys of the global batch, of which one is its own.
+    """InfoNCE of each query against the keys of the global batch, one of which is its own.
 
     Args:
         query: `[b, d]` of this replica; need not be normalized.
-        key: `[b, d]`, the positive of each; the keys of all replicas are the candidates, and
-            gradient flows to them.
+        key: `[b, d]`, the positive of each query; the keys of all replicas are the candidates, and
+            receive gradients.
         temperature: τ, above 0.
 
     Returns:
@@ -91,7 +91,7 @@ def info_nce_in_batch(query: tf.Tensor, key: tf.Tensor, *, temperature: float) -
         ValueError: if the temperature is not above 0.
     """
     temperature = check_temperature(temperature)
-    queries, own = rows_of(query), _own_rows(query)
+    queries, own = rows_of(query), distribute.own_rows(tf.shape(query)[0])
     if not by_tiles(queries, queries * distribute.num_replicas(), temperature):
         return softmax_over_candidates(own, cosine(query, distribute.gather(key)), temperature)
     query, key = normalize(query) / temperature, normalize(key)
@@ -113,10 +113,10 @@ def info_nce(
         query: `[n, d]`; need not be normalized.
         positive: `[n, d]`, one for each query.
         negatives: a `KeyQueue`, whose keys get no gradient; or `[m, d]`, shared by all queries; or
-            `[n, m, d]`, each query's own.
-        temperature: τ, above 0.
-        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`; a queue
-            takes the cosine.
+            `[n, m, d]`, one set for each query.
+        temperature: τ, above 0; default: 0.07.
+        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`; default:
+            the cosine, which is always used with a queue.
 
     Returns:
         `Queries` `[n]`.
@@ -165,7 +165,7 @@ def nce(
     temperature: float = 0.07,
     similarity: Callable = cosine,
 ) -> Queries:
-    """NCE with one noise term: each query against its positive and one negative.
+    """NCE with one noise term: each query against its positive and a single negative.
 
         L(q) = -log( exp(s(q, k+)/τ) / (exp(s(q, k+)/τ) + exp(s(q, k-)/τ)) )
 
@@ -173,11 +173,15 @@ def nce(
         query: `[n, d]`.
         positive: `[n, d]`.
         negative: `[n, d]`, one for each query.
-        temperature: τ, above 0.
-        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`.
+        temperature: τ, above 0; default: 0.07.
+        similarity: function of `[..., n, d]` and `[..., m, d]` that gives `[..., n, m]`; default:
+            the cosine.
 
     Returns:
         `Queries` `[n]`.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
     negative = tf.convert_to_tensor(negative)[:, None, :]
     return info_nce(query, positive, negative, temperature=temperature, similarity=similarity)
@@ -186,11 +190,11 @@ def nce(
 def softmax_over_bank(
     query: tf.Tensor, index: tf.Tensor, bank: Table, *, temperature: float
 ) -> Queries:
-    """The non-parametric softmax: each query is to find the row of its own image in a bank.
+    """The non-parametric softmax: each query must find the row of its own image in a bank.
 
         L(v) = -log( exp(v·f_i/τ) / Σ_j exp(v·f_j/τ) )
 
-    Wu et al. 2018 (InstDisc), equation 2. This costs O(N) time; the rows get no gradient.
+    Wu et al. 2018 (InstDisc), equation 2. It takes O(N) time; the rows get no gradient.
 
     Args:
         query: `[n, d]`; need not be normalized.
@@ -216,9 +220,3 @@ def softmax_over_bank(
 def _to_all_rows(query, table):
     """Cosines of unit vectors with all rows of a table, `[n, size]`."""
     return tf.matmul(query, tf.cast(table.all_rows(), query.dtype), transpose_b=True)
-
-
-def _own_rows(local):
-    """Rows of the global batch that this replica's rows are, int32 `[b]`."""
-    count = tf.shape(local)[0]
-    return distribute.first_row(count) + tf.range(count)

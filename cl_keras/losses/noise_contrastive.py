@@ -1,7 +1,7 @@
-"""NCE with a noise distribution: is this the image, or was it drawn from the noise?
+"""NCE with a noise distribution: is an image the query's own, or was it drawn from the noise?
 
 For a query v and an image i of N, `P(i|v) = exp(s(v, i)/τ)/Z`. With K images drawn from the
-uniform noise `P_n = 1/N`, the probability that i is the query's own and no noise is
+uniform noise `P_n = 1/N`, the probability that i is the query's own image and not noise is
 
     h(i, v) = P(i|v) / (P(i|v) + K·P_n(i))
     L(v) = -log h(i, v) - Σ_K log(1 - h(j, v))
@@ -24,18 +24,18 @@ def noise_contrastive(
 ) -> Queries:
     """NCE of each query, from its scores.
 
-    Computed from logarithms throughout, `log h = -softplus(log(K/N) - log P)`: neither a low
+    Computed from logarithms, `log h = -softplus(log(K/N) - log P)`, so that neither a low
     temperature nor an h near 0 or 1 overflows. The authors' code adds 1e-7 to the denominators;
     nothing is added here.
 
     Args:
         scores: `[n, 1 + K]` similarities: the query's own image, then K drawn from uniform noise.
-        log_z: scalar, log Z; it is taken as a constant.
+        log_z: scalar, log Z; treated as a constant.
         temperature: τ, above 0.
         num_images: N.
 
     Returns:
-        `Queries`; a hit is an own image that scores better than all the noise.
+        `Queries`; a hit is an own image that scores higher than all the noise.
 
     Raises:
         ValueError: if the temperature is not above 0, or there is no noise.

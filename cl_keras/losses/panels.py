@@ -1,16 +1,16 @@
-"""Sums over the scores of a batch with itself, which are symmetric: each pair is met once.
+"""Sums over the scores of a batch with itself, computing each symmetric pair only once.
 
-The n rows stand in a circle of P panels of t rows. Panel i meets itself and the P // 2 panels after
-it, so that every two panels meet once:
+The n rows form a circle of P panels of t rows. Panel i meets itself and the next P // 2 panels, so
+that any two panels meet once:
 
     P = 5      0 1 2 3 4                P = 4     0 1 2 3
-      panel 0  h x x . .                 panel 0  h x h .        x  counted for rows and columns
-            1  . h x x .                       1  . h x h        h  met twice: half each time
+      panel 0  h x x . .                 panel 0  h x h .        x  counts for rows and columns
+            1  . h x x .                       1  . h x h        h  met twice: counts half each time
             2  . . h x x                       2  h . h x
             3  x . . h x                       3  x h . h
             4  x x . . h
 
-All panels have one width, which XLA asks for. See `losses.tiles` for why no maximum is subtracted.
+All panels have the same width, as XLA requires. `losses.tiles` says why no maximum is subtracted.
 """
 
 import tensorflow as tf
@@ -18,18 +18,18 @@ import tensorflow as tf
 from cl_keras.losses.tiles import LogSumExp, rows_of
 
 PANEL = 2**22
-"""Scores of a panel, at most: 16 MiB in float32."""
+"""Maximum number of scores of a panel: 16 MiB in float32."""
 
 MIN_ROWS, MAX_ROWS = 128, 512
 
 
 def log_sum_exp_of_others(pairs, temperature, *, panel_rows=None) -> LogSumExp:
-    """`log Σ exp(z_i·z_j/τ)` of each row over all rows but itself and its partner.
+    """`log Σ exp(z_i·z_j/τ)` of each row over all rows except itself and its partner.
 
     Args:
-        pairs: `[n, d]`, unit rows, of which each two are partners: 0 and 1, 2 and 3, …
+        pairs: `[n, d]`, unit rows, in pairs of partners: 0 and 1, 2 and 3, …
         temperature: τ, at least `tiles.MIN_TEMPERATURE`.
-        panel_rows: t, an even number; default: so that a panel has at most `PANEL` scores.
+        panel_rows: t, an even number; default: as many as give at most `PANEL` scores.
     """
     circle = _Circle(pairs, temperature, panel_rows or _panel_rows(pairs.shape[0]))
 
@@ -46,7 +46,7 @@ def log_sum_exp_of_others(pairs, temperature, *, panel_rows=None) -> LogSumExp:
 
 
 def _panel_rows(count):
-    """An even number of rows, such that few are missing in the last panel."""
+    """An even number of rows that leaves few missing in the last panel."""
     if count is None:
         return 256
     most = min(MAX_ROWS, max(MIN_ROWS, PANEL // max(1, count // 2)))
@@ -55,10 +55,10 @@ def _panel_rows(count):
 
 
 class _Circle:
-    """The walk around the panels.
+    """The walk around the circle of panels.
 
-    Sums are taken over twice the circle, so that a panel's columns need not wrap; `_folded` then
-    adds what stands beyond the first round. Rows that are missing in the last panel are masked.
+    Sums extend over twice the circle, so that a panel's columns need not wrap around; `_folded`
+    then adds the part beyond the first round. Rows missing in the last panel are masked.
     """
 
     def __init__(self, pairs, temperature, panel_rows):
@@ -107,7 +107,7 @@ class _Circle:
         return self._folded(by_pairs, tf.add) * self.scale
 
     def _panel(self, twice, first):
-        """The rows `[t, d]` and the columns `[width, d]` of a panel, exp of their scores."""
+        """The rows `[t, d]` and columns `[width, d]` of a panel, and the exp of their scores."""
         own, met = _rows(twice, first, self.rows), _rows(twice, first, self.width)
         scores = tf.matmul(own * self.scale, met, transpose_b=True)
         minus = self.dtype.as_numpy_dtype("-inf")
@@ -122,9 +122,9 @@ class _Circle:
         return own, met, tf.exp(scores)
 
     def _at(self, scatter, sums, first, values):
-        """`sums` with values at the rows of a panel that begins at `first`."""
-        places = first + tf.range(tf.shape(values)[0])
-        return scatter(sums, places[:, None], values)
+        """`sums` with values scattered to the rows from `first` on."""
+        rows = first + tf.range(tf.shape(values)[0])
+        return scatter(sums, rows[:, None], values)
 
     def _loop(self, body, start):
         return tf.while_loop(
@@ -132,12 +132,12 @@ class _Circle:
         )
 
     def _twice(self, rows):
-        """`[length + width, …]`: all rows, those that are missing as zeros, and the first again."""
+        """`[length + width, …]`: all rows, zeros for missing ones, and the first ones again."""
         rows = _padded(rows, self.length)
         return tf.concat([rows, rows[: self.width]], axis=0)
 
     def _folded(self, sums, add):
-        """`[n, …]`: what stands beyond the first round brought back to where it belongs."""
+        """`[n, …]`: sums, with the part beyond the first round added to the rows it belongs to."""
         beyond = _padded(sums[self.length :], self.length)
         return add(sums[: self.length], beyond)[: self.count]
 

@@ -1,4 +1,4 @@
-"""What a loss says of each query: how much it costs, whether it was right, whether it counts."""
+"""The outcome of a loss for each query: its loss, whether it is a hit, and whether it counts."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ class Queries(NamedTuple):
     Attributes:
         losses: `[n]`, in nats; float32, or float64 if the scores are. 0 for a query that does not
             count.
-        hits: bool `[n]`, whether the query's positive is its best candidate.
-        counts: bool `[n]`, whether the query has a positive at all, so that means are over these
-            alone; None where every query counts.
+        hits: bool `[n]`, whether the query's positive has the highest score.
+        counts: bool `[n]`, whether the query has a positive, and so counts in means; None if all
+            queries count.
     """
 
     losses: tf.Tensor
@@ -27,28 +27,31 @@ def softmax_over_candidates(targets: tf.Tensor, scores: tf.Tensor, temperature: 
     """InfoNCE of each query, from its scores.
 
     Args:
-        targets: int `[n]`, the candidate that is the positive; -1 for a query that has none.
+        targets: int `[n]`, index of the positive among the candidates; -1 for a query without one.
         scores: `[n, m]` similarities; `-inf` leaves a candidate out.
         temperature: τ, above 0.
 
     Returns:
         `Queries`. Equal scores give `log(number of candidates)`.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
     targets = tf.convert_to_tensor(targets)
-    counts, right = targets >= 0, tf.maximum(targets, 0)
+    counts, positive = targets >= 0, tf.maximum(targets, 0)
     logits = at_least_float32(scores) / check_temperature(temperature)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=right, logits=logits)
-    best = tf.argmax(logits, axis=1, output_type=right.dtype)
-    return Queries(tf.where(counts, losses, 0.0), counts & (best == right), counts)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=positive, logits=logits)
+    best = tf.argmax(logits, axis=1, output_type=positive.dtype)
+    return Queries(tf.where(counts, losses, 0.0), counts & (best == positive), counts)
 
 
 def from_log_sum_exp(positive, negatives) -> Queries:
-    """InfoNCE of each query, from what the tiles of its scores leave.
+    """InfoNCE of each query, from the log-sum-exp of its negatives.
 
         L = log(exp(p) + exp(n)) - p = softplus(n - p),  n = log Σ_i exp(s(q, k_i)/τ)
 
     Args:
-        positive: `[n]`, p, the score of the positive, divided by τ.
+        positive: `[n]`, p, the score of the positive divided by τ.
         negatives: a `LogSumExp` of the negatives.
 
     Returns:

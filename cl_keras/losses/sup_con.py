@@ -1,9 +1,9 @@
-"""InfoNCE with several positives of a query: those of its class, of its product, of its patient.
+"""InfoNCE with several positives per query, such as all views of the same class.
 
     L(q) = -1/|P(q)| Σ_{p ∈ P(q)} log( exp(s(q, p)/τ) / Σ_a exp(s(q, a)/τ) )
 
-Khosla et al. 2020, "Supervised Contrastive Learning", equation 2: the mean over the positives
-stands outside of the logarithm.
+Khosla et al. 2020, "Supervised Contrastive Learning", equation 2: the mean over the positives is
+outside the logarithm.
 """
 
 import tensorflow as tf
@@ -14,21 +14,21 @@ from cl_keras.similarity import at_least_float32, check_temperature
 
 
 def softmax_over_positives(positives: tf.Tensor, scores: tf.Tensor, temperature: float) -> Queries:
-    """The loss of each query, from its scores and which of the candidates are its positives.
+    """The loss of each query, from its scores and the mask of its positives.
 
-    With one positive for each query it is `softmax_over_candidates`.
+    With one positive per query, it equals `softmax_over_candidates`.
 
-    NOTE: the authors' code multiplies by τ/0.07, which is a change of the learning rate; this is
-    the loss of the paper.
+    NOTE: the authors' code multiplies the loss of the paper by τ/0.07, which amounts to another
+    learning rate; this is the loss of the paper.
 
     Args:
-        positives: bool `[n, m]`. A query without any does not count; a candidate that is left out
-            is not a positive.
+        positives: bool `[n, m]`. A query without positives does not count; a candidate that is left
+            out is never a positive.
         scores: `[n, m]` similarities; `-inf` leaves a candidate out.
         temperature: τ, above 0.
 
     Returns:
-        `Queries`; a hit is a best candidate that is a positive.
+        `Queries`; a hit is a query whose highest score is that of a positive.
 
     Raises:
         ValueError: if the temperature is not above 0.
@@ -45,20 +45,20 @@ def softmax_over_positives(positives: tf.Tensor, scores: tf.Tensor, temperature:
 
 
 def positives_in_batch(labels: tf.Tensor, num_views: int = 2) -> tf.Tensor:
-    """Which views of the global batch share the label of each view, for `in_batch`'s scores.
+    """The views of the global batch that are positives of each view, for `in_batch`'s scores.
 
-    The other views of an image are always its positives, also where its label is not known.
+    The other views of an image are always its positives, even if its label is not known.
 
     Args:
-        labels: int `[b]`, the class of each image of this replica, or any number that several
+        labels: int `[b]`, the class of each image of this replica, or any integer that several
             images share; -1 for none.
-        num_views: V, views of an image.
+        num_views: V, the number of views per image; default: 2.
 
     Returns:
         bool `[V·b, V·B]`, view after view; a view is not its own positive.
     """
     count = tf.shape(labels)[0]
-    own = distribute.first_row(count) + tf.range(count)
+    own = distribute.own_rows(count)
     every, total = distribute.gather(labels), count * distribute.num_replicas()
     same_image = own[:, None] == tf.range(total)
     same_label = (labels[:, None] == every) & (labels[:, None] >= 0)

@@ -1,4 +1,4 @@
-"""Swapped assignment: from one view, predict the code of another.
+"""Swapped assignment: predict the code of one view from another.
 
     L = 1/|P| Σ_{(t,s) ∈ P} -Σ_k q_t^(k) log p_s^(k),   p_s = softmax(z_s·C / τ)
 
@@ -18,25 +18,28 @@ def softmax_over_codes(codes: tf.Tensor, scores: tf.Tensor, temperature: float) 
 
     Args:
         codes: `[n, K]`, rows that sum to 1.
-        scores: `[n, K]` cosines to the prototypes.
+        scores: `[n, K]` cosines with the prototypes.
         temperature: τ, above 0.
 
     Returns:
         `[n]` losses in nats, float32 (float64 if the scores are). Equal scores give `log(K)`.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
     """
     logits = at_least_float32(scores) / check_temperature(temperature)
     return tf.nn.softmax_cross_entropy_with_logits(labels=codes, logits=logits)
 
 
 def swapped_targets(code0: tf.Tensor, code1: tf.Tensor, num_views: int) -> tf.Tensor:
-    """What each view is to predict: the codes of the first two views, but not its own.
+    """The codes that each view must predict: those of the first two views, except its own.
 
-    A view with two codes to predict is given their mean, since the loss is linear in the code;
-    `pair_weights` lets it count twice.
+    A view with two codes to predict gets their mean, since the loss is linear in the code;
+    `pair_weights` makes it count twice.
 
     Args:
         code0: `[b, K]`, code of the first view.
-        code1: `[b, K]`, code of the second.
+        code1: `[b, K]`, code of the second view.
         num_views: V, at least 2.
 
     Returns:
@@ -47,7 +50,7 @@ def swapped_targets(code0: tf.Tensor, code1: tf.Tensor, num_views: int) -> tf.Te
 
 
 def pair_weights(num_views: int) -> list[float]:
-    """Weights of mean 1, one for each view: with them a mean over views is one over pairs."""
+    """Weights of the views, with mean 1, that turn a mean over views into one over pairs."""
     pairs = [1.0, 1.0] + (num_views - 2) * [2.0]
     return [count * num_views / sum(pairs) for count in pairs]
 
@@ -58,20 +61,20 @@ def swapped_assignment(
     """The loss of SwAV: the mean over pairs of a code and another view.
 
     Args:
-        codes: two tensors `[b, K]`, the codes of the first two views; rows sum to 1. No gradient
-            should flow through them: `clustering.sinkhorn` lets none.
-        scores: list of `[b, K]`, cosines of each view to the prototypes.
-        temperature: τ, above 0.
+        codes: two tensors `[b, K]`, the codes of the first two views; rows sum to 1. They should
+            carry no gradient, like those of `clustering.sinkhorn`.
+        scores: list of `[b, K]`, cosines of each view with the prototypes.
+        temperature: τ, above 0; default: 0.1.
 
     Returns:
         A scalar in nats.
 
     Raises:
-        ValueError: for another number of codes, less than two views, or a temperature not above 0.
+        ValueError: for another number of codes, fewer than two views, or a temperature not above 0.
     """
     if len(codes) != 2 or len(scores) < 2:
         raise ValueError(
-            "codes must be those of the first two views, and scores those of two views or more; "
+            "codes must be those of the first two views, and scores those of at least two views; "
             f"received {len(codes)} codes and scores of {len(scores)} views."
         )
     code0, code1 = map(at_least_float32, codes)

@@ -1,12 +1,12 @@
-"""Sums over scores that are too many to be held: a tile of candidates at a time.
+"""Sums over scores that do not fit into memory, one tile of candidates at a time.
 
-A softmax over m candidates needs of its scores only `log Σ_j exp(q·k_j)`; its gradient needs them
-once more, and they can be had again from queries and keys (as in Milakov & Gimelshein 2018,
-"Online normalizer calculation for softmax", and Dao et al. 2022, "FlashAttention"). So no more
-than one tile of scores is ever in memory.
+A softmax over m candidates only needs `log Σ_j exp(q·k_j)` of its scores; its gradient needs the
+scores again, and can recompute them from queries and keys (as in Milakov & Gimelshein 2018, "Online
+normalizer calculation for softmax", and Dao et al. 2022, "FlashAttention"). So no more than one
+tile of scores is ever in memory.
 
 Cosines are bounded: |q·k| ≤ 1/τ. For τ ≥ 1/64 neither exp(1/τ) nor exp(-1/τ) leaves the range of
-float32, whatever their number, so no maximum is subtracted, and nothing is lost.
+float32, even when summed, so no maximum needs to be subtracted.
 """
 
 from typing import NamedTuple, Protocol
@@ -17,25 +17,25 @@ MIN_TEMPERATURE = 1 / 64
 """Below this, exp(±1/τ) may leave the range of float32."""
 
 TILE = 2**20
-"""Scores of a tile: 4 MiB in float32, which stay in the cache of a CPU."""
+"""Number of scores of a tile: 4 MiB in float32, which stay in the cache of a CPU."""
 
 TILE_ON_GPU = 2**26
 
 MIN_TILE = 128
-"""Candidates of a tile, at least, however many queries there are."""
+"""Minimum number of candidates of a tile, however many queries there are."""
 
 PLAIN = 2**22
-"""So many scores are held whole, which is faster where they are few; on a GPU, many are few."""
+"""Maximum number of scores to hold in memory, which is faster if they are few."""
 
 PLAIN_ON_GPU = 2**28
 
 
 class LogSumExp(NamedTuple):
-    """What is left of the scores of each query.
+    """A summary of the scores of each query.
 
     Attributes:
         log_sum: `[n]`, the logarithm of the sum of their exponentials.
-        greatest: `[n]`, without gradient.
+        greatest: `[n]`, the highest score, without gradient.
     """
 
     log_sum: tf.Tensor
@@ -48,7 +48,7 @@ class Table(Protocol):
     size: int
 
     def rows(self, index):
-        """The rows at int `[t]`, `[t, d]`, of unit length."""
+        """The unit rows `[t, d]` at the indices int `[t]`."""
 
 
 class Rows(NamedTuple):
@@ -65,7 +65,7 @@ class Rows(NamedTuple):
 
 
 def by_tiles(num_queries, num_candidates, temperature) -> bool:
-    """Whether scores are too many to be held; a size that is not known may be anything."""
+    """Whether there are too many scores to hold in memory, or their number is not known."""
     if temperature < MIN_TEMPERATURE:
         return False
     if not (isinstance(num_queries, int) and isinstance(num_candidates, int)):
@@ -74,15 +74,15 @@ def by_tiles(num_queries, num_candidates, temperature) -> bool:
 
 
 def log_sum_exp_over_table(queries, table: Table, excluded, *, tile=None) -> LogSumExp:
-    """`log Σ_j exp(q_i·k_j)` over the rows of a table; gradient flows to the queries.
+    """`log Σ_j exp(q_i·k_j)` over the rows of a table, with gradients for the queries.
 
-    One pass: the gradient by q_i, the mean of the keys weighted by the softmax, is summed along.
+    Takes one pass, in which it also sums the gradient by q_i, the softmax-weighted mean of keys.
 
     Args:
         queries: `[n, d]`, unit vectors divided by τ.
         table: the candidates.
         excluded: int32 `[n, c]`, the rows that each query leaves out; None for none.
-        tile: candidates at a time; default: so that a tile has about `TILE` scores.
+        tile: number of candidates at a time; default: as many as give about `TILE` scores.
     """
     tile = tile or _tile_rows(queries, table.size)
 
@@ -99,7 +99,7 @@ def log_sum_exp_over_table(queries, table: Table, excluded, *, tile=None) -> Log
 
 
 def log_sum_exp_over_keys(queries, keys, excluded, *, tile=None) -> LogSumExp:
-    """As `log_sum_exp_over_table`; gradient flows to the queries and to the keys `[m, d]`."""
+    """As `log_sum_exp_over_table`, with gradients for the queries and the keys `[m, d]`."""
     tile = tile or _tile_rows(queries, rows_of(keys))
 
     @tf.custom_gradient
@@ -117,12 +117,12 @@ def log_sum_exp_over_keys(queries, keys, excluded, *, tile=None) -> LogSumExp:
 
 
 def rows_of(tensor):
-    """Number of rows: an int where the shape tells, else a tensor."""
+    """Number of rows: an int if the shape is static, else a tensor."""
     return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
 
 
 def _sums(queries, table, excluded, tile):
-    """Of each query: Σ exp, the greatest exp, and the mean of the keys weighted by exp."""
+    """For each query: Σ exp, the greatest exp, and the mean of the keys weighted by exp."""
 
     def add(first, total, greatest, weighted):
         keys, each, is_new = _tile(queries, table, excluded, first, tile)
@@ -143,8 +143,8 @@ def _gradient_by_keys(queries, keys, excluded, weights, tile):
     def add(first, by_keys):
         _, each, is_new = _tile(queries, Rows(keys), excluded, first, tile)
         by_tile = tf.matmul(each, weighted, transpose_a=True) * is_new[:, None]
-        places = _places(first, tile, size)[:, None]
-        return first + tile, tf.tensor_scatter_nd_add(by_keys, places, by_tile)
+        rows = _tile_index(first, tile, size)[:, None]
+        return first + tile, tf.tensor_scatter_nd_add(by_keys, rows, by_tile)
 
     size, weighted = rows_of(keys), queries * weights[:, None]
     return _loop(add, [0, tf.zeros_like(keys)], size)[1]
@@ -153,34 +153,34 @@ def _gradient_by_keys(queries, keys, excluded, weights, tile):
 def _tile(queries, table, excluded, first, tile):
     """Keys `[t, d]` of a tile, exp of the scores `[n, t]`, and which keys are new, 1 or 0 `[t]`.
 
-    All tiles have the same size, which XLA asks for; so the last one begins within the one before.
+    All tiles have the same size, as XLA requires, so the last one may overlap the one before.
     """
-    places = _places(first, tile, table.size)
-    keys = tf.cast(table.rows(places), queries.dtype)
+    index = _tile_index(first, tile, table.size)
+    keys = tf.cast(table.rows(index), queries.dtype)
     scores = tf.matmul(queries, keys, transpose_b=True)
     if excluded is not None:
-        scores = _without(scores, excluded - places[0])
-    return keys, tf.exp(scores), tf.cast(places >= first, queries.dtype)
+        scores = _without(scores, excluded - index[0])
+    return keys, tf.exp(scores), tf.cast(index >= first, queries.dtype)
 
 
 def _without(scores, columns):
-    """`[n, t]` scores, -inf at the columns `[n, c]` of each row that lie among them."""
+    """Scores `[n, t]`, with -inf at those of the columns `[n, c]` of each row that exist."""
     count, tile = tf.shape(scores)[0], tf.shape(scores)[1]
     inside = (columns >= 0) & (columns < tile)
     rows = tf.broadcast_to(tf.range(count)[:, None], tf.shape(columns))
-    places = tf.stack([rows, tf.where(inside, columns, 0)], axis=-1)
+    cells = tf.stack([rows, tf.where(inside, columns, 0)], axis=-1)
     minus = tf.where(inside, scores.dtype.as_numpy_dtype("-inf"), 0.0)
-    # Added, not set, since a column that lies elsewhere must leave its stand-in as it is.
-    return tf.tensor_scatter_nd_add(scores, places, minus)
+    # Added, not set, so that a missing column leaves its substitute, column 0, unchanged.
+    return tf.tensor_scatter_nd_add(scores, cells, minus)
 
 
-def _places(first, tile, size):
-    """The rows of a tile, int32 `[t]`."""
+def _tile_index(first, tile, size):
+    """The indices of the rows of a tile, int32 `[t]`."""
     return tf.minimum(first, size - tile) + tf.range(tile)
 
 
 def _tile_rows(queries, size):
-    """Keys of a tile."""
+    """Number of keys of a tile."""
     scores = TILE_ON_GPU if _on_gpu() else TILE
     most = max(MIN_TILE, scores // (queries.shape[0] or 1024))
     return min(most, size) if isinstance(size, int) else tf.minimum(most, size)

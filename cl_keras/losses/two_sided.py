@@ -1,4 +1,4 @@
-"""Losses of two sides, whose row i of one belongs to row i of the other, at a learned scale."""
+"""Losses for pairs: row i of one side matches row i of the other, at a learned scale."""
 
 import tensorflow as tf
 
@@ -7,35 +7,30 @@ from cl_keras.losses.queries import Queries, softmax_over_candidates
 from cl_keras.similarity import cosine
 
 
-def _own_rows(rows):
-    count = tf.shape(rows)[0]
-    return distribute.first_row(count) + tf.range(count)
-
-
 def clip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor) -> tuple[Queries, Queries]:
-    """The softmax loss of CLIP, in each of its directions.
+    """The softmax loss of CLIP, in both directions.
 
         L = ½ ( CE(e^a · x·yᵀ) + CE(e^a · y·xᵀ) )
 
     Radford et al. 2021. The candidates of a query are the rows of the other side in the global
-    batch, with their gradient.
+    batch, which receive gradients.
 
     Args:
         first: `[b, d]`, x of this replica; need not be normalized.
         second: `[b, d]`, y.
-        scale: scalar, e^a, the inverse of the temperature.
+        scale: scalar, e^a, the inverse temperature.
 
     Returns:
         `Queries` of the first side, and of the second.
     """
-    own = _own_rows(first)
+    own = distribute.own_rows(tf.shape(first)[0])
     forward = cosine(first, distribute.gather(second)) * scale
     backward = cosine(second, distribute.gather(first)) * scale
     return softmax_over_candidates(own, forward, 1.0), softmax_over_candidates(own, backward, 1.0)
 
 
 def siglip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor) -> Queries:
-    """The sigmoid loss of SigLIP: each pair for itself, whether it belongs together.
+    """The sigmoid loss of SigLIP, which classifies each pair as matching or not.
 
         L_i = -Σ_j log σ( y_ij (e^{t'} x_i·y_j + b) ),  y_ij = 1 where i = j, else -1
 
@@ -48,9 +43,10 @@ def siglip(first: tf.Tensor, second: tf.Tensor, scale: tf.Tensor, bias: tf.Tenso
         bias: scalar, b.
 
     Returns:
-        `Queries` of the first side; a hit is a best candidate that belongs to the query.
+        `Queries` of the first side; a hit is a query whose match has the highest score.
     """
-    own, scores = _own_rows(first), cosine(first, distribute.gather(second))
+    own = distribute.own_rows(tf.shape(first)[0])
+    scores = cosine(first, distribute.gather(second))
     logits = scores * scale + bias
     together = own[:, None] == tf.range(tf.shape(scores)[1])
     losses = tf.reduce_sum(tf.nn.softplus(tf.where(together, -logits, logits)), axis=1)

@@ -1,4 +1,4 @@
-"""The methods, one file each, named as their papers name them."""
+"""The methods, one file each, named as in their papers."""
 
 from cl_keras.methods.cpc import CPC
 from cl_keras.methods.deep_cluster import DeepCluster

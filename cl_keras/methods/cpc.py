@@ -20,7 +20,7 @@ from cl_keras.views import patch_grid
 BATCH_NORMALIZATION = (BatchNormalization, keras.layers.BatchNormalization)
 DIRECTIONS = ("down", "up", "right", "left")
 PREDICTION_SCALE = 0.1
-"""By which predictions are multiplied, so that the softmax is soft at the start."""
+"""Factor of the predictions, which keeps the softmax soft at the start."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -28,28 +28,29 @@ class CPC(PretextModel):
     """Contrastive Predictive Coding v2 (van den Oord et al. 2018; Hénaff et al. 2020).
 
     An image is cut into a grid of overlapping patches, each encoded to `z_{i,j}`. A masked
-    convolutional network sums up the rows above in a context `c_{i,j}`, from which the patch k rows
-    below is predicted, `ẑ_{i+k,j} = W_k·c_{i,j}`, against every other patch of this image and of
-    the others in the global batch:
+    convolutional network summarizes the rows above in a context `c_{i,j}`, from which the patch k
+    rows below is predicted, `ẑ_{i+k,j} = W_k·c_{i,j}`; all other patches of this image, and of the
+    others in the global batch, are the negatives:
 
         L = mean over directions and k of  -log( exp(ẑ_{i+k,j}·z_{i+k,j}) / Σ_l exp(ẑ_{i+k,j}·z_l) )
 
-    The scores are products, not cosines. Each direction (down, up, right, left) has a context
-    network of its own.
+    The scores are inner products, not cosines. Each direction (down, up, right, left) has its own
+    context network.
 
-    NOTE: the representation, of `predict` and of the export, is that of the encoder on the whole
-    image; the authors take the mean over the patches.
+    NOTE: the representation that `predict` and the export give is that of the whole image; the
+    authors take the mean over the patches.
 
     Args:
-        encoder: a `keras.Model` from patches to vectors, of any size, such as
-            `encoders.resnet50(norm="layer")`. Batch normalization leaks what is to be predicted
-            from patch to patch.
-        views: what cuts a batch of images into patches, such as `views.patch_grid(260)`.
-        steps: rows k ahead that are predicted; default: (2, 3). Patches that overlap give the next
+        encoder: a `keras.Model` from patches of any size to vectors, such as
+            `encoders.resnet50(norm="layer")`. Batch normalization would leak the targets from patch
+            to patch.
+        views: a callable that cuts a batch of images into patches, such as
+            `views.patch_grid(260)`.
+        steps: how many rows k ahead to predict; default: (2, 3). Overlapping patches give the next
             row away.
-        directions: of `"down"`, `"up"`, `"right"`, `"left"`; default: all four.
-        target_dim: width in which predictions and patches meet; default: 64.
-        context_layers: blocks of a context network; default: 5.
+        directions: any of `"down"`, `"up"`, `"right"`, `"left"`; default: all four.
+        target_dim: width in which predictions and patches are compared; default: 64.
+        context_layers: number of blocks of a context network; default: 5.
         seed: of the views; default: 0.
 
     Raises:
@@ -94,7 +95,7 @@ class CPC(PretextModel):
         if not directions or set(directions) - set(DIRECTIONS):
             raise ValueError(f"directions must be of {DIRECTIONS}; received {directions!r}.")
         if not steps or min(steps) < 1:
-            raise ValueError(f"steps must be numbers of rows from 1 on; received {steps!r}.")
+            raise ValueError(f"steps must be row offsets of at least 1; received {steps!r}.")
         self.steps, self.directions = tuple(steps), tuple(directions)
         self.target_dim, self.context_layers = target_dim, context_layers
         width = self.encoder.output_shape[-1]
@@ -110,8 +111,8 @@ class CPC(PretextModel):
         ]
         if any(isinstance(layer, BATCH_NORMALIZATION) for layer in _layers(encoder)):
             logging.warning(
-                f"CPC: {encoder.name!r} has batch normalization, through which a patch can tell "
-                'the others; take layer normalization, such as encoders.resnet50(norm="layer").'
+                f"CPC: {encoder.name!r} has batch normalization, through which patches leak into "
+                'each other; use layer normalization, as in encoders.resnet50(norm="layer").'
             )
 
     def objective(self, batch: dict[str, Any], training: bool) -> Objective:
@@ -127,13 +128,13 @@ class CPC(PretextModel):
         return (1.0 / len(terms)) * sum(terms[1:], start=terms[0])
 
     def _predict(self, grid, number, training):
-        """One term for each step, with the grid turned so that direction `number` is down."""
+        """One term per step, with the grid turned so that direction `number` points down."""
         grid = _turned(grid, self.directions[number])
         side, local = grid.shape[1], tf.shape(grid)[0]
         targets = at_least_float32(self.target_layer(grid))
         candidates = distribute.gather(tf.reshape(targets, [-1, self.target_dim]))
-        place = tf.reshape(tf.range(side * side), [side, side])
-        image = distribute.first_row(local) + tf.range(local)
+        position = tf.reshape(tf.range(side * side), [side, side])
+        image = distribute.own_rows(local)
         seen = self.contexts[number](grid, training=training)
         predictors = self.predictors[number * len(self.steps) :]
         for step, predictor in zip(self.steps, predictors, strict=False):
@@ -141,8 +142,8 @@ class CPC(PretextModel):
             scores = tf.matmul(
                 tf.reshape(predicted, [-1, self.target_dim]), candidates, transpose_b=True
             )
-            right = image[:, None] * side * side + tf.reshape(place[step:], [1, -1])
-            yield mean_over(softmax_over_candidates(tf.reshape(right, [-1]), scores, 1.0))
+            target = image[:, None] * side * side + tf.reshape(position[step:], [1, -1])
+            yield mean_over(softmax_over_candidates(tf.reshape(target, [-1]), scores, 1.0))
 
     @classmethod
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
@@ -152,8 +153,8 @@ class CPC(PretextModel):
         grid = getattr(self.views, "grid", None)
         if grid is not None and max(self.steps) >= grid:
             raise ValueError(
-                f"CPC predicts {max(self.steps)} rows ahead; the grid of the views has {grid} "
-                "rows. Give steps below that, or views with more patches."
+                f"CPC predicts {max(self.steps)} rows ahead, but the grid of the views has only "
+                f"{grid} rows. Give steps below that, or views with more patches."
             )
 
     def get_config(self) -> dict[str, Any]:

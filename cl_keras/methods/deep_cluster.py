@@ -1,4 +1,4 @@
-"""DeepCluster-v2: each image belongs to a cluster, and all its views are to say which."""
+"""DeepCluster-v2: each view of an image must predict the cluster of the image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,40 +20,41 @@ from cl_keras.views import swav as swav_views
 HEADS = {"mlp": heads.swav, "linear": heads.linear}
 
 STORED_VIEWS = 2
-"""The views whose embeddings are stored: the first ones, which are the large ones of multi-crop."""
+"""Number of views whose embeddings are stored: the first ones, the large ones of multi-crop."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class DeepCluster(ContrastiveModel):
     """DeepCluster-v2 (Caron et al. 2020, SwAV, appendix C; after Caron et al. 2018).
 
-    Before each epoch the embeddings that the epoch before has stored are grouped by spherical
-    k-means, several times over. Each view of image i, projected to a unit vector `z`, is to tell
+    Before each epoch, the embeddings stored during the previous one are clustered by spherical
+    k-means, several times over. Each view of image i, projected to a unit vector `z`, must predict
     the cluster `y_h(i)` of its image among the centroids `C_h` of each clustering h:
 
         L = mean over h and views of  -log softmax(z·C_hᵀ / τ)^(y_h(i))
 
     Centroids and assignments get no gradient. As in the authors' code, facebookresearch/swav
     `main_deepclusterv2.py`. Before the first epoch, one pass over the images without training
-    stores their embeddings. An image without one, because it stood in a remainder that was
-    dropped, has no cluster, and no part in the loss.
+    stores their embeddings. An image without a stored embedding, because it was in a remainder that
+    was dropped, has no cluster and does not count in the loss.
 
-    The images need their `index`; arrays, and what comes from `data.load`, have it. Held-out
-    images have no cluster: `evaluate` asks for the one that is nearest to their first view.
+    The images need their `index`, which arrays and `data.load` provide. Held-out images have no
+    cluster; for them, `evaluate` uses the one nearest to their first view.
 
     Args:
         encoder: a `keras.Model` from images of every size in `views` to vectors.
-        views: what makes at least two views of a batch of images, such as `views.swav(96)`.
-        num_images: N, images in the data set.
-        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
-        num_clusters: K of each clustering.
-        num_clusterings: number of clusterings, which begin at different centroids.
-        iterations: of k-means.
-        temperature: τ.
-        seed: of the views and the clusterings.
+        views: a callable that makes at least two views of a batch of images, such as
+            `views.swav(96)`.
+        num_images: N, the number of images in the data set.
+        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`; default: `"mlp"`.
+        num_clusters: K of each clustering; default: 3000.
+        num_clusterings: number of clusterings, with different initial centroids; default: 3.
+        iterations: of k-means; default: 10.
+        temperature: τ; default: 0.1.
+        seed: of the views and the clusterings; default: 0.
 
     Raises:
-        ValueError: for fewer images than clusters, or less than two views.
+        ValueError: for fewer images than clusters, or fewer than two views.
     """
 
     recipes = {
@@ -93,8 +94,8 @@ class DeepCluster(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         if getattr(views, "num_views", 0) < STORED_VIEWS:
             raise ValueError(
-                f"DeepCluster needs at least {STORED_VIEWS} views of an image, such as "
-                f"views.swav makes; received {views!r}."
+                f"DeepCluster needs at least {STORED_VIEWS} views of each image, such as those of "
+                f"views.swav; received {views!r}."
             )
         self.head = self.build_head(head, HEADS)
         self.memory = ClusterMemory(
@@ -126,7 +127,7 @@ class DeepCluster(ContrastiveModel):
         self.memory.remember(*kept)
 
     def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
-        """Groups the stored embeddings anew; the first time, stores those of `batches` before."""
+        """Clusters the stored embeddings; the first time, after storing those of `batches`."""
         if self.memory.is_empty():
             self._store_all(batches)
         self.memory.recluster(epoch)
@@ -135,7 +136,7 @@ class DeepCluster(ContrastiveModel):
         strategy = self.distribute_strategy
 
         def store(data, step):
-            # Another seed than in training and in evaluation.
+            # A different seed than in training and in evaluation.
             batch = self.make_batch(data, self.seed + 2, step)
             z = self.encode_views(batch["views"][:STORED_VIEWS], training=True)
             self.memory.remember(batch["index"], z)

@@ -1,4 +1,4 @@
-"""Deep InfoMax: a representation tells as much as it can about every place of its image."""
+"""Deep InfoMax: a representation shares as much information as it can with its feature maps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,44 +18,45 @@ from cl_keras.views import inst_disc, simclr
 from cl_keras.views.draws import uniform
 
 PRIOR_SEED = 7
-"""Added to the seed of the views, so that the prior is drawn apart from them."""
+"""Added to the seed of the views, so that the prior is independent of them."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class DeepInfoMax(PretextModel):
     """Learning Deep Representations by Mutual Information Estimation (Hjelm et al. 2019).
 
-    With `y = g(f(x))` of an image, `M(x)` a feature map inside f and `M_p` its places, critics T
-    and a lower bound I of the mutual information (`losses.mutual_information`),
+    With the representation `y = g(f(x))` of an image, a feature map `M(x)` inside f, the location p
+    of the map `M_p`, critics T and a lower bound I of the mutual information
+    (`losses.mutual_information`),
 
         L = -α·I(M; y) - β·mean_p I(M_p; y) + γ·D(y)
 
-    Positives are the places of the same image, negatives those of the other images of the global
+    Positives are the locations of the same image, negatives those of the other images of the global
     batch. D is the divergence of `sigmoid(y)` from the uniform prior, as an adversary measures it:
-    the discriminator maximizes `E_U[log d(u)] + E[log(1 - d(sigmoid(y)))]`, the encoder minimizes
-    it, both in one step by reversing the gradient between them.
+    the discriminator maximizes `E_U[log d(u)] + E[log(1 - d(sigmoid(y)))]` and the encoder
+    minimizes it, both in one step, by reversing the gradient between them.
 
-    With two views (`views.simclr(32)`) it is the multi-scale form of AMDIM (Bachman et al. 2019):
-    y of each view is to tell the places of the *other* view, at every depth of `at`.
+    With two views (`views.simclr(32)`) this is the multi-scale form of AMDIM (Bachman et al. 2019):
+    y of each view must recognize the locations of the *other* view, at every depth of `at`.
 
-    The metric `accuracy` is the share of images of whose y the best place in the batch is their
-    own.
+    The metric `accuracy` is the share of images whose y scores highest on a location of their own.
 
     Args:
         encoder: a functional `keras.Model` from images to vectors; see `encoders.feature_map`.
-        views: what makes one or two views of a batch of images, such as `views.inst_disc(32)`.
+        views: a callable that makes one or two views of a batch of images, such as
+            `views.inst_disc(32)`.
         global_weight: α; default: 0, the paper's DIM(L); 1 in DIM(G).
         local_weight: β; default: 1; 0 in DIM(G).
         prior_weight: γ; default: 0.1; 1 in DIM(G).
         bound: `"jsd"`, `"infonce"` or `"dv"`; default: `"jsd"`.
         critic: `"dot"` (encode and dot) or `"concat"` (concat and convolve); default: `"dot"`.
         critic_dim: width inside the critics; default: 512.
-        at: names of the layers of the maps; default: the last map, which is pooled.
+        at: names of the layers that give the maps; default: the last map, the one that is pooled.
         output_dim: width of y; default: 64.
         seed: of the views and the prior; default: 0.
 
     Raises:
-        ValueError: for a name that is not known, a negative weight, or all weights 0.
+        ValueError: for an unknown name, a negative weight, or α and β both 0.
     """
 
     accuracy_name = "accuracy"
@@ -118,7 +119,7 @@ class DeepInfoMax(PretextModel):
         seen = [self.maps(view, training=training) for view in batch["views"]]
         y = [self.head(vector, training=training) for *_, vector in seen]
         maps = [of_view[:-1] for of_view in seen]
-        # One view tells its own places; two tell each other's.
+        # One view recognizes its own locations; two recognize each other's.
         pairs = [(0, 0)] if len(y) == 1 else [(0, 1), (1, 0)]
         terms = [term for i, j in pairs for term in self._terms(y[i], maps[j])]
         objective = (1.0 / len(pairs)) * sum(terms[1:], start=terms[0])
@@ -128,27 +129,27 @@ class DeepInfoMax(PretextModel):
         return objective + (1.0 / len(prior)) * sum(prior[1:], start=prior[0])
 
     def _terms(self, y, maps):
-        for critic, places in zip(self.local_critics, maps, strict=False):
-            bound = self._information(critic, y, _places(places), _size(places.shape[1:3]))
+        for critic, each in zip(self.local_critics, maps, strict=False):
+            bound = self._information(critic, y, _locations(each), _size(each.shape[1:3]))
             yield self.weights_of["local"] / len(maps) * bound
         if self.global_critic is not None:
             whole = tf.reshape(maps[-1], [-1, _size(maps[-1].shape[1:])])
             yield self.weights_of["global"] * self._information(self.global_critic, y, whole, 1)
 
-    def _information(self, critic, y, candidates, for_each):
-        """Minus the bound, of y with `for_each` candidates of each image."""
+    def _information(self, critic, y, candidates, per_image):
+        """Minus the bound between y and the candidates, of which each image has `per_image`."""
         candidates = distribute.gather(critic.embed_candidates(candidates))
         scores = critic.scores(critic.embed_queries(y), candidates)
         local = tf.shape(y)[0]
-        own = distribute.first_row(local) + tf.range(local)
-        belongs_to = tf.range(tf.shape(scores)[1]) // for_each
-        positives = own[:, None] == belongs_to
-        best = tf.gather(belongs_to, tf.argmax(scores, axis=1))
+        own = distribute.own_rows(local)
+        image_of = tf.range(tf.shape(scores)[1]) // per_image
+        positives = own[:, None] == image_of
+        best = tf.gather(image_of, tf.argmax(scores, axis=1))
         hits = tf.stack([best == own, tf.ones_like(own, tf.bool)], axis=1)
         return Objective(-BOUNDS[self.bound](scores, positives), tf.cast(hits, tf.float32))
 
     def _prior(self, y, view, training):
-        """The adversary's loss; its gradient reaches the encoder reversed, times γ."""
+        """The adversary's loss; its gradient reaches the encoder times -γ."""
         rows = tf.shape(y)[0]
         step = self.step.value if training else tf.zeros([], self.step.dtype)
         first = distribute.batch_row(rows)
@@ -178,8 +179,8 @@ class DeepInfoMax(PretextModel):
 def _check(weights, bound, critic):
     if min(weights.values()) < 0 or not (weights["global"] or weights["local"]):
         raise ValueError(
-            "global_weight, local_weight and prior_weight must be at least 0, and one of the first "
-            f"two above; received {weights}."
+            "global_weight, local_weight and prior_weight must not be negative, and at least one "
+            f"of the first two must be above 0; received {weights}."
         )
     for name, value, known in (("bound", bound, BOUNDS), ("critic", critic, CRITICS)):
         if value not in known:
@@ -193,13 +194,13 @@ def _size(shape):
     return size
 
 
-def _places(maps):
+def _locations(maps):
     """`[b, h, w, c]` to `[b·h·w, c]`."""
     return tf.reshape(maps, [-1, maps.shape[-1]])
 
 
 def _reverse_gradient(x, weight):
-    """x; its gradient comes back times -weight."""
+    """x, with its gradient multiplied by -weight."""
 
     @tf.custom_gradient
     def reverse(x):

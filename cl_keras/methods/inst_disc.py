@@ -1,4 +1,4 @@
-"""InstDisc: every image is a class of its own, kept in a memory bank."""
+"""InstDisc: every image is its own class, with a row in a memory bank."""
 
 from collections.abc import Callable
 
@@ -15,37 +15,37 @@ from cl_keras.views import inst_disc as inst_disc_views
 class InstDisc(BankModel):
     """Unsupervised Feature Learning via Non-Parametric Instance Discrimination (Wu et al. 2018).
 
-    One view of image i is embedded, `v = g(f(x̃))` of unit length, and compared with the memory
+    One view of image i is embedded as a unit vector, `v = g(f(x̃))`, and compared with the memory
     bank, whose row i is an average of earlier embeddings of image i:
 
         P(i|v) = exp(v·f_i/τ) / Σ_j exp(v·f_j/τ)
 
-    The loss is `-log P(i|v)`, over the whole bank (`loss="softmax"`, for small data sets); or its
+    The loss is `-log P(i|v)` over the whole bank (`loss="softmax"`, for small data sets); or its
     estimate from K images drawn for each query (`loss="nce"`, see `losses.noise_contrastive`); or
-    the same softmax over the image's own row and K drawn ones (`loss="info_nce"`), which Misra &
+    the same softmax over the image's own row and K drawn rows (`loss="info_nce"`), which Misra &
     van der Maaten 2020 (PIRL) found better, with a head of two layers.
     After the step, `f_i ← normalize(m·f_i + (1 - m)·v)`.
 
-    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
-    The bank knows the images that it was trained on, so `evaluate` means something for these alone.
+    Every image needs its index, its row in the data set; arrays and `data.load` provide it. The
+    bank only knows the images it was trained on, so `evaluate` is only meaningful for those.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what makes views of a batch of images; the first is used, so `views.inst_disc(96)`,
-            which makes one, is the cheapest.
-        num_images: N, images in the data set.
-        num_negatives: K, drawn with replacement; not for `"softmax"`.
-        loss: `"nce"`, `"info_nce"` or `"softmax"`; for CIFAR the authors take `"softmax"` and
-            τ 0.1.
-        temperature: τ.
-        bank_momentum: m, in [0, 1).
+        views: a callable that makes views of a batch of images, of which the first is used;
+            `views.inst_disc(96)` makes only one and is the cheapest.
+        num_images: N, the number of images in the data set.
+        num_negatives: K, drawn with replacement; unused by `"softmax"`; default: 4096.
+        loss: `"nce"`, `"info_nce"` or `"softmax"`; default: `"nce"`. For CIFAR the authors use
+            `"softmax"` and τ 0.1.
+        temperature: τ; default: 0.07.
+        bank_momentum: m, in [0, 1); default: 0.5.
         head: `"linear"`, `"mlp"` (two layers), or a `keras.Model` from the representation to the
-            embedding, whose width is that of the bank, d.
-        output_dim: d of a head given by name.
-        seed: of the views, the bank at the start, and the images drawn.
+            embedding, whose width becomes d, the width of the bank; default: `"linear"`.
+        output_dim: d, for a head given by name; default: 128.
+        seed: of the views, the initial bank, and the images drawn; default: 0.
 
     Raises:
-        ValueError: for a loss of another name, or a value out of range.
+        ValueError: for an unknown loss, or a value out of range.
     """
 
     recipes = {

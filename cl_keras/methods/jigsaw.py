@@ -1,4 +1,4 @@
-"""Jigsaw: in which order do the pieces lie?"""
+"""Jigsaw: predict the order of the shuffled pieces."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from cl_keras.training.recipe import Recipe, small_recipe
 from cl_keras.views import jigsaw
 
 NUM_PERMUTATIONS = 100
-"""Of the views by default: the authors' published set (the paper has up to 1,000)."""
+"""Default of the views: the size of the authors' published set (the paper has up to 1,000)."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -21,17 +21,17 @@ class Jigsaw(PretextModel):
     """Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles (Noroozi 2016).
 
     The nine pieces of an image come in one of P orders, chosen to be far from each other. The
-    encoder sees each piece by itself; a network on all of them, g, tells the order:
+    encoder sees each piece by itself; a network on all of them, g, predicts the order:
 
         L = -log softmax(g(f(piece_1), …, f(piece_9)))^(order)
 
-    Chance is log P. `PIRL` uses the same views the other way round: what is learned shall *not*
-    depend on the order.
+    Chance is log P. `PIRL` uses the same views for the opposite purpose: its representation must
+    *not* depend on the order.
 
     Args:
-        encoder: a `keras.Model` from pieces to vectors, of any size.
-        views: what makes a puzzle of each image and gives the row of its order, such as
-            `views.jigsaw(255, num_permutations=100)`.
+        encoder: a `keras.Model` from pieces of any size to vectors.
+        views: a callable that makes a puzzle of each image and gives the index of its order, such
+            as `views.jigsaw(255, num_permutations=100)`.
         hidden_dim: width of the hidden layer of g; default: twice the encoder's.
         seed: of the views; default: 0.
 
@@ -67,7 +67,7 @@ class Jigsaw(PretextModel):
         permutations = getattr(views, "permutations", None)
         if permutations is None:
             raise ValueError(
-                "Jigsaw needs views that draw one of several orders, such as "
+                "Jigsaw needs views that draw one of several orders, such as those of "
                 f"views.jigsaw(255, num_permutations=100); received {views!r}."
             )
         self.hidden_dim = hidden_dim

@@ -24,27 +24,27 @@ TEMPERATURES = {"v1": 0.07, "v2": 0.2}
 class MoCo(ContrastiveModel):
     """Momentum Contrast for Unsupervised Visual Representation Learning (He et al. 2020).
 
-    One view is the query `q = g(f(x̃_1))`, the other the key `k+ = g_m(f_m(x̃_2))` of an encoder
-    whose parameters follow those of `f` and `g` slowly; the negatives `k_i` are the K keys of the
-    batches before:
+    One view gives the query `q = g(f(x̃_1))`, the other the key `k+ = g_m(f_m(x̃_2))`, from an
+    encoder whose parameters slowly follow those of `f` and `g`; the negatives `k_i` are the K keys
+    of earlier batches:
 
         L(q) = -log( exp(cos(q, k+)/τ) / (exp(cos(q, k+)/τ) + Σ_i exp(cos(q, k_i)/τ)) )
 
-    The order is the authors' own: the momentum encoder moves, keys are made, scores against the
-    queue, and only then the keys enter it. Version 2 ("Improved Baselines", Chen et al. 2020) has a
-    head of two layers, τ 0.2, a milder jitter and blur.
+    The order is the authors': the momentum encoder is updated, the keys are made, the queries are
+    scored against the queue, and only then do the keys enter it. Version 2 ("Improved Baselines",
+    Chen et al. 2020) has a head of two layers, τ 0.2, milder jitter, and blur.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what makes two views of a batch of images.
-        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`.
-        queue_size: K. It must not exceed the number of images, since an image would then meet its
-            own old key as a negative.
-        momentum: m of the momentum encoder.
-        shuffle_bn_groups: groups in which the keys of a batch pass batch normalization, a multiple
-            of the number of replicas; see `MomentumEncoder`. 1 leaks.
+        views: a callable that makes two views of a batch of images.
+        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`; default: `"v2"`.
+        queue_size: K, at most the number of images, since an image would otherwise meet its own old
+            key as a negative; default: 65,536.
+        momentum: m of the momentum encoder; default: 0.999.
+        shuffle_bn_groups: number of groups in which the keys of a batch are normalized, a multiple
+            of the number of replicas; see `MomentumEncoder`. 1 leaks; default: 4.
         temperature: τ; default: that of the head's version, 0.07 or 0.2.
-        seed: of the views, the queue at the start, and the shuffling of keys.
+        seed: of the views, the initial queue, and the shuffling of keys; default: 0.
     """
 
     recipes = {

@@ -25,21 +25,22 @@ class MoCoV3(ContrastiveModel):
 
         L = 2τ · ( CE(q_1·k_2ᵀ/τ) + CE(q_2·k_1ᵀ/τ) )
 
-    with the own image as the right class and the mean over the batch in each CE; as in the authors'
-    code, facebookresearch/moco-v3 `moco/builder.py`, whose ResNet has a projector of two layers,
-    normalized at the end without scale and offset, and a predictor that ends in a linear layer.
+    where the target of each query is its own image, and each CE is the mean over the batch. As in
+    the authors' code, facebookresearch/moco-v3 `moco/builder.py`, for a ResNet: the projector has
+    two layers and ends in a normalization without scale and offset, and the predictor ends in a
+    linear layer.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what makes two views of a batch of images.
+        views: a callable that makes two views of a batch of images.
         head: the projector, `"mlp"` or a `keras.Model`; default: `"mlp"`, the authors' two layers.
         hidden_dim: width inside the projector and the predictor; default: 4096.
-        output_dim: width of queries and keys, where `head` is not a model; default: 256.
-        momentum: m at the start; the paper's 0.99 for 300 epochs, 0.996 for 1000.
-        momentum_steps: number of steps over which m rises to 1 by a cosine, the length of the run;
-            None for a constant m.
-        temperature: τ.
-        seed: of the views.
+        output_dim: width of queries and keys, unless `head` is a model; default: 256.
+        momentum: m at the start; default: 0.99, the paper's for 300 epochs; 0.996 for 1000.
+        momentum_steps: number of steps over which m rises to 1 by a cosine, usually all steps of
+            the run; default: None, for a constant m.
+        temperature: τ; default: 1.0.
+        seed: of the views; default: 0.
     """
 
     recipes = {
@@ -98,7 +99,7 @@ class MoCoV3(ContrastiveModel):
 
     def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         views, step = batch["views"], self.step.value
-        # One view at a time, as the authors: each has the batch statistics of its own.
+        # One view at a time, as the authors do: each has its own batch statistics.
         query0, query1 = (self._query(view, training) for view in views)
         key0, key1 = (self.momentum_encoder(view, step=step, training=training) for view in views)
         first = info_nce_in_batch(query0, key1, temperature=self.temperature)

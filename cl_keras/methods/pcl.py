@@ -1,4 +1,4 @@
-"""PCL: MoCo, and beside it the prototypes of clusters of several sizes."""
+"""PCL: MoCo, plus contrast with the prototypes of clusters of several sizes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ HEADS = {"v1": heads.linear, "v2": heads.mlp}
 
 
 PUBLISHED_OPTIONS = {
-    # The authors' 25,000, 50,000 and 100,000 clusters are of 1.28 million images.
+    # The authors have 25,000, 50,000 and 100,000 clusters for 1.28 million images.
     "num_clusters": Each(
         (
             ShareOfImages(1 / 51.2, most=25_000),
@@ -48,35 +48,36 @@ PUBLISHED_OPTIONS = {
 class PCL(ContrastiveModel):
     """Prototypical Contrastive Learning of Unsupervised Representations (Li et al. 2021).
 
-    To MoCo's InfoNCE against a queue comes ProtoNCE: a query is to find the prototype of its own
+    Adds ProtoNCE to MoCo's InfoNCE against a queue: a query must find the prototype of its own
     cluster, at M granularities. With the centroid `c_s` of the image's cluster and the
     concentration `φ` of each cluster,
 
         L = InfoNCE + 1/M Σ_m -log( exp(v·c_s/φ_s) / Σ_j exp(v·c_j/φ_j) )
 
     Before each epoch after the warm-up, the momentum encoder embeds all images, without random
-    views, and spherical k-means makes the clusters anew. As in the authors' code, salesforce/PCL
+    views, and spherical k-means computes new clusters. As in the authors' code, salesforce/PCL
     `pcl/builder.py` and `main_pcl.py`.
 
-    NOTE: of more than `num_negative_prototypes` clusters, negatives are drawn with replacement for
-    the whole batch, where the authors draw without; one's own among them is left out.
+    NOTE: with more than `num_negative_prototypes` clusters, negatives are drawn for the whole batch
+    with replacement, where the authors draw without; a query's own prototype is left out.
 
-    The images need their `index`; arrays, and what comes from `data.load`, have it.
+    The images need their `index`, which arrays and `data.load` provide.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what makes two views of a batch of images.
-        num_images: N, images in the data set.
-        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`.
-        num_clusters: K of each granularity; the paper's are for 1.28 million images. Take about a
-            fiftieth, a twenty-fifth and a twelfth of N.
-        num_negative_prototypes: r, most prototypes that a query meets at one granularity.
-        warmup_epochs: epochs with InfoNCE alone.
-        queue_size: keys in the queue.
-        momentum: m of the momentum encoder.
-        shuffle_bn_groups: see `MoCo`.
-        temperature: τ of InfoNCE, and mean of the concentrations.
-        seed: of the views, the queue, the shuffling and the clusterings.
+        views: a callable that makes two views of a batch of images.
+        num_images: N, the number of images in the data set.
+        head: `"v1"` (linear), `"v2"` (two layers), or a `keras.Model`; default: `"v2"`.
+        num_clusters: K of each granularity; default: the paper's 25,000, 50,000 and 100,000, for
+            1.28 million images. Take about a fiftieth, a twenty-fifth and a twelfth of N.
+        num_negative_prototypes: r, the maximum number of prototypes that a query is compared with
+            at one granularity; default: 16,384.
+        warmup_epochs: number of epochs with InfoNCE alone; default: 20.
+        queue_size: number of keys in the queue; default: 16,384.
+        momentum: m of the momentum encoder; default: 0.999.
+        shuffle_bn_groups: see `MoCo`; default: 4.
+        temperature: τ of InfoNCE, and the mean of the concentrations; default: 0.2.
+        seed: of the views, the queue, the shuffling and the clusterings; default: 0.
 
     Raises:
         ValueError: for fewer images than clusters.
@@ -163,7 +164,7 @@ class PCL(ContrastiveModel):
         return sum((weight * each for each in to_prototypes), start=to_queue).keep(key)
 
     def _proto_nce(self, clusters, query, index, training):
-        """ProtoNCE of one granularity; 0 where there is no cluster yet."""
+        """ProtoNCE at one granularity; 0 before the first clustering."""
         scores = cosine(query, clusters.centroids.value)
         scores = scores / tf.cast(clusters.concentrations.value, scores.dtype)
         if training:
@@ -186,10 +187,10 @@ class PCL(ContrastiveModel):
         self.queue.push(kept)
 
     def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
-        """Groups what the momentum encoder makes of all images, after the warm-up."""
+        """Clusters the momentum encoder's embeddings of all images, after the warm-up."""
         if epoch < self.warmup_epochs:
             return
-        if isinstance(batches, Batches):  # all images, also those of a remainder
+        if isinstance(batches, Batches):  # all images, including those of a remainder
             batches = batches.in_order()
         encode = tf.function(lambda x: normalize(self.momentum_encoder(x)), autograph=False)
         found: dict[int, np.ndarray] = {}

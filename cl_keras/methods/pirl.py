@@ -1,4 +1,4 @@
-"""PIRL: an image and its jigsaw are one, in a memory bank."""
+"""PIRL: an image and its jigsaw share a row of a memory bank."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,43 +17,45 @@ from cl_keras.views import pirl as pirl_views
 class PIRL(BankModel):
     """Self-Supervised Learning of Pretext-Invariant Representations (Misra & van der Maaten 2020).
 
-    Image I, seen as a whole, `f(v_I)`, and as a heap of its patches, `g(v_It)`, shall both be close
-    to its row `m_I` of the memory bank, and far from the rows of other images:
+    Image I, seen as a whole, `f(v_I)`, and as a set of shuffled patches, `g(v_It)`, must both be
+    close to its row `m_I` of the memory bank, and far from the rows of other images:
 
         L = λ · L_NCE(m_I, g(v_It)) + (1 - λ) · L_NCE(m_I, f(v_I))
 
     `L_NCE` is that of `losses.noise_contrastive` (`loss="nce"`), a softmax over the image's own row
-    and K drawn ones (`loss="info_nce"`), or one over the whole bank (`loss="softmax"`, for small
-    data sets). After the step the image alone moves the bank,
+    and K drawn rows (`loss="info_nce"`), or a softmax over the whole bank (`loss="softmax"`, for
+    small data sets). After the step, only the whole image updates the bank,
     `m_I ← normalize(m·m_I + (1 - m)·f(v_I))`.
 
     The encoder sees the images and the patches as two batches, since their sizes differ.
 
-    NOTE: the two terms share the images drawn as noise, where the authors' code draws twice: half
-    the rows are read.
+    NOTE: the two terms share the images drawn as noise, which halves the rows to read; the authors'
+    code draws separately for each.
 
-    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
-    The bank knows the images that it was trained on, so `evaluate` means something for these alone.
+    Every image needs its index, its row in the data set; arrays and `data.load` provide it. The
+    bank only knows the images it was trained on, so `evaluate` is only meaningful for those.
 
     Args:
-        encoder: a `keras.Model` from images to vectors, of images and of patches, so of any size.
-        views: what makes a view and the patches of a batch of images, such as `views.pirl(96)`.
-        num_images: N, images in the data set.
-        num_negatives: K, drawn for each image with replacement; not for `"softmax"`.
-        loss: `"nce"`, `"info_nce"` or `"softmax"`.
-        patch_weight: λ, in [0, 1].
-        temperature: τ.
-        bank_momentum: m, in [0, 1).
-        num_patches: patches of an image.
+        encoder: a `keras.Model` from images of any size to vectors, since it sees patches too.
+        views: a callable that makes a view and the patches of a batch of images, such as
+            `views.pirl(96)`.
+        num_images: N, the number of images in the data set.
+        num_negatives: K, drawn with replacement; unused by `"softmax"`; default: 32,000.
+        loss: `"nce"`, `"info_nce"` or `"softmax"`; default: `"nce"`.
+        patch_weight: λ, in [0, 1]; default: 0.5.
+        temperature: τ; default: 0.07.
+        bank_momentum: m, in [0, 1); default: 0.5.
+        num_patches: number of patches of an image; default: 9.
         head: `"linear"`; `"mlp"`, two layers for images and for each patch; or a `keras.Model` from
-            the representation to the embedding, whose width is that of the bank, d.
+            the representation to the embedding, whose width becomes d, the width of the bank;
+            default: `"linear"`.
         patch_head: a `keras.Model` from `[num_patches, representation]` to the embedding; default:
-            the one that goes with a head given by name, or else the linear one.
-        output_dim: d of a head given by name.
-        seed: of the views, the bank at the start, and the images drawn.
+            the one that matches a head given by name, or else the linear one.
+        output_dim: d, for a head given by name; default: 128.
+        seed: of the views, the initial bank, and the images drawn; default: 0.
 
     Raises:
-        ValueError: for a loss of another name, a value out of range, or an encoder of another size.
+        ValueError: for an unknown loss, a value out of range, or an encoder for one size only.
     """
 
     recipes = {
@@ -136,9 +138,9 @@ class PIRL(BankModel):
         shapes = given.input_shape[1:], given.output_shape[1:]
         if shapes != ((num_patches, width), (dim,)):
             raise ValueError(
-                f"patch_head must go from {(num_patches, width)} to {(dim,)}, the {num_patches} "
-                f"patches in the {width} features of the encoder to the width of the head; "
-                f"received one from {shapes[0]} to {shapes[1]}."
+                f"patch_head must map {(num_patches, width)} to {(dim,)}, that is, {num_patches} "
+                f"patches with the {width} features of the encoder to the width of the head; "
+                f"received one that maps {shapes[0]} to {shapes[1]}."
             )
         return given
 
@@ -155,8 +157,8 @@ class PIRL(BankModel):
                 f"{patches.shape[1]}. Give num_patches={patches.shape[1]}."
             )
         flat = tf.reshape(patches, [-1, *patches.shape[2:]])
-        # NOTE: patches leave no trace in the moving statistics of batch normalization; the encoder
-        # that is kept sees images, and a mixture of the two would fit neither.
+        # NOTE: patches do not change the moving statistics of batch normalization; the trained
+        # encoder is used on images, and a mixture of the two would fit neither.
         moving = self.encoder.non_trainable_variables
         before = [tf.identity(variable.value) for variable in moving]
         each = self.encoder(flat, training=training)

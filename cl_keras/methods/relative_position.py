@@ -1,4 +1,4 @@
-"""Relative position: where does the second patch stand?"""
+"""Relative position: predict where the second patch lies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,19 +20,19 @@ class RelativePosition(PretextModel):
     """Unsupervised Visual Representation Learning by Context Prediction (Doersch et al. 2015).
 
     The encoder sees the middle patch of a 3×3 grid and one of the eight around it, each by itself;
-    a small network on both, g, tells which of the eight it is:
+    a small network on both, g, predicts which of the eight it is:
 
         L = -log softmax(g(f(p_middle), f(p_other)))^(position)
 
-    Chance is log 8. Gaps and jitter between the patches, and the defenses of the views against
-    chromatic aberration, keep it from being told by lines that continue or by the lens.
+    Chance is log 8. Gaps and jitter between the patches, and defenses against chromatic aberration,
+    keep the answer from being read off continuing lines or the lens.
 
-    NOTE: g has one hidden layer here, and the authors' two of 4,096.
+    NOTE: g has one hidden layer here; the authors' has two of width 4,096.
 
     Args:
-        encoder: a `keras.Model` from patches to vectors, of any size.
-        views: what cuts a pair of patches from each image and says where the second one stands,
-            such as `views.relative_position(398)`.
+        encoder: a `keras.Model` from patches of any size to vectors.
+        views: a callable that cuts a pair of patches from each image and gives the position of the
+            second one, such as `views.relative_position(398)`.
         hidden_dim: width of the hidden layer of g; default: twice the encoder's.
         seed: of the views; default: 0.
     """
@@ -41,7 +41,7 @@ class RelativePosition(PretextModel):
 
     recipes = {
         "published": Recipe(
-            # The authors sum over the pairs of about 512 patches, at 1e-5, without an end.
+            # The authors sum over the pairs of about 512 patches, at a rate of 1e-5, with no end.
             origin="cdoersch/deepcontext train.py",
             batch_size=512,
             epochs=100,

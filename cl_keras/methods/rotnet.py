@@ -1,4 +1,4 @@
-"""RotNet: by how much was the image turned?"""
+"""RotNet: predict by how much an image was rotated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,17 +20,18 @@ NUM_ROTATIONS = 4
 class RotNet(PretextModel):
     """Unsupervised Representation Learning by Predicting Image Rotations (Gidaris et al. 2018).
 
-    Each image is turned by 0, 90, 180 and 270 degrees, and a linear classifier on the encoder tells
-    which:
+    Each image is rotated by 0, 90, 180 and 270 degrees, and a linear classifier on the encoder
+    predicts which:
 
         L = mean over images and rotations r of  -log softmax(g(f(rot_r(x))))^(r)
 
-    Chance is log 4, and an accuracy of a quarter. What looks alike upside down, such as texture, is
-    not learned.
+    Chance is log 4, and an accuracy of a quarter. Whatever looks the same upside down, such as
+    texture, is not learned.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what turns a batch of images and says by how much, such as `views.rotations(96)`.
+        views: a callable that rotates a batch of images and says by how much, such as
+            `views.rotations(96)`.
         seed: of the views; default: 0.
     """
 

@@ -89,7 +89,7 @@ class SEED(ContrastiveModel):
         self.teacher.trainable = False
         self.teacher_temperature = check_temperature(teacher_temperature)
         width = self.teacher.output_shape[-1]
-        to_its_width = {
+        to_its_width: dict[str, Callable] = {
             name: functools.partial(build, output_dim=width) for name, build in HEADS.items()
         }
         self.head = self.build_head(head, to_its_width)

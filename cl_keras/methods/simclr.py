@@ -23,16 +23,16 @@ class SimCLR(ContrastiveModel):
 
         ℓ(i,j) = -log( exp(cos(z_i, z_j)/τ) / Σ_{k≠i} exp(cos(z_i, z_k)/τ) )
 
-    and the loss is its mean over all 2B. "Big Self-Supervised Models are Strong Semi-Supervised
-    Learners" (Chen et al. 2020, v2) has a deeper head.
+    and the loss is its mean over all 2B views. "Big Self-Supervised Models are Strong
+    Semi-Supervised Learners" (Chen et al. 2020, v2) has a deeper head.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
+        views: a callable that makes two views of a batch of images, such as `views.simclr(96)`.
         head: `"v1"` (two layers), `"v2"` (three), or a `keras.Model` from the representation to
-            the projection.
-        views: what makes two views of a batch of images, such as `views.simclr(96)`.
-        temperature: τ; 0.1 for ImageNet, 0.2 to 0.5 for small images.
-        seed: of the views.
+            the projection; default: `"v1"`.
+        temperature: τ; default: 0.1, for ImageNet; 0.2 to 0.5 suits small images.
+        seed: of the views; default: 0.
     """
 
     recipes = {

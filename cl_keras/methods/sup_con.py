@@ -1,4 +1,4 @@
-"""SupCon: all views of a class are each other's positives."""
+"""SupCon: all views of a class are positives of each other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,21 +21,20 @@ HEADS = {"mlp": heads.mlp, "linear": heads.linear}
 class SupCon(ContrastiveModel):
     """Supervised Contrastive Learning (Khosla et al. 2020).
 
-    SimCLR, whose positives `P(i)` of a view are the other views of its class in the global batch,
-    `A(i)` all views but itself; with `s_ij = cos(z_i, z_j)/τ`,
+    SimCLR, with all other views of the same class in the global batch as the positives `P(i)` of
+    view i. With all views but itself, `A(i)`, and `s_ij = cos(z_i, z_j)/τ`,
 
         L = mean_i  -1/|P(i)| Σ_{p ∈ P(i)} log( exp(s_ip) / Σ_{a ∈ A(i)} exp(s_ia) )
 
-    The labels are whatever number several images share: a class, a product, a patient, a scene. An
-    image labeled -1 is unlabeled, and has its own views as positives alone; without labels at all
-    this is SimCLR.
+    The labels are any integers that several images share: a class, a product, a patient, a scene.
+    The label -1 means unlabeled; the only positive of such a view is the other view of its image.
+    Without any labels, this is SimCLR.
 
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
-        views: what makes the views of a batch of images, such as `views.simclr(96)`.
+        views: a callable that makes two views of a batch of images, such as `views.simclr(96)`.
         head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`; default: `"mlp"`.
-        labels: name of the element of the dataset that holds the labels, int `[b]`; default:
-            `"label"`.
+        labels: key of the labels, int `[b]`, in the elements of the dataset; default: `"label"`.
         temperature: τ; default: 0.1.
         seed: of the views; default: 0.
     """
@@ -82,8 +81,8 @@ class SupCon(ContrastiveModel):
         spec = dataset.element_spec
         if not isinstance(spec, dict) or self.labels not in spec:
             raise ValueError(
-                f'SupCon needs a label of each image: elements of {{"image", "{self.labels}"}}, '
-                f"-1 for an unlabeled one; received {spec}. Give data.load(..., labels=), or "
+                f'SupCon needs a label for each image: elements of {{"image", "{self.labels}"}}, '
+                f"-1 where an image has none; received {spec}. Give data.load(..., labels=), or "
                 "images in class folders."
             )
 

@@ -18,7 +18,7 @@ from cl_keras.views import RandomViews
 from cl_keras.views import swav as swav_views
 
 CODED_VIEWS = 2
-"""The views that have codes: the first ones, which are the large ones of multi-crop."""
+"""Number of views that have codes: the first ones, the large ones of multi-crop."""
 
 HEADS = {"mlp": heads.swav, "linear": heads.linear}
 
@@ -27,37 +27,37 @@ HEADS = {"mlp": heads.swav, "linear": heads.linear}
 class SwAV(ContrastiveModel):
     """Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (Caron 2020).
 
-    Views are encoded and projected to unit vectors `z`, and compared with K trained prototypes
-    `C`. The codes `q_t` of the first two views are their assignments to the prototypes, spread
-    evenly over these by `clustering.sinkhorn` on the whole global batch; every other view s is to
+    Views are encoded, projected to unit vectors `z`, and compared with K trained prototypes `C`.
+    The codes `q_t` of the first two views are their assignments to the prototypes, made to use all
+    of them equally by `clustering.sinkhorn` on the whole global batch; every other view s must
     predict them:
 
         L = mean over t ∈ {0, 1}, s ≠ t of  -Σ_k q_t^(k) log softmax(z_s·Cᵀ / τ)^(k)
 
-    No gradient flows through the codes. The prototypes have unit length at the start of each step,
-    and stay as they are for the first steps. As in the authors' code, facebookresearch/swav
-    `main_swav.py`.
+    No gradient flows through the codes. The prototypes are normalized before each step, and frozen
+    for the first steps. As in the authors' code, facebookresearch/swav `main_swav.py`.
 
-    A batch that is smaller than the number of prototypes cannot use them all: a queue of the
-    projections of earlier batches, one for each of the first two views, then joins in the codes.
+    A batch that is smaller than the number of prototypes cannot use them all; then a queue of
+    projections from earlier batches, one for each of the first two views, is added to the codes.
 
-    NOTE: the queue is filled from the first step on and takes part from `queue_from_step`, once it
-    is full; the authors begin to fill it there.
+    NOTE: the queue is filled from the first step and used from `queue_from_step`, if it is full by
+    then; the authors start filling it at that step.
 
     Args:
         encoder: a `keras.Model` from images of every size in `views` to vectors.
-        views: what makes at least two views of a batch of images, such as `views.swav(96)`;
-            the first two, the large ones, have codes.
-        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`.
-        num_prototypes: K; about ten times the number of classes that one would tell apart.
-        epsilon: ε of the codes; the smaller, the harder.
-        iterations: of Sinkhorn–Knopp.
-        frozen_steps: steps in which the prototypes do not learn; the paper's first epoch.
-        queue_size: projections kept of each of the first two views, over all replicas; 3840 in the
-            paper for a batch of 256. 0 for no queue.
-        queue_from_step: step from which the queue takes part; the paper's epoch 15.
-        temperature: τ.
-        seed: of the views and the prototypes.
+        views: a callable that makes at least two views of a batch of images, such as
+            `views.swav(96)`; the first two, the large ones, have codes.
+        head: `"mlp"` (two layers), `"linear"`, or a `keras.Model`; default: `"mlp"`.
+        num_prototypes: K, about ten times the number of classes you expect; default: 3000.
+        epsilon: ε of the codes; smaller values make them harder; default: 0.05.
+        iterations: of Sinkhorn–Knopp; default: 3.
+        frozen_steps: number of steps in which the prototypes do not learn; default: 313, the first
+            epoch of the paper.
+        queue_size: number of projections kept for each of the first two views, over all replicas;
+            3840 in the paper for a batch of 256; default: 0, for no queue.
+        queue_from_step: first step that uses the queue, epoch 15 in the paper; default: 0.
+        temperature: τ; default: 0.1.
+        seed: of the views and the prototypes; default: 0.
     """
 
     recipes = {
@@ -106,8 +106,8 @@ class SwAV(ContrastiveModel):
         super().__init__(encoder, views=views, temperature=temperature, seed=seed, **kwargs)
         if getattr(views, "num_views", 0) < CODED_VIEWS:
             raise ValueError(
-                f"SwAV needs at least {CODED_VIEWS} views of an image, such as views.swav "
-                f"makes; received {views!r}."
+                f"SwAV needs at least {CODED_VIEWS} views of each image, such as those of "
+                f"views.swav; received {views!r}."
             )
         self.head = self.build_head(head, HEADS)
         self.epsilon, self.iterations = epsilon, iterations
@@ -134,7 +134,7 @@ class SwAV(ContrastiveModel):
             queue.push(z)
 
     def _codes(self, view, scores, step):
-        """Codes of this replica's rows, in the company of its share of the queue."""
+        """Codes of this replica's rows, computed together with its share of the queue."""
         if not self.queues:
             return sinkhorn(scores, epsilon=self.epsilon, iterations=self.iterations)
         local = tf.shape(scores)[0]
@@ -144,7 +144,7 @@ class SwAV(ContrastiveModel):
         return tf.ensure_shape(codes, scores.shape)
 
     def _queue_share(self, view, local, step):
-        """This replica's part of a queue: none of it before the queue takes part."""
+        """This replica's share of a queue; empty before the queue is used."""
         replicas = distribute.num_replicas()
         first, size = distribute.first_row(self.queue_size), self.queue_size
         pushed = step * tf.cast(local * replicas, step.dtype)
@@ -181,5 +181,5 @@ class SwAV(ContrastiveModel):
 
 
 def _batch_size(dataset):
-    """Images of a global batch, or None where the data set does not say."""
+    """Size of a global batch, or None if the dataset does not say."""
     return tf.nest.flatten(dataset.element_spec)[0].shape[0]

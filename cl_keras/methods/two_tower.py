@@ -17,40 +17,42 @@ from cl_keras.views import inst_disc
 LOSSES = ("softmax", "sigmoid")
 HEADS = {"linear": heads.linear, "mlp": heads.mlp}
 MAX_SCALE = 100.0
-"""Of the cosines: CLIP's, beyond which training was unstable."""
+"""Upper limit of the scale of the cosines, as in CLIP, where training was unstable beyond it."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class TwoTower(PretextModel):
-    """Two encoders, trained together on pairs of inputs that belong together.
+    """Two encoders, trained together on pairs of matching inputs.
 
-    The pairs may be two photographs of one thing, an image and a spectrum, a table row or token
-    ids: whatever the elements of the dataset give together. With `x = g(f(image))` and
-    `y = g'(f'(other))` of unit length and the other pairs of the global batch as negatives,
+    The pairs may be two photographs of the same object, or an image and a spectrum, a table row or
+    token ids: whatever the elements of the dataset hold. With unit vectors `x = g(f(image))` and
+    `y = g'(f'(other))`, and the other pairs of the global batch as negatives,
 
         softmax   L = ½ ( CE(e^a · x·yᵀ) + CE(e^a · y·xᵀ) )             Radford et al. 2021 (CLIP)
         sigmoid   L = -1/B Σ_i Σ_j log σ( y_ij (e^a x_i·y_j + b) )      Zhai et al. 2023 (SigLIP)
 
-    with a, and b, learned. The metric `recall_at_1` is the share of images whose partner in the
-    batch is the nearest; `evaluation.cross_retrieval` measures held-out pairs.
+    where a and b are learned. The metric `recall_at_1` is the share of images whose nearest
+    neighbor in the batch is their partner; `evaluation.cross_retrieval` evaluates held-out pairs.
 
-    NOTE: a has no weight decay with optimizers that leave out scalars, such as `LARS`; with others
-    exclude `log_scale` and `bias` by `optimizer.exclude_from_weight_decay`.
+    NOTE: optimizers that leave out scalars, such as `LARS`, do not decay a; with others, exclude
+    `log_scale` and `bias` by `optimizer.exclude_from_weight_decay`.
 
     Args:
-        encoder: a `keras.Model` from images to vectors; the one that is predicted with, exported
-            and evaluated.
+        encoder: a `keras.Model` from images to vectors; the one that `predict`, export and
+            evaluation use.
         other_encoder: a built `keras.Model` from the other input to vectors `[b, d']`.
-        views: what makes one view of a batch of images; None for the images as they are.
-        other: name of the element of the dataset that holds the other input; default: `"other"`.
-        other_views: what makes one view of the other input, where it is images too; default: None.
+        views: a callable that makes one view of a batch of images; default: None, the images as
+            they are.
+        other: key of the other input in the elements of the dataset; default: `"other"`.
+        other_views: a callable that makes one view of the other input, if it is images too;
+            default: None.
         loss: `"softmax"` or `"sigmoid"`; default: `"softmax"`.
         head: `"linear"`, `"mlp"`, or a `keras.Model`, on the first encoder; default: `"linear"`.
-        other_head: the same on the other; default: of the same kind.
+        other_head: the same on the other encoder; default: `"linear"`.
         seed: of the views; default: 0.
 
     Raises:
-        ValueError: for a loss of another name, or heads of different width.
+        ValueError: for an unknown loss, or heads of different widths.
     """
 
     accuracy_name = "recall_at_1"
@@ -97,7 +99,10 @@ class TwoTower(PretextModel):
         self.other_head = self.build_head(other_head, HEADS, encoder=other_encoder)
         widths = self.head.output_shape[-1], self.other_head.output_shape[-1]
         if widths[0] != widths[1]:
-            raise ValueError(f"The heads must give vectors of one width; they give {widths}.")
+            raise ValueError(
+                f"head and other_head must give vectors of the same width; received {widths[0]} "
+                f"and {widths[1]}."
+            )
         self.log_scale = self._scalar("log_scale", math.log(1 / 0.07 if loss == "softmax" else 10))
         self.bias = self._scalar("bias", -10.0) if loss == "sigmoid" else None
 
@@ -122,11 +127,11 @@ class TwoTower(PretextModel):
         return 0.5 * (mean_over(to_second) + mean_over(to_first))
 
     def embed(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Images in the space that both sides share, `[b, d]`, not normalized."""
+        """Embeds images in the shared space, `[b, d]`, not normalized."""
         return self.head(self.encoder(images, training=training), training=training)
 
     def embed_other(self, inputs: Any, training: bool = False) -> tf.Tensor:
-        """The other inputs in the space that both sides share, `[b, d]`, not normalized."""
+        """Embeds the other inputs in the shared space, `[b, d]`, not normalized."""
         return self.other_head(self.other_encoder(inputs, training=training), training=training)
 
     def check_data(self, dataset: tf.data.Dataset) -> None:
@@ -134,8 +139,8 @@ class TwoTower(PretextModel):
         if not isinstance(spec, dict) or self.other not in spec:
             raise ValueError(
                 f'TwoTower needs pairs: elements of {{"image", "{self.other}"}}; received {spec}. '
-                'Images in two folders are data.load("pairs:PATH"); another name of the other '
-                "input is other=."
+                'Load images in two folders with data.load("pairs:PATH"), or give the key of the '
+                "other input as other=."
             )
 
     @classmethod

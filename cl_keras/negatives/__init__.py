@@ -1,4 +1,4 @@
-"""What a query is pushed away from."""
+"""Sources of negatives: the batch, a queue of keys, and a memory bank."""
 
 from cl_keras.negatives.in_batch import in_batch
 from cl_keras.negatives.key_queue import KeyQueue

@@ -1,4 +1,4 @@
-"""A memory bank: the embedding of every image, as its network last saw it."""
+"""A memory bank: the most recent embedding of every image."""
 
 from typing import Any
 
@@ -10,24 +10,25 @@ from cl_keras import distribute
 from cl_keras.similarity import normalize, random_unit_rows
 
 _PARALLEL = 8  # images whose rows are read at once
-_BANK = 0x62616E6B  # set into the key of every draw, apart from the views of the same seed
+_BANK = 0x62616E6B  # folded into the key of draws, to separate them from views of the same seed
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class MemoryBank(keras.layers.Layer):
     """One unit vector for each image of a data set (Wu et al. 2018, InstDisc).
 
-    `bank` is `[size, dim]`, float32 (float64 if that is what Keras computes in), random at the
-    start. Row i belongs to the image with index i; the index is the image's row in its data set.
+    `bank` is `[size, dim]`, float32 (float64 if Keras computes in it), random at the start. Row i
+    belongs to the image with index i, its row in the data set.
 
-    A step reads and writes the rows that it needs, in place: its cost does not grow with `size`.
-    Every replica holds the same bank, since the rows of all are gathered before they are written.
+    A step reads and writes only the rows it needs, in place, so its cost does not grow with `size`.
+    Every replica holds the same bank, since the rows of all replicas are gathered before writing.
 
     Args:
-        size: N, number of images.
-        dim: d, width of an embedding.
-        seed: of the random rows at the start.
-        empty: whether to begin with zeros instead, so that `stored` tells which rows were written.
+        size: N, the number of images.
+        dim: d, the width of an embedding.
+        seed: of the initial random rows; default: 0.
+        empty: whether to begin with zeros instead, so that `stored` tells which rows were written;
+            default: False.
 
     Raises:
         ValueError: for a size or a width below 1.
@@ -37,7 +38,7 @@ class MemoryBank(keras.layers.Layer):
         super().__init__(**kwargs)
         if size < 1 or dim < 1:
             raise ValueError(
-                "A memory bank holds at least 1 vector of at least 1 number; received "
+                "size and dim of a memory bank must be at least 1; received "
                 f"size={size!r}, dim={dim!r}."
             )
         self.size, self.dim, self.seed = int(size), int(dim), int(seed)
@@ -59,8 +60,8 @@ class MemoryBank(keras.layers.Layer):
         """The rows of some images, `[..., dim]`.
 
         Args:
-            index: int `[...]` in 0..size-1. On a CPU another is an error; a GPU gives zeros for it,
-                so `checked` comes first where the index is not this class's own.
+            index: int `[...]` in 0..size-1. Others are an error on a CPU, but give zeros on a GPU,
+                so call `checked` first on an index from outside.
         """
         return distribute.read_rows(self.bank, index)
 
@@ -69,11 +70,11 @@ class MemoryBank(keras.layers.Layer):
         return self.bank.value
 
     def stored(self) -> np.ndarray:
-        """Index of each image whose row is not zero, int64; eagerly."""
+        """Indices of the images whose rows are not zero, int64; runs eagerly."""
         return np.flatnonzero(self.bank.numpy().any(axis=1))
 
     def checked(self, index: tf.Tensor) -> tf.Tensor:
-        """The index as int64, after a check that it lies within the bank.
+        """The index as int64, after checking that it lies within the bank.
 
         Args:
             index: int `[b]`, or None.
@@ -83,20 +84,18 @@ class MemoryBank(keras.layers.Layer):
 
         Raises:
             ValueError: for None.
-            tf.errors.InvalidArgumentError: for an index out of range. Under XLA there are no such
-                checks.
+            tf.errors.InvalidArgumentError: for an index out of range; not checked under XLA.
         """
         if index is None:
             raise ValueError(
-                "A memory bank has one vector for each image, so each image must come with its "
-                'index in the data set. Train on an array, on data.load(...), or on {"image", '
-                '"index"}; received no "index".'
+                "A memory bank needs the index of each image in the data set; received no "
+                '"index". Train on an array, on data.load(...), or on elements {"image", "index"}.'
             )
         index = tf.cast(index, tf.int64)
         least, most = tf.reduce_min(index), tf.reduce_max(index)
         message = (
-            f"Each index must lie in 0..{self.size - 1}, the memory bank of {self.size} images; "
-            "received (least, most):"
+            f"Each index must lie in 0..{self.size - 1}, a row of the memory bank of {self.size} "
+            "images; received (least, most):"
         )
         inside = (least >= 0) & (most < self.size)
         check = tf.debugging.Assert(inside, [message, least, most])
@@ -111,16 +110,16 @@ class MemoryBank(keras.layers.Layer):
         rows: int | tf.Tensor,
         first_row: int | tf.Tensor = 0,
     ) -> tf.Tensor:
-        """Images drawn with replacement, all with the same probability.
+        """Draws images with replacement, all with the same probability.
 
-        A pure function of (seed, step, row of the global batch): one replica and many draw alike.
+        A pure function of (seed, step, row of the global batch): the same on one replica and many.
 
         Args:
-            count: K, number of images for each row.
+            count: K, the number of images per row.
             seed: int or int tensor.
-            step: int or int tensor; another step draws others.
-            rows: b, number of rows on this replica.
-            first_row: row of the global batch at which they begin.
+            step: int or int tensor; another step gives other images.
+            rows: b, the number of rows on this replica.
+            first_row: row of the global batch at which they begin; default: 0.
 
         Returns:
             int32 `[b, K]` in 0..size-1.
@@ -144,24 +143,24 @@ class MemoryBank(keras.layers.Layer):
         step: int | tf.Tensor,
         own_drawn: bool = True,
     ) -> tf.Tensor:
-        """Each query against its own image, and against images drawn for it.
+        """Compares each query with its own image, and with images drawn for it.
 
-        Several queries of one image share what is drawn. On a CPU the rows of one image at a time
-        are in memory; on a GPU all of them, until the gradient is taken: `b·(1 + K)·dim` numbers,
-        0.54 GB for 256 images, 4,096 drawn, and 128 wide.
+        Several queries of one image share the drawn images. A CPU holds the rows of one image at a
+        time in memory; a GPU holds all of them until the gradient is computed: `b·(1 + K)·dim`
+        numbers, 0.54 GB for 256 images, 4,096 drawn, and a width of 128.
 
         Args:
-            queries: list of `[b, dim]`, of the same b images; they are normalized.
+            queries: list of `[b, dim]`, of the same b images; need not be normalized.
             index: int64 `[b]`, checked.
-            count: K, number of images drawn for each.
+            count: K, the number of images drawn for each.
             seed: of the draw.
             step: of the draw.
-            own_drawn: whether the query's own image counts where it is among those drawn, as noise
-                demands; otherwise it has `-inf` there.
+            own_drawn: whether the query's own image may be among the drawn ones, as noise requires;
+                otherwise it scores `-inf` there; default: True.
 
         Returns:
-            `[n, 1 + K]` cosines, n = b times the number of queries, the query's own image in
-            column 0.
+            `[n, 1 + K]` cosines, where n is b times the number of queries, with the query's own
+            image in column 0.
         """
         local = tf.shape(index)[0]
         drawn = self.draw(count, seed, step, local, distribute.batch_row(local))
@@ -175,14 +174,14 @@ class MemoryBank(keras.layers.Layer):
         return tf.concat(tf.unstack(scores, len(queries), axis=1), axis=0)
 
     def _products_at_once(self, units, slots):
-        """`[b, q, dim]` with the rows at `[b, m]`: `[b, q, m]`."""
+        """Products of `[b, q, dim]` with the rows at `[b, m]`: `[b, q, m]`."""
         return tf.matmul(units, self.rows(slots), transpose_b=True)
 
     def _products_one_by_one(self, units, slots):
-        """As `_products_at_once`: rows that stay in the cache, read again for the gradient.
+        """As `_products_at_once`, but keeps rows in the cache and rereads them for the gradient.
 
-        1.3 to 2.3 times as fast on a CPU, where fresh memory for the rows of a whole batch costs
-        more than the rows themselves, and without that memory.
+        On a CPU it is 1.3 to 2.3 times as fast, since allocating memory for the rows of a whole
+        batch costs more than reading them.
         """
 
         def along(function, *by_image):
@@ -217,16 +216,16 @@ class MemoryBank(keras.layers.Layer):
 
             bank[i] ← normalize(m·bank[i] + (1 - m)·f)
 
-        Where an image occurs more than once in the global batch, its last embedding counts.
+        If an image occurs more than once in the global batch, its last embedding counts.
 
         Args:
             index: int64 `[b]` of this replica, checked.
-            vectors: `[b, dim]`, f; they are normalized.
+            vectors: `[b, dim]`, f; need not be normalized.
             momentum: m, in [0, 1].
         """
         index = distribute.gather(index)
         vectors = distribute.gather(tf.stop_gradient(self._unit(vectors)))
-        # Every occurrence writes the same row, so that no order of writing shows.
+        # Every occurrence writes the same row, so the order of writing does not matter.
         vectors = tf.gather(vectors, _last_occurrence(index))
         moved = self._unit(momentum * self.rows(index) + (1.0 - momentum) * vectors)
         distribute.write_rows(self.bank, index, moved)
@@ -242,7 +241,7 @@ class MemoryBank(keras.layers.Layer):
 
 
 def _last_occurrence(index):
-    """Position of the last row with the same index: of `[3, 5, 3]` it is `[2, 1, 2]`."""
+    """Position of the last row with the same index: `[2, 1, 2]` for `[3, 5, 3]`."""
     same = index[:, None] == index
     return tf.reduce_max(tf.where(same, tf.range(tf.shape(index)[0]), 0), axis=1)
 
@@ -256,6 +255,6 @@ def check_momentum(momentum: float) -> float:
     if isinstance(momentum, (int, float)) and 0 <= momentum < 1:
         return float(momentum)
     raise ValueError(
-        f"bank_momentum must lie in [0, 1), 0 for the newest embedding alone; received "
+        f"bank_momentum must lie in [0, 1), with 0 for just the newest embedding; received "
         f"{momentum!r}."
     )

@@ -1,4 +1,4 @@
-"""A slow-moving copy of an encoder: the source of keys."""
+"""A slow-moving copy of an encoder, which makes the keys."""
 
 import math
 
@@ -15,25 +15,28 @@ class MomentumEncoder(keras.layers.Layer):
 
         θ_k ← m·θ_k + (1 - m)·θ_q
 
-    (He et al. 2020, MoCo). Parameters alone are averaged: the copy's batch normalization has its
-    own statistics, and works in training mode while it trains. No gradient reaches the copy.
+    (He et al. 2020, MoCo). Only parameters are averaged: the copy's batch normalization has its own
+    statistics, and runs in training mode during training. No gradient reaches the copy.
 
-    The keys of a batch can be encoded in several groups, whose images are drawn anew at every step
-    ("shuffled BN"): else the statistics of the batch, which query and key share, tell which key
-    belongs to which query, and nothing is learned. The groups are those of the global batch: they
-    are drawn from the images of all replicas, of which each encodes as many.
+    The keys of a batch can be encoded in several groups, shuffled in every step ("shuffled BN").
+    Otherwise query and key share batch statistics, which reveal the key of each query, and nothing
+    is learned. The groups are drawn from the images of all replicas, and each replica encodes the
+    same number of them.
 
-    NOTE: the moving statistics of the copy move once a step, by the mean of the groups; so N
-    replicas equal one. In the authors' code each device keeps those of its own group.
+    NOTE: the moving statistics of the copy are updated once per step, with the mean over the
+    groups, so that N replicas equal one. In the authors' code each device keeps those of its group.
 
     Args:
         encoder: the `keras.Model` to follow.
-        head: the `keras.Model` on it.
-        momentum: m at the start, in [0, 1].
-        steps: length of a cosine over which m rises to 1; None for a constant m.
+        head: the `keras.Model` on top of it.
+        momentum: m at the start, in [0, 1]; default: 0.999.
+        steps: number of steps over which m rises to 1 by a cosine; default: None, a constant m.
         groups: number of groups in which the keys of the global batch are encoded, a multiple of
-            the number of replicas; or 1 for all keys together.
-        seed: of the shuffling.
+            the number of replicas; or 1 for all keys together; default: 1.
+        seed: of the shuffling; default: 0.
+
+    Raises:
+        ValueError: for a momentum outside [0, 1], or fewer than one group.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class MomentumEncoder(keras.layers.Layer):
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must lie in [0, 1]; received {momentum!r}.")
         if groups < 1:
-            raise ValueError(f"Keys are encoded in at least 1 group; received groups={groups!r}.")
+            raise ValueError(f"groups must be at least 1; received {groups!r}.")
         self.momentum, self.steps, self.groups, self.seed = momentum, steps, groups, seed
         self.encoder, self.head = _copy(encoder), _copy(head)
         # Not `layer.trainable = False`: that would put batch normalization into inference mode.
@@ -64,10 +67,10 @@ class MomentumEncoder(keras.layers.Layer):
         self.built = True
 
     def follow(self, step: int | tf.Tensor) -> None:
-        """Moves the parameters towards those that are followed; once a step.
+        """Moves the parameters towards those of the encoder and head; call once per step.
 
         Args:
-            step: int tensor, steps done; it decides m where that rises.
+            step: int tensor, the number of steps so far, which determines m if it rises.
         """
         momentum = tf.convert_to_tensor(self.momentum_at(step), tf.float64)
         for own, followed in self._pairs():
@@ -88,8 +91,8 @@ class MomentumEncoder(keras.layers.Layer):
 
         Args:
             images: `[b, H, W, C]`.
-            step: int tensor; another step puts the images into other groups.
-            training: batch statistics, or the moving ones.
+            step: int tensor; another step shuffles the images differently; default: 0.
+            training: whether to use batch statistics instead of moving ones; default: False.
         """
         if not training or self.groups == 1:
             return tf.stop_gradient(self._encode(images, training))
@@ -98,8 +101,8 @@ class MomentumEncoder(keras.layers.Layer):
         order = self._order(rows * replicas, step)
         own = tf.gather(distribute.gather(images), order[first : first + rows])
         with statistics_per_call():
-            parts = tf.split(own, self.groups // replicas)
-            keys = tf.concat([self._encode(part, training) for part in parts], axis=0)
+            groups = tf.split(own, self.groups // replicas)
+            keys = tf.concat([self._encode(group, training) for group in groups], axis=0)
         keys = tf.gather(distribute.gather(keys), tf.math.invert_permutation(order))
         return tf.stop_gradient(keys[first : first + rows])
 
@@ -124,5 +127,5 @@ class MomentumEncoder(keras.layers.Layer):
 def _copy(model):
     copy = keras.models.clone_model(model)
     for variable, original in zip(copy.variables, model.variables, strict=True):
-        variable.assign(original.value)  # in a graph too, where nothing has a value yet
+        variable.assign(original.value)  # works in a graph too, where nothing has a value yet
     return copy

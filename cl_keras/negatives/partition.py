@@ -1,4 +1,4 @@
-"""The partition function Z of the softmax over all images, estimated from a sample of them."""
+"""Estimates the partition function Z of the softmax over all images from a sample."""
 
 import math
 from typing import Any
@@ -11,14 +11,14 @@ from cl_keras.similarity import at_least_float32, check_temperature
 
 
 def log_partitions(scores: tf.Tensor, *, temperature: float, num_images: int) -> tf.Tensor:
-    """What the noise of each query tells of log Z: `Z = N · mean_noise(exp(s/τ))`.
+    """Estimates log Z from the noise of each query: `Z = N · mean_noise(exp(s/τ))`.
 
-    NOTE: the authors' code takes the mean over the query's own image too. Once that is learned,
-    its exp(1/τ) would outweigh the sum of some thousand others; Z is a sum over all images, of
-    which the noise is a fair sample, and the own image is not.
+    NOTE: the authors' code includes the query's own image in the mean. Once that is learned, its
+    exp(1/τ) would outweigh the sum of thousands of others; Z is a sum over all images, of which the
+    noise is a fair sample, while the query's own image is not.
 
     Args:
-        scores: `[n, 1 + K]`, the query's own image, and K drawn from the noise.
+        scores: `[n, 1 + K]`, the query's own image, and K images drawn from the noise.
         temperature: τ, above 0.
         num_images: N.
 
@@ -31,10 +31,10 @@ def log_partitions(scores: tf.Tensor, *, temperature: float, num_images: int) ->
 
 
 def mean_log_partition(estimates: tf.Tensor) -> tf.Tensor:
-    """log of the mean Z of the global batch.
+    """The log of the mean Z of the global batch.
 
     Args:
-        estimates: `[n]` of this replica, what `log_partitions` gave.
+        estimates: `[n]` of this replica, from `log_partitions`.
 
     Returns:
         A scalar, the same on every replica.
@@ -46,18 +46,18 @@ def mean_log_partition(estimates: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("cl_keras")
 class RunningPartition(keras.layers.Layer):
-    """The running average of Z, which every query of a method shares: `Z ← ρ·Z + (1 - ρ)·Z_batch`.
+    """The running average of Z, shared by all queries of a method: `Z ← ρ·Z + (1 - ρ)·Z_batch`.
 
-    The first batch sets it, and is measured by its own; every other by that of the batches before.
+    The first batch sets it, and uses its own Z; later batches use the average of those before.
     `log_z` is saved with the model.
 
-    NOTE: the authors' code takes Z from the first batch and keeps it, which hangs a whole run on
-    one batch of an untrained network.
+    NOTE: the authors' code keeps the Z of the first batch, so a whole run depends on one batch of
+    an untrained network.
 
     Args:
         num_images: N.
         temperature: τ, above 0.
-        decay: ρ, in [0, 1).
+        decay: ρ, in [0, 1); default: 0.99.
 
     Raises:
         ValueError: for a decay out of range, or a temperature not above 0.
@@ -87,14 +87,14 @@ class RunningPartition(keras.layers.Layer):
         return log_partitions(scores, temperature=self.temperature, num_images=self.num_images)
 
     def update(self, estimates: tf.Tensor) -> None:
-        """Takes a training batch into the average; once a step, after the loss.
+        """Adds a training batch to the average; call once per step, after the loss.
 
         Args:
-            estimates: `[n]` of this replica, what `estimates` gave.
+            estimates: `[n]` of this replica, from `estimates`.
         """
         new = self._mean(estimates)
         old = self.log_z.value
-        # log(ρ·Z + (1 - ρ)·Z_batch), the greater of the two taken out
+        # log(ρ·Z + (1 - ρ)·Z_batch), with the greater of the two factored out
         top = tf.maximum(old, new)
         mean = self.decay * tf.exp(old - top) + (1.0 - self.decay) * tf.exp(new - top)
         averaged = top + tf.math.log(mean)
@@ -102,7 +102,7 @@ class RunningPartition(keras.layers.Layer):
         self.batches.assign_add(1)
 
     def log_z_for(self, scores: tf.Tensor) -> tf.Tensor:
-        """log Z to measure a batch by, a scalar; before any training, the one of the batch.
+        """log Z for a batch, a scalar: the running one, or before any training that of the batch.
 
         Args:
             scores: `[n, 1 + K]` of this replica.
@@ -131,7 +131,7 @@ def num_noise(scores: tf.Tensor) -> int:
     count = (scores.shape[-1] or 1) - 1
     if scores.shape.rank != 2 or count < 1:
         raise ValueError(
-            "scores must be [n, 1 + K], the query's own image and K ≥ 1 drawn from noise; "
+            "scores must be [n, 1 + K], for the query's own image and K ≥ 1 drawn from noise; "
             f"received shape {tuple(scores.shape)}."
         )
     return count

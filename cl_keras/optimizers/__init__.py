@@ -1,4 +1,4 @@
-"""What Keras lacks: LARS, LARC, SGD with L2; schedules and batch-size rules of the field."""
+"""Optimizers that Keras lacks (LARS, LARC, SGD with L2), schedules and batch-size rules."""
 
 from cl_keras.optimizers.lars import LARC, LARS
 from cl_keras.optimizers.momentum import SGD

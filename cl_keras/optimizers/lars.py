@@ -1,5 +1,7 @@
 """Layer-wise adaptive rate scaling."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -13,36 +15,36 @@ class LARS(Momentum):
 
     For each weight tensor `w` with gradient `g`, learning rate `γ` and weight decay `λ`:
 
-        trust = η‖w‖ / (‖g‖ + λ‖w‖)       1 where ‖w‖ or ‖g‖ is 0
+        trust = η‖w‖ / (‖g‖ + λ‖w‖)       1 if ‖w‖ or ‖g‖ is 0
         u     = trust · (g + λw)
 
-    Momentum comes in two conventions, which differ as soon as the learning rate changes:
+    Momentum comes in two conventions, which differ if the learning rate changes:
 
         inside:   v ← μv + γu,   w ← w - v      SimCLR's own code
         outside:  v ← μv + u,    w ← w - γv     BYOL, MoCo v3, Barlow Twins
 
     Tensors of rank ≤ 1 (biases, normalization) get neither decay nor adaptation: `u = g`.
 
-    NOTE: google-research/simclr divides by ‖g + λw‖ where the paper has ‖g‖ + λ‖w‖. The paper's
-    form is used here; at λ = 1e-6 they do not differ in practice.
+    NOTE: this follows the paper; google-research/simclr divides by ‖g + λw‖ instead of ‖g‖ + λ‖w‖,
+    which makes no practical difference at λ = 1e-6.
 
     Args:
         learning_rate: γ, a number or a schedule; default: 0.3.
         momentum: μ, in [0, 1); default: 0.9.
-        weight_decay: λ, at least 0; default: 1e-6. It is part of the gradient, not decoupled.
+        weight_decay: λ, at least 0, added to the gradient; default: 1e-6.
         trust_coefficient: η; default: 1e-3.
-        momentum_convention: `"inside"` or `"outside"`: where the learning rate is; default:
+        momentum_convention: `"inside"` or `"outside"`, the place of the learning rate; default:
             `"inside"`.
-        nesterov: use the momentum of the step to come; default: False.
+        nesterov: use Nesterov momentum; default: False.
         **kwargs: as for `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     def __init__(
         self,
-        learning_rate=0.3,
+        learning_rate: float | Callable = 0.3,
         *,
         momentum: float = 0.9,
         weight_decay: float = 1e-6,
@@ -65,7 +67,7 @@ class LARS(Momentum):
         )
         self.trust_coefficient = trust_coefficient
 
-    def direction(self, gradient, weight):
+    def direction(self, gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         if len(weight.shape) <= 1:
             return gradient
         decayed = gradient + self.decay * weight
@@ -73,7 +75,7 @@ class LARS(Momentum):
         return tf.cast(tf.where(both, trust, 1.0), gradient.dtype) * decayed
 
     def _trust(self, gradient, weight):
-        """Whether both norms are above 0, and the ratio of trust where they are."""
+        """Whether both norms are above 0, and the trust ratio."""
         weight_norm = tf.norm(at_least_float32(weight))
         gradient_norm = tf.norm(at_least_float32(gradient))
         ratio = tf.math.divide_no_nan(weight_norm, gradient_norm + self.decay * weight_norm)
@@ -87,9 +89,8 @@ class LARS(Momentum):
 class LARC(LARS):
     """SGD with the LARC of SwAV and DeepCluster-v2 (NVIDIA Apex, without clipping).
 
-    As `LARS`, except that every tensor is adapted and decays, biases and normalization too, and
-    that one whose weights or gradient are 0 does not decay; the learning rate is outside of the
-    momentum.
+    Unlike `LARS`, it also adapts and decays biases and normalization, does not decay tensors whose
+    weights or gradient are 0, and has the learning rate outside of the momentum.
 
     Args:
         learning_rate: γ, a number or a schedule; default: 0.6, for a batch of 256.
@@ -98,13 +99,18 @@ class LARC(LARS):
     """
 
     def __init__(
-        self, learning_rate=0.6, *, momentum_convention: str = "outside", name="larc", **kwargs
+        self,
+        learning_rate: float | Callable = 0.6,
+        *,
+        momentum_convention: str = "outside",
+        name: str = "larc",
+        **kwargs,
     ):
         super().__init__(
             learning_rate, momentum_convention=momentum_convention, name=name, **kwargs
         )
 
-    def direction(self, gradient, weight):
+    def direction(self, gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         both, trust = self._trust(gradient, weight)
         adapted = tf.cast(trust, gradient.dtype) * (gradient + self.decay * weight)
         return tf.where(both, adapted, gradient)

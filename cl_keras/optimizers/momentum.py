@@ -1,4 +1,7 @@
-"""Gradient descent with momentum, as the authors' code has it."""
+"""Gradient descent with momentum, as in the authors' code."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -7,27 +10,34 @@ CONVENTIONS = ("inside", "outside")
 
 
 class Momentum(keras.optimizers.Optimizer):
-    """The part that SGD and LARS share: from an update `u` of each tensor to its step.
+    """The part common to SGD and LARS, which turns an update `u` of each tensor into a step.
 
         inside:   v ← μv + γu,   w ← w - v      Keras; SimCLR's own code
         outside:  v ← μv + u,    w ← w - γv     PyTorch: MoCo, SwAV, BYOL, Barlow Twins
 
-    The two differ as soon as the learning rate γ changes. A subclass writes `direction`.
+    The two differ if the learning rate γ changes. Subclasses implement `direction`.
 
     Args:
         learning_rate: γ, a number or a schedule.
         momentum: μ, in [0, 1).
-        weight_decay: λ, at least 0, part of the gradient.
-        momentum_convention: `"inside"` or `"outside"`: where the learning rate is.
-        nesterov: use the momentum of the step to come.
+        weight_decay: λ, at least 0, added to the gradient.
+        momentum_convention: `"inside"` or `"outside"`, the place of the learning rate.
+        nesterov: use Nesterov momentum.
         **kwargs: as for `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     def __init__(
-        self, learning_rate, *, momentum, weight_decay, momentum_convention, nesterov, **kwargs
+        self,
+        learning_rate: float | Callable,
+        *,
+        momentum: float,
+        weight_decay: float,
+        momentum_convention: str,
+        nesterov: bool,
+        **kwargs: Any,
     ):
         if momentum_convention not in CONVENTIONS:
             raise ValueError(
@@ -45,8 +55,8 @@ class Momentum(keras.optimizers.Optimizer):
         self.momentum_convention = momentum_convention
         self.nesterov = nesterov
 
-    def direction(self, gradient, weight):
-        """The update `u` of a tensor, whose decay is `self.decay`."""
+    def direction(self, gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """The update `u` of a tensor; the weight decay is `self.decay`."""
         raise NotImplementedError
 
     def build(self, variables):
@@ -81,30 +91,31 @@ class Momentum(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("cl_keras")
 class SGD(Momentum):
-    """SGD whose weight decay is L2: it is added to the gradient, and so passes the momentum.
+    """SGD with L2 weight decay, which is added to the gradient before the momentum.
 
         u = g + λw,   v ← μv + u,   w ← w - γv
 
-    So do MoCo, InstDisc, PIRL and PCL, whose code is PyTorch's, to every tensor. The weight decay
-    of `keras.optimizers.SGD` is decoupled from the gradient: with μ = 0.9 it is ten times weaker.
+    This is the SGD of PyTorch, which MoCo, InstDisc, PIRL and PCL use, with decay of all tensors.
+    The weight decay of `keras.optimizers.SGD` is decoupled from the gradient, and so ten times
+    weaker with μ = 0.9.
 
     Args:
-        learning_rate: γ, a number or a schedule.
+        learning_rate: γ, a number or a schedule; default: 0.03.
         momentum: μ, in [0, 1); default: 0.9.
         weight_decay: λ, at least 0; default: 0.
         decays_vectors: whether tensors of rank ≤ 1 (biases, normalization) decay too; default:
-            True, as the authors do.
-        momentum_convention: `"inside"` or `"outside"`; see `Momentum`. Default: `"outside"`.
-        nesterov: use the momentum of the step to come; default: False.
+            True, as in the authors' code.
+        momentum_convention: `"inside"` or `"outside"`; see `Momentum`; default: `"outside"`.
+        nesterov: use Nesterov momentum; default: False.
         **kwargs: as for `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     def __init__(
         self,
-        learning_rate=0.03,
+        learning_rate: float | Callable = 0.03,
         *,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
@@ -125,7 +136,7 @@ class SGD(Momentum):
         )
         self.decays_vectors = decays_vectors
 
-    def direction(self, gradient, weight):
+    def direction(self, gradient: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         decays = self.decay and (self.decays_vectors or len(weight.shape) > 1)
         return gradient + self.decay * weight if decays else gradient
 

@@ -1,4 +1,4 @@
-"""Learning rates: how high for a batch, and how they move."""
+"""Schedules of learning rates, and rules for their dependence on the batch size."""
 
 import keras
 import tensorflow as tf
@@ -10,17 +10,17 @@ def warmup_cosine(
 ) -> LearningRateSchedule:
     """A linear rise from `start` to `peak`, then half a cosine to `final`.
 
-    Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017 for the rise.
+    Loshchilov & Hutter 2017, "SGDR"; for the rise, Goyal et al. 2017.
 
     Args:
         peak: highest learning rate, reached after `warmup_steps`.
         warmup_steps: length of the rise; 0 for none.
-        steps: length of the whole, the rise included.
+        steps: total length, including the rise.
         start: learning rate of the first step of a rise; default: 0.
         final: learning rate at the end and after it; default: 0.
 
     Raises:
-        ValueError: if the rise is longer than the whole.
+        ValueError: if the rise is not shorter than the total.
     """
     _check_steps(warmup_steps, steps)
     fall = keras.optimizers.schedules.CosineDecay(peak, steps - warmup_steps, final / peak)
@@ -41,16 +41,16 @@ def warmup_step_decay(
     Args:
         peak: highest learning rate.
         warmup_steps: length of the rise; default: 0, none.
-        steps: length of the whole, the rise included.
-        milestones: as shares of the whole; default: 120 and 160 of 200 epochs, as in MoCo v1.
-        factor: of each fall; default: 0.1.
+        steps: total length, including the rise.
+        milestones: shares of the total; default: (0.6, 0.8), epochs 120 and 160 of 200 (MoCo v1).
+        factor: factor at each milestone; default: 0.1.
         start: learning rate of the first step of a rise; default: 0.
 
     Raises:
-        ValueError: if the rise is longer than the whole.
+        ValueError: if the rise is not shorter than the total.
     """
     _check_steps(warmup_steps, steps)
-    # Keras keeps the value at the boundary itself: the last step before a milestone.
+    # In Keras, the value changes after a boundary, so it is the last step before a milestone.
     boundaries = [round(share * steps) - 1 - warmup_steps for share in milestones]
     values = [peak * factor**i for i in range(len(milestones) + 1)]
     if not milestones:  # Keras needs at least one boundary
@@ -61,7 +61,7 @@ def warmup_step_decay(
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Warmup(LearningRateSchedule):
-    """A linear rise to the first rate of another schedule, which begins after it.
+    """A linear rise to the initial rate of another schedule, which follows.
 
     Args:
         schedule: a `keras.optimizers.schedules.LearningRateSchedule`.
@@ -103,6 +103,6 @@ def square_root_scaling(batch_size: int, base: float = 0.075) -> float:
 def _check_steps(warmup_steps, steps):
     if not 0 <= warmup_steps < steps:
         raise ValueError(
-            "warmup_steps must be at least 0 and below steps, which counts the whole schedule; "
+            "warmup_steps must be at least 0 and less than steps, the total length; "
             f"received warmup_steps={warmup_steps}, steps={steps}."
         )

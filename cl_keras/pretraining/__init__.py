@@ -1,4 +1,4 @@
-"""From images to a trained encoder in one call: the plan, the training, and its progress."""
+"""Pretraining of an encoder in one call, with a plan, progress and a verdict."""
 
 from cl_keras.pretraining.training import pretrain, start, train
 

@@ -1,4 +1,4 @@
-"""What a plan chooses by looking at the images and the machine, before anything is measured."""
+"""The choices of a plan that depend on the images and the machine, and need no timing."""
 
 from cl_keras.data.summary import Summary
 from cl_keras.pretraining.machine import Machine
@@ -8,31 +8,31 @@ DEFAULT_MINUTES = 20.0
 MAX_CPU_SIDE, MAX_GPU_SIDE = 64, 224
 MIN_SIDE = 16
 MANY_IMAGES = 100_000
-"""From here on a GPU is given the larger encoder and the recipe of the authors."""
+"""Minimum number of images for the larger encoder and the published recipe, on a GPU."""
 
 MIN_STEPS_PER_EPOCH = 8
 MIN_BATCH = 8
 
 SPLIT, MAX_HELD_OUT = 0.2, 5000
-"""Share of the images that is held out to judge the encoder by, and the most of them."""
+"""Share of the images that are held out to evaluate the encoder, and their maximum number."""
 
 MIN_SEEN, MIN_SHRUNK_SIDE = 100_000, 32
-"""Where fewer images than this, repeats counted, would pass in the time, their side is halved, down
-to this many pixels."""
+"""If training would process fewer images than this, with repeats, in the given time, their side is
+halved, but to no less than this many pixels."""
 
 MIN_SPLIT_IMAGES = 100
-"""With fewer images none are held out: too few to tell anything by."""
+"""With fewer images, none are held out, since they would be too few."""
 
 
 def choose(config: Config, summary: Summary, machine: Machine) -> Config:
     """The configuration with image size, channels, method, preset, batch and precision chosen.
 
-    Whatever the user gave stays. A method that the user names has the recipe of its authors.
+    Values from the user do not change. If the user names a method, its published recipe is used.
 
     Args:
-        config: what the user gave.
-        summary: of the images.
-        machine: to train on.
+        config: the values from the user.
+        summary: summary of the images.
+        machine: the machine to train on.
     """
     named = config.method is not None
     size = config.image_size or image_size(summary, machine)
@@ -57,7 +57,7 @@ def choose(config: Config, summary: Summary, machine: Machine) -> Config:
 
 
 def held_out(config: Config, summary: Summary) -> float:
-    """Share of the images to hold out, where the user does not say."""
+    """The default share of the images to hold out."""
     images = summary.num_images
     # A set of TensorFlow Datasets is read in its stored order, and cannot be split.
     if config.test_data or config.data.startswith("tfds:") or images < MIN_SPLIT_IMAGES:
@@ -66,10 +66,7 @@ def held_out(config: Config, summary: Summary) -> float:
 
 
 def image_size(summary: Summary, machine: Machine) -> int:
-    """Side in pixels: that of most images, at most what the machine can train on.
-
-    Larger ones are cut to a multiple of eight, which costs an encoder of stride 32 nothing.
-    """
+    """Side in pixels: that of typical images, up to the maximum for the machine."""
     typical = min(summary.widths[1], summary.heights[1])
     most = MAX_GPU_SIDE if machine.gpus else MAX_CPU_SIDE
     if typical <= most:
@@ -78,12 +75,12 @@ def image_size(summary: Summary, machine: Machine) -> int:
 
 
 def smaller_size(given: Config, planned: Config) -> int | None:
-    """A smaller side for images of which too few would pass in the time; None to leave it.
+    """A smaller side, if training would process too few images in the given time; else None.
 
-    Many looks at a smaller image teach more than a few at a large one.
+    Many passes over smaller images teach more than a few over large ones.
 
     Args:
-        given: what the user gave; an image size or a number of epochs stays.
+        given: the values from the user; an image size or number of epochs does not change.
         planned: the configuration with the epochs that fit into the minutes.
     """
     free = given.image_size is None and given.epochs is None and planned.minutes is not None
@@ -95,7 +92,7 @@ def smaller_size(given: Config, planned: Config) -> int | None:
 
 
 def batch_size(images: int, most: int = 128) -> int:
-    """A power of two, so that an epoch has several steps."""
+    """A power of two for which an epoch has several steps."""
     batch = most
     while batch > MIN_BATCH and images // batch < MIN_STEPS_PER_EPOCH:
         batch //= 2

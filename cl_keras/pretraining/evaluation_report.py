@@ -1,77 +1,82 @@
-"""From what was measured to the page that shows it."""
+"""The report of an evaluation."""
 
 import dataclasses
 import functools
 import json
 import os
+import pathlib
 import platform
 
 import numpy as np
 
 from cl_keras import evaluation, report
 from cl_keras.callbacks.health import read as read_health
+from cl_keras.data import Source
 from cl_keras.data.printable import printable
 from cl_keras.evaluation.knn import vote_of_several
 from cl_keras.evaluation.labeled import labeled_pair
 from cl_keras.evaluation.metric import clear_leader
 from cl_keras.pretraining.sources import config_of
 from cl_keras.recipes import build
+from cl_keras.runs import Run
 from cl_keras.views import view_grid
 
 QUERIES, NEIGHBORS, VIEWED, MAPPED = 10, 8, 10, 1500
-"""Images in the report: queries and neighbors of each, images with views, points of the map."""
+"""Numbers of queries, neighbors of each, images with views, and points of the map."""
 
 UNPLOTTED = {"step", "seconds"}
-"""Columns of metrics.csv that make no curve."""
+"""Columns of metrics.csv that are not plotted."""
 
 NOTES = [
-    "The perturbations are of the family that the encoder was trained to ignore: that is what it "
-    "is for, and where it should win. On clean images of this kind whitened PCA is hard to beat in "
-    "a short run.",
+    "The perturbations resemble those that the encoder was trained to ignore; this is what it is "
+    "for, and where it should win. On clean images of this kind, whitened PCA is hard to beat in a "
+    "short run.",
     "k-NN votes over the clean training images. The linear metrics fit a classifier to frozen "
-    "features; few labels are means over 5 draws. Errors are 95 % intervals by bootstrap over the "
-    "test images and the draws; a share is bold where it is above every other beyond the error.",
+    "features; those with few labels are means over 5 draws. Errors are 95 % bootstrap intervals "
+    "over the test images and the draws; a value is bold if it exceeds all others by more than the "
+    "error.",
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """All that was measured of an encoder.
+    """The result of evaluating an encoder.
 
     Attributes:
         rows: {row: list of `evaluation.Metric`}, the learned encoder last.
-        health: of the learned embeddings, see `evaluation.health`.
+        health: health of the learned embeddings, see `evaluation.health`.
         verdict: `evaluation.Verdict`.
         encoded: `evaluation.Encoded` of the learned encoder.
-        leaks: a sentence about test images that are near-duplicates of training images, or "".
+        leaks: a sentence about test images that are near-duplicates of training images; default:
+            "", none.
     """
 
-    rows: dict
+    rows: dict[str, list[evaluation.Metric]]
     health: dict
     verdict: evaluation.Verdict
     encoded: evaluation.Encoded
     leaks: str = ""
 
     @functools.cached_property
-    def by_name(self):
+    def by_name(self) -> dict[str, dict[str, evaluation.Metric]]:
         """{row: {metric name: `Metric`}}."""
         return {row: {m.name: m for m in metrics} for row, metrics in self.rows.items()}
 
-    def share(self, metric):
-        """The share of a metric, balanced where the classes are uneven; None for None."""
+    def share(self, metric: evaluation.Metric | None) -> float | None:
+        """The value of a metric, balanced if the classes are uneven; None for None."""
         if metric is None:
             return None
         balanced = self.verdict.balanced and metric.balanced is not None
         return metric.balanced if balanced else metric.value
 
-    def interval(self, metric):
+    def interval(self, metric: evaluation.Metric) -> tuple[float, float] | None:
         """The 95 % interval of `share`."""
         balanced = self.verdict.balanced and metric.balanced is not None
         return metric.balanced_interval if balanced else metric.interval
 
 
-def training_of(run, source):
-    """`evaluation.Training`: what is known of a run, for advice."""
+def training_of(run: Run, source: Source) -> evaluation.Training:
+    """`evaluation.Training`: the facts of a run on which advice is based."""
     views = build.make_views(config_of(run), source.image_shape)
     each = getattr(views, "views", None) or [views]
     flips = [one.flip for one in each if hasattr(one, "flip")]
@@ -87,32 +92,43 @@ def training_of(run, source):
     )
 
 
-def write(path, measured, train_source, test_source, *, run=None, title=None):
+def write(
+    path: str | os.PathLike,
+    result: Evaluation,
+    train_source: Source,
+    test_source: Source,
+    *,
+    run: Run | None = None,
+    title: str = "",
+) -> pathlib.Path:
     """Writes the report.
 
     Args:
-        path: of report.html.
-        measured: `Evaluation`.
+        path: path of report.html.
+        result: `Evaluation`.
         train_source: images of the bank.
         test_source: images that were classified.
-        run: the `Run` behind it; default: none.
-        title: heading; default: made from the run.
+        run: the `Run` behind it; default: None.
+        title: heading; default: the method and data of the run.
 
     Returns:
         The `pathlib.Path` written.
     """
-    found = measured.encoded
-    of_run = {} if run is None else _of_run(run, train_source)
+    found = result.encoded
+    of_run = {}
+    if run is not None:
+        of_run = _of_run(run, train_source)
+        title = title or f"{run.config['method']} on {train_source.name}"
     notes = list(NOTES)
-    if measured.leaks:
-        notes.insert(0, measured.leaks)
+    if result.leaks:
+        notes.insert(0, result.leaks)
     return report.write(
         path,
-        title=title or f"{run.config['method']} on {train_source.name}",
-        verdict=_verdict(measured),
-        table=_table(measured),
-        label_curve=_label_curve(measured),
-        baselines={"knn": _baselines(measured)},
+        title=title,
+        verdict=_verdict(result),
+        table=_table(result),
+        label_curve=_label_curve(result),
+        baselines={"knn": _baselines(result)},
         neighbors=_neighbors(found.train, found.test, train_source, test_source),
         embeddings=_embeddings(found.test, test_source),
         classes=_classes(found),
@@ -147,11 +163,11 @@ def _facts(run):
     }
 
 
-def _baselines(measured):
-    """{row: k-NN} of everything but the learned encoder."""
+def _baselines(result):
+    """{row: k-NN accuracy} of everything except the learned encoder."""
     return {
-        name: measured.share(row["knn"])
-        for name, row in measured.by_name.items()
+        name: result.share(row["knn"])
+        for name, row in result.by_name.items()
         if name != evaluation.LEARNED and "knn" in row
     }
 
@@ -167,45 +183,45 @@ def _classes(encoded):
     return {"confusion": confusion.reshape(count, count), "class_names": pair.class_names}
 
 
-def _verdict(measured):
-    verdict = measured.verdict
+def _verdict(result):
+    verdict = result.verdict
     good = verdict.outcome == "better" and verdict.healthy
     return {"text": verdict.text, "good": good}
 
 
-def _table(measured):
+def _table(result):
     """Rows of cells {"value", "interval", "best"} under the metrics' headings."""
     shown = {
         key: title
         for key, title in evaluation.METRICS.items()
-        if any(key in row for row in measured.by_name.values())
+        if any(key in row for row in result.by_name.values())
     }
-    rows = [{"name": name} for name in measured.rows]
+    rows = [{"name": name} for name in result.rows]
     for key, title in shown.items():
-        metrics = {name: row[key] for name, row in measured.by_name.items() if key in row}
-        best = clear_leader(metrics, balanced=measured.verdict.balanced)
+        metrics = {name: row[key] for name, row in result.by_name.items() if key in row}
+        best = clear_leader(metrics, balanced=result.verdict.balanced)
         for row in rows:
             if row["name"] in metrics:
                 metric = metrics[row["name"]]
                 row[title] = {
-                    "value": measured.share(metric),
-                    "interval": measured.interval(metric),
+                    "value": result.share(metric),
+                    "interval": result.interval(metric),
                     "best": row["name"] == best,
                 }
     return rows
 
 
-def _label_curve(measured):
+def _label_curve(result):
     """{row: {"labels", "value", "low", "high"}} with all labels last, or None."""
     curves = {}
-    for name, row in measured.by_name.items():
+    for name, row in result.by_name.items():
         points = {int(key.split("_")[1]): m for key, m in row.items() if key.endswith("_labels")}
         if points and "linear" in row:
-            points[len(measured.encoded.train)] = row["linear"]
-            intervals = [measured.interval(metric) for metric in points.values()]
+            points[len(result.encoded.train)] = row["linear"]
+            intervals = [result.interval(metric) for metric in points.values()]
             curves[name] = {
                 "labels": list(points),
-                "value": [measured.share(metric) for metric in points.values()],
+                "value": [result.share(metric) for metric in points.values()],
                 "low": [low for low, _ in intervals],
                 "high": [high for _, high in intervals],
             }
@@ -213,7 +229,7 @@ def _label_curve(measured):
 
 
 def _neighbors(bank, test, train_source, test_source):
-    """Some test images, and the training images nearest to them."""
+    """Some test images, and their nearest training images."""
     rows = _spread(len(test), QUERIES)
     count = min(NEIGHBORS, len(bank))
     nearest, similarities = evaluation.neighbors(bank.vectors, test.vectors[rows], k=count)
@@ -253,5 +269,5 @@ def _file(source, row):
 
 
 def _spread(count, most):
-    """Up to `most` rows, evenly over `count`."""
+    """At most `most` of `count` rows, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

@@ -1,4 +1,4 @@
-"""Trained encoders to begin from or to learn from: of the zoo, of a run, or of a file."""
+"""Trained encoders to start or learn from, of the zoo, of a run, or in a file."""
 
 import pathlib
 
@@ -11,24 +11,24 @@ from cl_keras.runs import Run
 from cl_keras.training import PretextModel
 
 FEW_IMAGES = 5000
-"""Up to here a run of the small preset begins with weights of the zoo."""
+"""With fewer images, runs of the small preset start from weights of the zoo."""
 
 STARTS = {1: "simclr_small_resnet_fashion_mnist", 3: "simclr_small_resnet_emoji"}
-"""Entries to begin with, by the number of channels."""
+"""Entries to start from, by number of channels."""
 
 FREE_LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0")
 NONE = "none"
-"""What `--init` says for random weights."""
+"""Value of `--init` for random weights."""
 
 
 def suggest(config: Config, images: int) -> str:
-    """What to begin with where the user does not say: an entry of the zoo, or `"none"`.
+    """The default of `--init`: an entry of the zoo, or `"none"`.
 
-    It is an entry where the images are few, its encoder is the one that the small preset has, and
-    its license lets everybody use it; but not where it cannot be read, as without a network.
+    It is an entry if there are few images, the encoder is that of the small preset, and the license
+    is free; but not if the entry cannot be read, e.g. without a network.
 
     Args:
-        config: with its choices made.
+        config: configuration after `choices.choose`.
         images: number of images.
     """
     name = STARTS.get(config.channels or 0)
@@ -40,7 +40,7 @@ def suggest(config: Config, images: int) -> str:
         if usable:
             zoo.download(name)
     except (OSError, ValueError) as error:
-        print(f"Beginning with random weights, since {name} of the zoo cannot be read: {error}")
+        print(f"Starting from random weights, since {name} of the zoo cannot be read: {error}")
         return NONE
     return name if usable else NONE
 
@@ -50,10 +50,10 @@ def load(name: str, flag: str = "init") -> keras.Model:
 
     Args:
         name: a .keras file, the folder of a finished run, or the name of an entry of the zoo.
-        flag: the option that it was given in, for errors.
+        flag: name of the option, for error messages; default: `"init"`.
 
     Raises:
-        FileNotFoundError: if it is none of them.
+        FileNotFoundError: if it is anything else.
     """
     path = pathlib.Path(name)
     if path.suffix == ".keras" and path.is_file():
@@ -64,27 +64,27 @@ def load(name: str, flag: str = "init") -> keras.Model:
     if path.exists() or path.suffix == ".keras" or len(path.parts) > 1:
         raise FileNotFoundError(
             f"--{flag} must be a .keras file, the folder of a finished run, or the name of an "
-            f"entry of the zoo; {name} is none of them."
+            f"entry of the zoo; received {name}."
         )
     return zoo.load(name)
 
 
 def with_its_encoder(config: Config, loaded: keras.Model) -> Config:
-    """The configuration with the encoder, and the channels, that the weights are of.
+    """The configuration with the encoder and channels of the weights.
 
     Raises:
-        ValueError: if the weights are of another encoder or kind of image than is asked for.
+        ValueError: if the weights do not fit the encoder or channels of the configuration.
     """
     name = loaded.name
     if name not in ENCODERS:
         raise ValueError(
-            f"The weights of {config.init} are of an encoder {name!r}, which cannot be built here; "
-            f"--init takes those of {', '.join(ENCODERS)}."
+            f"--init must have weights of one of {', '.join(ENCODERS)}; those of {config.init} are "
+            f"of {name!r}."
         )
     if config.encoder not in (None, name):
         raise ValueError(
-            f"The weights of {config.init} are of {name}, not of {config.encoder}. Leave --encoder "
-            "out, or name the same."
+            f"The weights of {config.init} are of {name}, not of {config.encoder}. Omit --encoder, "
+            f"or give --encoder={name}."
         )
     channels = loaded.input_shape[-1]
     if config.channels not in (None, channels):
@@ -96,7 +96,7 @@ def with_its_encoder(config: Config, loaded: keras.Model) -> Config:
 
 
 def fill(encoder: keras.Model, loaded: keras.Model, init: str) -> None:
-    """Gives an encoder the weights of another one that is built alike.
+    """Copies the weights of an encoder of the same architecture.
 
     Raises:
         ValueError: if they differ in their variables.
@@ -106,8 +106,8 @@ def fill(encoder: keras.Model, loaded: keras.Model, init: str) -> None:
     if shapes != given:
         raise ValueError(
             f"The weights of {init} do not fit the encoder {encoder.name} for images of this size: "
-            f"they hold {len(given)} variables, the encoder has {len(shapes)}, or their shapes "
-            "differ. A ResNet for images up to 64 pixels has another stem than one for larger ones."
+            f"they have {len(given)} variables, the encoder has {len(shapes)}, or their shapes "
+            "differ. Note that a ResNet for images of up to 64 pixels has a different stem."
         )
     for variable, source in zip(encoder.variables, loaded.variables, strict=True):
         variable.assign(source)

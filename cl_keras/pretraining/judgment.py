@@ -1,23 +1,29 @@
-"""Judges an encoder beside its baselines: the table, the verdict, the report."""
+"""Evaluates an encoder against baselines, and writes the table, the verdict and the report."""
 
 import json
+import os
 import pathlib
 
+import keras
+
 from cl_keras import evaluation
+from cl_keras.data import Source
 from cl_keras.downstream import duplicates
 from cl_keras.evaluation.metric import clear_leader
 from cl_keras.files import write_atomically
 from cl_keras.pretraining import evaluation_report
+from cl_keras.pretraining.evaluation_report import Evaluation
 from cl_keras.pretraining.sources import config_of
 from cl_keras.recipes import build
+from cl_keras.runs import Run
 
 
-def judge(run, train_source, test_source):
-    """Measures a finished run, and writes evaluation.json and report.html into its folder.
+def judge(run: Run, train_source: Source, test_source: Source) -> Evaluation:
+    """Evaluates a finished run, and writes evaluation.json and report.html into its folder.
 
     Args:
         run: a finished `Run`.
-        train_source: the images that it trained on, or others of their kind, with labels.
+        train_source: its training images, or similar ones, with labels.
         test_source: images to classify.
 
     Returns:
@@ -26,22 +32,29 @@ def judge(run, train_source, test_source):
     untrained = build.make_encoder(config_of(run), train_source.image_shape)
     sources = (train_source, test_source)
     known = evaluation_report.training_of(run, train_source)
-    measured = measure(run.load_encoder(), untrained, *sources, training=known)
-    save(measured, run.folder)
-    path = evaluation_report.write(run.folder / "report.html", measured, *sources, run=run)
-    show(measured, path)
-    return measured
+    result = evaluate_encoder(run.load_encoder(), untrained, *sources, training=known)
+    save(result, run.folder)
+    path = evaluation_report.write(run.folder / "report.html", result, *sources, run=run)
+    show(result, path)
+    return result
 
 
-def measure(learned, untrained, train_source, test_source, *, training=None):
-    """Measures an encoder beside its baselines.
+def evaluate_encoder(
+    learned: keras.Model,
+    untrained: keras.Model,
+    train_source: Source,
+    test_source: Source,
+    *,
+    training: evaluation.Training | None = None,
+) -> Evaluation:
+    """Evaluates an encoder and its baselines.
 
     Args:
         learned: the encoder.
         untrained: the same encoder before training.
         train_source: images of the bank.
         test_source: images to classify.
-        training: `evaluation.Training`, what is known of the run; default: nothing.
+        training: `evaluation.Training`, the facts of the run; default: None.
 
     Returns:
         `Evaluation`.
@@ -57,7 +70,7 @@ def measure(learned, untrained, train_source, test_source, *, training=None):
     rows[evaluation.LEARNED] = evaluation.metrics_of(encoded, curve=True)
     health = evaluation.health(encoded.test.vectors, encoded.perturbed.vectors)
     verdict = evaluation.verdict(rows, health, training)
-    return evaluation_report.Evaluation(rows, health, verdict, encoded, _leaks(*sources))
+    return Evaluation(rows, health, verdict, encoded, _leaks(*sources))
 
 
 def _leaks(train_source, test_source):
@@ -67,84 +80,82 @@ def _leaks(train_source, test_source):
     if not leaked:
         return ""
     return (
-        f"{leaked:,} of {len(test_source):,} test images are near-duplicates of training images: "
-        "the accuracy on new images may be lower. `cl-keras duplicates` shows them."
+        f"{leaked:,} of {len(test_source):,} test images are near-duplicates of training images, "
+        "so the accuracy on new images may be lower. `cl-keras duplicates` shows them."
     )
 
 
-def save(measured, folder):
+def save(result: Evaluation, folder: str | os.PathLike) -> None:
     """Writes evaluation.json."""
     plain = {
-        "verdict": measured.verdict.as_json(),
+        "verdict": result.verdict.as_json(),
         "encoders": {
-            name: [metric.as_json() for metric in row] for name, row in measured.rows.items()
+            name: [metric.as_json() for metric in row] for name, row in result.rows.items()
         },
-        "health": measured.health,
-        "leaks": measured.leaks,
+        "health": result.health,
+        "leaks": result.leaks,
     }
     path = pathlib.Path(folder) / "evaluation.json"
     write_atomically(path, json.dumps(plain, indent=2) + "\n")
 
 
-def show(measured, path):
-    """Prints the tables, where the report is, and last the verdict."""
-    print("\n" + as_text(measured))
-    if curve := curve_as_text(measured):
+def show(result: Evaluation, path: pathlib.Path | None) -> None:
+    """Prints the tables, the path of the report, and finally the verdict."""
+    print("\n" + as_text(result))
+    if curve := curve_as_text(result):
         print("\n" + curve)
-    if measured.leaks:
-        print("\n" + measured.leaks)
+    if result.leaks:
+        print("\n" + result.leaks)
     if path is not None:
         print(f"\nThe report is {path}.")
-    print("\n" + measured.verdict.text)
+    print("\n" + result.verdict.text)
 
 
-def as_text(measured):
-    """The table of the metrics in percent; a star marks what is best beyond the error."""
-    balanced = measured.verdict.balanced
+def as_text(result: Evaluation) -> str:
+    """The table of the metrics in percent; a star marks values that are best beyond the error."""
+    balanced = result.verdict.balanced
     titles = {
         key: title
         for key, title in evaluation.METRICS.items()
-        if any(key in row for row in measured.by_name.values())
+        if any(key in row for row in result.by_name.values())
     }
-    lines = _lines(measured, titles)
+    lines = _lines(result, titles)
     if balanced:
-        lines.append("Accuracies are balanced: means over the classes, which are uneven.")
+        lines.append("Accuracies are balanced, i.e. means over the classes, which are uneven.")
     if any("*" in line for line in lines):
-        lines.append("* better than every other row beyond the error (95 %)")
+        lines.append("* better than all other rows by more than the error (95 %)")
     return "\n".join(lines)
 
 
-def curve_as_text(measured):
-    """The label curve in percent, or "" where there is none."""
+def curve_as_text(result: Evaluation) -> str:
+    """The label curve in percent, or "" if there is none."""
     names = [
-        metric.name
-        for metric in measured.rows[evaluation.LEARNED]
-        if metric.name.endswith("_labels")
+        metric.name for metric in result.rows[evaluation.LEARNED] if metric.name.endswith("_labels")
     ]
     if not names:
         return ""
     titles = {name: name.split("_")[1] for name in names} | {"linear": "all"}
-    lines = _lines(measured, titles, corner="labels")
+    lines = _lines(result, titles, corner="labels")
     return "\n".join(line for line in lines if not line.startswith(evaluation.MAJORITY))
 
 
-def _lines(measured, titles, corner=""):
-    """A heading and a line for each row."""
-    widest = max(map(len, measured.rows))
+def _lines(result, titles, corner=""):
+    """A heading and one line per row."""
+    widest = max(map(len, result.rows))
     widths = {key: max(len(title), 6) for key, title in titles.items()}
     lines = [f"{corner:{widest}}" + "".join(f"  {t:>{widths[k]}} " for k, t in titles.items())]
-    leaders = {key: leader(measured, key) for key in titles}
-    for name, row in measured.by_name.items():
+    leaders = {key: leader(result, key) for key in titles}
+    for name, row in result.by_name.items():
         cells = ""
         for key, width in widths.items():
-            share = measured.share(row.get(key))
+            share = result.share(row.get(key))
             text = "–" if share is None else f"{100 * share:.1f}"
             cells += f"  {text:>{width}}{'*' if leaders[key] == name else ' '}"
         lines.append((f"{name:{widest}}" + cells).rstrip())
     return lines
 
 
-def leader(measured, key):
-    """The row that is best in a metric beyond the error, or None."""
-    metrics = {name: row[key] for name, row in measured.by_name.items() if key in row}
-    return clear_leader(metrics, balanced=measured.verdict.balanced)
+def leader(result: Evaluation, key: str) -> str | None:
+    """The row that is best in a metric by more than the error, or None."""
+    metrics = {name: row[key] for name, row in result.by_name.items() if key in row}
+    return clear_leader(metrics, balanced=result.verdict.balanced)

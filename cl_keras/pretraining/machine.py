@@ -1,4 +1,4 @@
-"""What the machine has to train on."""
+"""The hardware of the machine."""
 
 import dataclasses
 import os
@@ -10,13 +10,13 @@ from cl_keras.training.precision import of_gpu
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What decides how large a model can be trained in a given time.
+    """The hardware that determines how large a model can be trained in a given time.
 
     Attributes:
         cores: CPU cores that this process may use.
-        memory: main memory in GiB; None where the system does not say.
+        memory: main memory in GiB; None if unknown.
         gpus: name of each GPU.
-        capability: compute capability of the first GPU, (major, minor); None without one.
+        capability: compute capability of the first GPU, (major, minor); None without a GPU.
     """
 
     cores: int
@@ -33,7 +33,7 @@ class Machine:
 
     @property
     def precision(self) -> str:
-        """The fastest precision of layers that is safe: half where the GPU has units for it."""
+        """The fastest safe precision of layers: half, if the GPU has units for it."""
         return of_gpu(self.capability) if self.capability else "float32"
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run: what will be trained on what, and how long it will take."""
+"""The plan of a run, with the model, the data and the expected time."""
 
 import dataclasses
 
@@ -11,17 +11,16 @@ FEW_EPOCHS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is printed before a run begins.
+    """The plan that is printed before a run begins.
 
     Attributes:
         config: the resolved configuration.
-        summary: of the images.
-        machine: to train on.
-        parameters: of the encoder.
-        views: the object that makes them.
-        steps: of the whole run.
-        minutes: that the whole command is expected to take, from its start to the verdict; None
-            where nothing was measured.
+        summary: summary of the images.
+        machine: the machine to train on.
+        parameters: number of parameters of the encoder.
+        views: the object that makes views.
+        steps: number of steps of the run.
+        minutes: expected duration of the whole command, up to the verdict; None if unknown.
     """
 
     config: Config
@@ -57,7 +56,7 @@ class Plan:
         kind = "gray" if channels == 1 else "color"
         at = f"on {kind} images of {size} × {size} pixels" if size else f"on {kind} images"
         init = self.config.init
-        begin = "" if init in (None, "none") else f", beginning with the weights of {init}"
+        begin = "" if init in (None, "none") else f", starting from the weights of {init}"
         return f"{self.config.encoder}, {self.parameters / 1e6:.2g} M parameters, {at}{begin}"
 
     def _options(self):
@@ -75,7 +74,7 @@ class Plan:
 
 
 def _described(views):
-    """One line for each kind of view, of the settings that do something."""
+    """A line for each kind of view, with the settings that have an effect."""
     config = views.get_config() if hasattr(views, "get_config") else {}
     each = config.pop("views", None) or [config]
     kinds = [_settings(view) for view in each if isinstance(view, dict)]
@@ -100,7 +99,7 @@ def _short(value):
 
 
 def in_words(seconds: float) -> str:
-    """A duration for people: "40 seconds", "4.5 minutes", "12 minutes", "3.5 hours"."""
+    """A readable duration: "40 seconds", "4.5 minutes", "12 minutes", "3.5 hours"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} seconds"
     if seconds < 10 * 60:

@@ -1,7 +1,8 @@
-"""How far a run is, on one line: where it is, its loss, and how long it will still take."""
+"""Progress of a run on one line, with its logs and the remaining time."""
 
 import sys
 import time
+from typing import TextIO
 
 import keras
 
@@ -12,18 +13,18 @@ REFRESH_SECONDS = 0.5
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints the progress of a whole run, in place of Keras' bar for each epoch.
+    """Prints the progress of a whole run, instead of the progress bar of Keras for each epoch.
 
-    On a terminal one line is written over again and again; elsewhere, as in the log of a job, a
-    new line comes every tenth of an epoch.
+    On a terminal a single line is updated; elsewhere, e.g. in the log of a job, a line is printed
+    every tenth of an epoch.
 
     Args:
         epochs: number of the last epoch.
         steps_per_epoch: steps of an epoch.
-        stream: where to. Default: the standard output.
+        stream: file to print to; default: None, the standard output.
     """
 
-    def __init__(self, *, epochs: int, steps_per_epoch: int, stream=None):
+    def __init__(self, *, epochs: int, steps_per_epoch: int, stream: TextIO | None = None):
         super().__init__()
         self._epochs, self._steps = epochs, steps_per_epoch
         self._stream = stream or sys.stdout
@@ -37,7 +38,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
         done = self._epoch * self._steps + batch + 1
-        if self._begin is None:  # the first step is mostly compilation, and says little
+        if self._begin is None:  # not from the start, since the first step is mostly compilation
             self._begin = (now, done)
         if self._live:
             if self._shown is None or now - self._shown >= REFRESH_SECONDS:

@@ -1,4 +1,4 @@
-"""The images of a run: those that it trains on, and those that it is judged by."""
+"""The images of a run for training and evaluation."""
 
 import numpy as np
 
@@ -10,17 +10,18 @@ from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
 
 MAX_COMPARED = 10_000
-"""Up to so many images near-duplicates are looked for before a split; it costs their square."""
+"""Maximum number of images among which a split looks for near-duplicates, in quadratic time."""
 
 MAX_GROUP = 0.1
-"""Share of the images up to which near-duplicates are kept together: frames of one film are not."""
+"""Maximum share of the images in a group of near-duplicates; larger groups, such as the frames of a
+film, are split."""
 
 
 def load(config: Config) -> tuple[data.Source, data.Source | None]:
-    """The images that a configuration trains on, and those that judge the result, or None.
+    """The training images of a configuration, and its test images or None.
 
-    The latter are `test_data`, or the share `split` of the images, by a hash of their names or
-    pixels; near-duplicates are on one side.
+    The test images are `test_data`, or the share `split` of the images, by a hash of their names or
+    pixels; near-duplicates are kept together.
 
     Args:
         config: a `Config`.
@@ -38,11 +39,11 @@ def load(config: Config) -> tuple[data.Source, data.Source | None]:
 
 
 def some(source: data.Source, most: int) -> data.Source:
-    """At most so many images of a source, evenly spread; all where it is read in one order alone.
+    """Evenly spaced images of a source; all of them if it can only be read in order.
 
     Args:
         source: the images.
-        most: how many.
+        most: maximum number of images.
     """
     if len(source) <= most or source.can_run_in_service:
         return source
@@ -50,7 +51,7 @@ def some(source: data.Source, most: int) -> data.Source:
 
 
 def _near_duplicates(source):
-    """The group of each image, or None where they are not looked for."""
+    """The group of near-duplicates of each image, or None to split all images individually."""
     if len(source) > MAX_COMPARED:
         return None
     found = groups(duplicates(source), len(source))

@@ -1,4 +1,4 @@
-"""Teachers for distillation: trained encoders, and the models of keras.applications."""
+"""Teachers for distillation: trained encoders and the models of keras.applications."""
 
 import importlib
 import inspect
@@ -9,21 +9,21 @@ from cl_keras.pretraining import initial
 from cl_keras.spelling import did_you_mean
 
 KERAS = "keras:"
-"""What stands before the name of a model of keras.applications."""
+"""Prefix of the names of models of keras.applications."""
 
 SIDE = 224
-"""Side in pixels of the images that the models of keras.applications were trained on."""
+"""Side in pixels of the images on which the models of keras.applications were trained."""
 
 
 def load(name: str) -> keras.Model:
     """The network that `--teacher` names, from images in 0..255 to vectors.
 
     Args:
-        name: `"keras:NAME"`, a model of keras.applications with its weights of ImageNet, such as
-            `"keras:EfficientNetB0"`; else as for `initial.load`.
+        name: `"keras:NAME"`, a model of keras.applications with ImageNet weights, such as
+            `"keras:EfficientNetB0"`; or a name for `initial.load`.
 
     Raises:
-        ValueError: for a model that keras.applications does not have.
+        ValueError: for an unknown model of keras.applications.
         OSError: if the weights cannot be read.
     """
     if not name.startswith(KERAS):
@@ -32,11 +32,11 @@ def load(name: str) -> keras.Model:
 
 
 def application(name: str, weights: str | None = "imagenet") -> keras.Model:
-    """A model of keras.applications without its classifier, with its preprocessing inside.
+    """A model of keras.applications without its classifier, including its preprocessing.
 
     Args:
-        name: of the function that makes it, such as `"ResNet50V2"`.
-        weights: `"imagenet"`, or None for random ones.
+        name: name of the function that makes it, such as `"ResNet50V2"`.
+        weights: `"imagenet"` (default), or None for random weights.
     """
     models = _models()
     if name not in models:

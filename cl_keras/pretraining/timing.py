@@ -1,8 +1,9 @@
-"""How long the parts of a run take on this machine, each measured in a moment."""
+"""Estimates how long the parts of a run take on this machine, by brief trials."""
 
 import dataclasses
 import math
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from cl_keras import evaluation
 from cl_keras.callbacks import vitals
 from cl_keras.callbacks.health import IMAGES
+from cl_keras.data import Source
 from cl_keras.evaluation.features import encode_function
 from cl_keras.evaluation.few_labels import curve_totals
 from cl_keras.evaluation.labeled import labeled_pair
@@ -19,13 +21,13 @@ from cl_keras.evaluation.table import TRIALS
 MEASURED_SECONDS = 3.0
 MAX_MEASURED_STEPS = 64
 SAMPLE = 512
-"""Images that are encoded to see how long one takes."""
+"""Number of images to encode for an estimate."""
 
 HEALTH_SHARE = 1.02
-"""`callbacks.Health` takes two percent of the time."""
+"""Factor for the two percent of the time that `callbacks.Health` takes."""
 
 REPORT_SECONDS = 4.0
-ENCODERS = 4  # rows of a table: pixels, components, the untrained encoder, the learned one
+ENCODERS = 4  # rows of a table: pixels, PCA, the untrained encoder and the learned one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Costs:
     """Seconds that the parts of a run take.
 
     Attributes:
-        once: all that happens once, from the start of the command to the first step.
+        once: from the start of the command to the first step.
         step: a training step.
-        epoch: what comes between two epochs: logs, a checkpoint, the first images.
-        monitor: one measurement of the k-NN accuracy.
-        judging: the evaluation and the report after the last epoch.
+        epoch: between two epochs, for logs, a checkpoint and the first images; default: 0.
+        monitor: a computation of the k-NN accuracy; default: 0.
+        judging: the evaluation and report after the last epoch; default: 0.
     """
 
     once: float
@@ -46,28 +48,28 @@ class Costs:
     monitor: float = 0.0
     judging: float = 0.0
 
-    def total(self, epochs: int, steps: int, measurements: int = 0) -> float:
+    def total(self, epochs: int, steps: int, evaluations: int = 0) -> float:
         """Seconds of the whole command.
 
         Args:
             epochs: number of epochs.
-            steps: of an epoch.
-            measurements: of the k-NN accuracy.
+            steps: number of steps of an epoch.
+            evaluations: number of computations of the k-NN accuracy; default: 0.
         """
-        training = epochs * (steps * self.step + self.epoch) + measurements * self.monitor
+        training = epochs * (steps * self.step + self.epoch) + evaluations * self.monitor
         return self.once + HEALTH_SHARE * training + self.judging
 
-    def epochs_within(self, minutes: float, steps: int, measurements: int = 0) -> int:
-        """How many epochs fit into so many minutes of the whole command; at least one.
+    def epochs_within(self, minutes: float, steps: int, evaluations: int = 0) -> int:
+        """How many epochs fit if the whole command takes that many minutes; at least one.
 
-        Training is given half of the minutes where the rest takes more than the other half.
+        Training gets at least half of the minutes, even if the rest then takes longer.
         """
-        left = max(30 * minutes, 60 * minutes - self.total(0, steps, measurements))
+        left = max(30 * minutes, 60 * minutes - self.total(0, steps, evaluations))
         return max(1, int(left / (HEALTH_SHARE * (steps * self.step + self.epoch))))
 
 
 class _Marks(keras.callbacks.Callback):
-    """Notes when epochs begin and end, and when each execution has ended."""
+    """Records the times at which epochs begin and end, and executions end."""
 
     def __init__(self):
         super().__init__()
@@ -85,18 +87,18 @@ class _Marks(keras.callbacks.Callback):
 
 
 def of_training(
-    model: keras.Model, batches, callbacks, seconds: float = MEASURED_SECONDS
+    model: keras.Model, batches: Any, callbacks: list, seconds: float = MEASURED_SECONDS
 ) -> tuple[float, float, float]:
-    """Trains a model for a moment.
+    """Trains a model briefly.
 
     Args:
-        model: a compiled method; its weights change, so it is of no further use.
+        model: a compiled method, whose weights change.
         batches: `data.Batches` to train on.
-        callbacks: those of the run.
-        seconds: for about how long, after the first step.
+        callbacks: callbacks of the run.
+        seconds: approximate duration after the first step; default: 3.
 
     Returns:
-        Seconds until the first step is done, mostly compilation; of a step; and between two epochs.
+        Seconds to the end of the first step, mostly compilation; of a step; and between two epochs.
     """
     stride = model.steps_per_execution
     begin = time.perf_counter()
@@ -125,8 +127,8 @@ def _fit(model, batches, callbacks, steps, epochs):
     return marks
 
 
-def of_encoding(encoder: keras.Model, source) -> tuple[float, float]:
-    """Seconds for the first images, which is when the encoder is traced, and for each after."""
+def of_encoding(encoder: keras.Model, source: Source) -> tuple[float, float]:
+    """Seconds of the first images, during which the encoder is traced, and of each later image."""
     encode = encode_function(encoder)
     images = source.batches(256, shuffle=False).take(max(1, SAMPLE // 256))
     begin = time.perf_counter()
@@ -136,8 +138,8 @@ def of_encoding(encoder: keras.Model, source) -> tuple[float, float]:
     return traced - begin, (time.perf_counter() - traced) / rows
 
 
-def of_health(model: keras.Model, source) -> float:
-    """Seconds that the first three measurements of `callbacks.Health` take."""
+def of_health(model: keras.Model, source: Source) -> float:
+    """Seconds of the first three checks of `callbacks.Health`."""
     images = source.images(np.arange(min(len(source), IMAGES)))
     begin = time.perf_counter()
     vitals.measure_views(model, images, 0)
@@ -147,7 +149,7 @@ def of_health(model: keras.Model, source) -> float:
 
 
 def of_neighbors(width: int) -> float:
-    """Seconds for each pair of a row and a query in a search for neighbors."""
+    """Seconds per pair of a row and a query in a search for neighbors."""
     vectors = np.random.default_rng(0).standard_normal([2048, width]).astype(np.float32)
     begin = time.perf_counter()
     evaluation.neighbors(vectors, vectors[:256], k=20)
@@ -155,7 +157,7 @@ def of_neighbors(width: int) -> float:
 
 
 def of_probe(classes: int) -> tuple[float, float]:
-    """Seconds of fitting a linear classifier: for any, and for each number in its features."""
+    """Seconds to fit a linear classifier: a constant, and an addition per number of features."""
     found = []
     for rows in (64, 1024):
         rows = max(rows, 2 * classes)
@@ -171,14 +173,14 @@ def of_probe(classes: int) -> tuple[float, float]:
     return max(0.0, short - slope * few), slope
 
 
-def of_judging(encoding: tuple[float, float], width: int, train, test) -> float:
+def of_judging(encoding: tuple[float, float], width: int, train: Source, test: Source) -> float:
     """Expected seconds of `judgment.judge`.
 
     Args:
-        encoding: of `of_encoding`.
-        width: of the embedding.
-        train: the images of the bank, a source.
-        test: the images to classify, a source.
+        encoding: result of `of_encoding`.
+        width: width of the embedding.
+        train: images of the bank.
+        test: images to classify.
     """
     traced, each = encoding
     images = len(train) + 2 * len(test)
@@ -187,7 +189,7 @@ def of_judging(encoding: tuple[float, float], width: int, train, test) -> float:
         return seconds
     height, side, channels = train.image_shape
     widths = [min(height, 64) * min(side, 64) * channels, 128, width, width]
-    classes = max(2, len(np.unique(train.labels)))
+    classes = max(2, len(np.unique(np.asarray(train.labels))))
     fixed, slope = of_probe(min(classes, 200))
     for one in widths:
         # Both k-NN metrics and the search for near-duplicates.

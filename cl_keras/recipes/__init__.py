@@ -1,5 +1,5 @@
-"""From options to a model: the configuration of a run, and everything that is built from it.
+"""The configuration of a run, and everything that is built from it.
 
-`config` and what it imports need no TensorFlow, so that the command line can show its help at once;
-`build` does.
+`config` and its imports do not need TensorFlow, so the command line shows its help at once; `build`
+does.
 """

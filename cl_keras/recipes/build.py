@@ -1,4 +1,4 @@
-"""From a configuration to data, views, encoder, optimizer and model."""
+"""Builds data, views, encoder, optimizer and model from a configuration."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ METHODS = {name: getattr(methods, cls) for name, cls in signatures.methods().ite
 ENCODERS = {name: getattr(encoders, name) for name in config_module.ENCODERS}
 
 MERGED = ("method_options", "views")
-"""Options in which what a user gives is added to what the recipe says."""
+"""Options that are merged with those of the recipe, instead of replacing them."""
 
 
 def load_data(spec: Any, config: Config, **options: Any) -> data.Source:
-    """The images of `spec`, in the size and number of channels of a configuration."""
+    """Loads the images of `spec` in the size and number of channels of a configuration."""
     return data.load(
         spec,
         image_size=config.image_size,
@@ -30,9 +30,9 @@ def load_data(spec: Any, config: Config, **options: Any) -> data.Source:
 
 
 def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config:
-    """The configuration with all that it leaves open filled in by the recipe of its preset.
+    """Fills in everything that a configuration leaves open, from the recipe of its preset.
 
-    To resolve a second time changes nothing.
+    Resolving again changes nothing.
 
     Args:
         config: a `Config`.
@@ -40,7 +40,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config
         image_shape: (height, width, channels) of an image.
 
     Raises:
-        ValueError: for a preset that the method does not have, or a value out of range.
+        ValueError: for an unknown preset of the method, or a value out of range.
     """
     config = config.replace(
         method=config.method or config.default_method,
@@ -60,7 +60,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config
             found[name] = {**value, **getattr(config, name)}
         elif getattr(config, name) is None:
             found[name] = value
-    for name in ("head", "temperature"):  # options of the method with a flag of their own
+    for name in ("head", "temperature"):  # options of the method that have their own flags
         value = found["method_options"].pop(name, None)
         if getattr(config, name) is None:
             found[name] = value
@@ -68,7 +68,7 @@ def resolve(config: Config, images: int, image_shape: tuple[int, ...]) -> Config
 
 
 def make_encoder(config: Config, image_shape: tuple[int, ...]) -> keras.Model:
-    """The untrained encoder of a resolved configuration; the seed decides its weights."""
+    """The untrained encoder of a resolved configuration, with weights determined by its seed."""
     keras.utils.set_random_seed(config.seed)
     return ENCODERS[_filled(config, "encoder")](
         image_size=image_shape[0],
@@ -99,17 +99,17 @@ def make_model(
         teacher: the network that `config.teacher` names, for a method that takes one.
 
     Raises:
-        ValueError: for an option out of its range, or a missing teacher.
+        ValueError: for an option out of range, or a missing teacher.
     """
     method = METHODS[_filled(config, "method")]
     options = dict(config.method_options)
     for name in ("head", "temperature"):
         if getattr(config, name) is not None:
             options[name] = getattr(config, name)
-    # Methods with a memory have a row for each image.
+    # Methods with a memory keep a row for each image.
     if signatures.takes(_filled(config, "method"), "num_images"):
         options.setdefault("num_images", config.images)
-    if signatures.takes(_filled(config, "method"), "other_encoder"):  # alike, with its own weights
+    if signatures.takes(_filled(config, "method"), "other_encoder"):  # the same, other weights
         options["other_encoder"] = make_encoder(config.replace(seed=config.seed + 1), image_shape)
         options["other_views"] = make_views(config, image_shape)
     if signatures.takes(_filled(config, "method"), "teacher"):
@@ -123,8 +123,8 @@ def make_model(
 
 
 def _filled(config, name):
-    """The value of an option that a resolved configuration has."""
+    """The value of an option that must be resolved."""
     value = getattr(config, name)
     if value is None:
-        raise ValueError(f"The configuration leaves {name} open; `build.resolve` fills it in.")
+        raise ValueError(f"The configuration leaves {name} open; call `build.resolve` first.")
     return value

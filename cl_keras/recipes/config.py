@@ -1,7 +1,7 @@
-"""The configuration of a run: every option once, with its default, help and check.
+"""The configuration of a run: the only definition of each option, its default, help and check.
 
 The flags of `cl-keras pretrain`, a run's `config.json`, the cards of the zoo and `recipes.build`
-all take their options from here. Importing it needs no TensorFlow.
+all take their options from here. Importing it does not need TensorFlow.
 """
 
 import dataclasses
@@ -27,10 +27,11 @@ CONVENTIONS = ("inside", "outside")
 
 @dataclasses.dataclass(frozen=True)
 class Config(Options):
-    """Everything that decides the result of a run; see `option` for what a field says.
+    """Everything that determines the result of a run; see `option` for the fields.
 
     An option that is None is left to the recipe of the method: `build.resolve` fills it in, and the
-    run's `config.json` holds the result. Two runs of one resolved configuration are the same run.
+    run's `config.json` holds the result. Two runs with the same resolved configuration are the
+    same.
     """
 
     data: str = option(
@@ -53,12 +54,12 @@ class Config(Options):
     )
     image_size: int | None = option(
         None,
-        "Side of the images in pixels; needed where they differ in size. Default: as they are.",
+        "Side of the images in pixels; required if they differ in size. Default: as stored.",
         minimum=8,
         maximum=MAX_IMAGE_SIZE,
     )
     channels: int | None = option(
-        None, "1 for gray, 3 for color. Default: as the images are.", minimum=1, maximum=64
+        None, "1 for gray, 3 for color. Default: as stored.", minimum=1, maximum=64
     )
     max_bad_share: float = option(
         0.05, "Share of unreadable files above which the run stops.", minimum=0, maximum=1
@@ -70,16 +71,16 @@ class Config(Options):
     )
     preset: str | None = option(
         None,
-        "Whose settings to use where no other option says: `published` for what the authors of the "
-        "method did, scaled to the batch and the number of images; `small` for small images, few "
-        "data and a CPU. Some methods have more. Default: `published` for a method that is named, "
-        "else by the images and the machine.",
+        "The settings for options that are not given: `published` for those of the authors of the "
+        "method, scaled to the batch and the number of images; `small` for small images, little "
+        "data and a CPU. Some methods have more. Default: `published` if a method is given, "
+        "otherwise chosen by the images and the machine.",
     )
     init: str | None = option(
         None,
-        "Existing weights of the encoder to begin from: an entry of the zoo, the folder of a run, "
-        "or a .keras file; `none` for random ones. Default: for few images and the small preset an "
-        "entry of the zoo that fits, else random ones.",
+        "Existing weights to start the encoder from: an entry of the zoo, the folder of a run, or "
+        "a .keras file; `none` for random weights. Default: for few images and the small preset, a "
+        "matching entry of the zoo; otherwise random weights.",
     )
     teacher: str | None = option(
         None,
@@ -89,7 +90,7 @@ class Config(Options):
     )
     encoder: str | None = option(
         None,
-        "The encoder. Default: that of the preset, for the size of the images.",
+        "The encoder. Default: that of the preset, by the size of the images.",
         choices=ENCODERS,
     )
     zero_init_residual: bool | None = option(
@@ -107,37 +108,37 @@ class Config(Options):
     views: dict[str, Any] = option(
         {},
         "Changes to the views of the method, as JSON: "
-        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of the views\' class.',
+        '\'{"crop_area": [0.2, 1.0], "hue": 0.1}\'; the names are those of the class of the views.',
     )
     batch_size: int | None = option(
         None, "Images per step. Default: the recipe's, at most 256.", minimum=2
     )
     epochs: int | None = option(
         None,
-        "Passes over the images. Default: as many as fit into --minutes, else the recipe's.",
+        "Passes over the images. Default: as many as fit into --minutes, or the recipe's.",
         minimum=1,
     )
     minutes: float | None = option(
         None,
         "Minutes that the whole command may take, from which the number of epochs is chosen. "
-        "Default: 20 where neither epochs nor method is given.",
+        "Default: 20 if neither epochs nor method is given.",
         above=0,
     )
     optimizer: str | None = option(
         None, "The optimizer. Default: the recipe's.", choices=OPTIMIZERS
     )
     learning_rate: float | None = option(
-        None, "Its peak. Default: the recipe's, scaled to the batch.", above=0
+        None, "Peak of the learning rate. Default: the recipe's, scaled to the batch.", above=0
     )
     weight_decay: float | None = option(
         None,
-        "Weight decay: for sgd, lars and larc L2 in the gradient, which passes through the "
-        "momentum; for the others decoupled. Default: the recipe's.",
+        "Weight decay: for sgd, lars and larc, L2 added to the gradient, and so to the momentum; "
+        "for the others, decoupled. Default: the recipe's.",
         minimum=0,
     )
     lars_convention: str | None = option(
         None,
-        "Whether the learning rate of lars stands inside its momentum or outside. Default: the "
+        "Whether lars applies the learning rate inside or outside its momentum. Default: the "
         "recipe's.",
         choices=CONVENTIONS,
     )
@@ -149,12 +150,12 @@ class Config(Options):
     )
     warmup_epochs: float | None = option(
         None,
-        "Epochs over which the learning rate rises. Default: the recipe's, at most a tenth of all.",
+        "Epochs of linear warm-up. Default: the recipe's, at most a tenth of all epochs.",
         minimum=0,
     )
     warmup_start: float | None = option(
         None,
-        "Share of the peak at which the rise begins. Default: the recipe's.",
+        "Share of the peak at which the warm-up begins. Default: the recipe's.",
         minimum=0,
         maximum=1,
     )
@@ -166,20 +167,20 @@ class Config(Options):
     )
     precision: str | None = option(
         None,
-        "Precision of the layers; auto is the fastest that the GPU or the CPU has instructions "
-        "for. Default: half precision on a GPU that is fast with it, else float32.",
+        "Precision of the layers; auto is the fastest that the GPU or CPU has instructions for. "
+        "Default: half precision on a GPU that is fast with it, otherwise float32.",
         choices=PRECISIONS,
     )
     seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
     images: int | None = option(
-        None, "Number of images; filled in when they have been found.", minimum=2, flag=False
+        None, "Number of images; filled in once they are loaded.", minimum=2, flag=False
     )
 
     def __post_init__(self):
         super().__post_init__()
         if self.epochs and self.warmup_epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"warmup_epochs must be below epochs; received {self.warmup_epochs:g} of "
+                f"warmup_epochs must be less than epochs; received {self.warmup_epochs:g} of "
                 f"{self.epochs} epochs."
             )
         if self.test_data and self.split:
@@ -217,7 +218,7 @@ class Config(Options):
                     )
 
     def completed_by(self, other: "Config") -> "Config":
-        """The same options, those that were left open taken from another configuration."""
+        """The same options, with open ones taken from another configuration."""
         open_ones = {
             name: getattr(other, name) for name, value in vars(self).items() if value in (None, {})
         }
@@ -226,18 +227,18 @@ class Config(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Execution(Options):
-    """How a run is carried out: what changes nothing about its result."""
+    """Options that do not change the result of a run."""
 
     run: str = option("", "Folder of the run.", required=True)
     knn_every: int | None = option(
         None,
-        "Epochs between measurements of the k-NN accuracy. Default: a tenth of all.",
+        "Epochs between evaluations of the k-NN accuracy. Default: a tenth of all epochs.",
         minimum=1,
     )
     checkpoint_every_steps: int | None = option(
         None,
-        "Steps between checkpoints within an epoch, in addition to the one after each. Default: "
-        "ten minutes.",
+        "Steps between checkpoints within an epoch, in addition to one after each epoch. Default: "
+        "one every ten minutes.",
         minimum=1,
     )
     keep_checkpoints: int = option(
@@ -245,17 +246,17 @@ class Execution(Options):
     )
     allow_changed_images: bool = option(
         False,
-        "Resume although some images were replaced by as many others since the run began; not for "
+        "Resume even if some images were replaced by as many others since the run began; not for "
         "methods that keep a row for each image.",
     )
     strategy: str = option(
         "auto",
         "auto, cpu, gpu, mirrored (all GPUs of this machine) or multiworker (the workers of "
-        "TF_CONFIG or Slurm); auto takes what is there. The result is the same.",
+        "TF_CONFIG or Slurm); auto uses whatever is available. The result is the same.",
     )
     devices: str | None = option(None, 'Use only these devices: "gpu:0,gpu:1".')
     data_service: str | None = option(
         None,
-        'Dispatcher of a tf.data service that reads the images, "grpc://HOST:PORT"; for tfds:… '
-        "only.",
+        'Dispatcher of a tf.data service that reads the images, "grpc://HOST:PORT"; only for '
+        "tfds:….",
     )

@@ -1,4 +1,4 @@
-"""A configuration as a file of flags, with which its run can be repeated."""
+"""Writes a configuration as a file of flags, to repeat a run."""
 
 import json
 from typing import Any
@@ -12,8 +12,8 @@ def flags_text(config: dict[str, Any], name: str, comment: list[str] | None = No
 
     Args:
         config: the configuration of a run.
-        name: of the entry whose folder it is for.
-        comment: its first lines, each with `#`. Default: the command that repeats the run.
+        name: name of the entry whose folder it is for.
+        comment: its first lines, each with `#`; default: the command that repeats the run.
     """
     command = f"#   cl-keras pretrain --flagfile=zoo/{name}/recipe.flags --run=runs/{name}"
     lines = comment or [f"# {name}", command]

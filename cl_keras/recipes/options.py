@@ -27,14 +27,14 @@ def option(
     """A field of an `Options` class.
 
     Args:
-        default: its value where nothing is given; None leaves the choice to the recipe.
+        default: the default value; None leaves the choice to the recipe.
         help: one sentence for the user.
-        minimum: least valid number.
-        maximum: greatest valid number.
-        above: number that the value must exceed.
-        choices: the valid words.
-        required: whether it must be given.
-        flag: whether the command line has a flag of this name.
+        minimum: smallest valid number; default: None, no limit.
+        maximum: largest valid number; default: None, no limit.
+        above: number that the value must exceed; default: None, no limit.
+        choices: the valid values; default: None, any.
+        required: whether it must be given; default: False.
+        flag: whether the command line has a flag with this name; default: True.
     """
     metadata: dict[str, Any] = {"help": help, "choices": choices}
     metadata |= {"required": required, "flag": flag}
@@ -46,10 +46,10 @@ def option(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Base of the option classes: every value is checked when an object is made.
+    """Base of the option classes, which checks every value on construction.
 
-    Numbers of NumPy are taken as Python's. A value of another type, out of its range, or not among
-    its choices is a ValueError that names the option, what it expects, and what it received.
+    NumPy's numbers are converted to Python's. A value of another type, out of range, or not among
+    the choices raises a ValueError that names the option, the expected and the received value.
     """
 
     def __post_init__(self):
@@ -59,14 +59,14 @@ class Options:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "options"):
-        """Options from plain values, as `config.json` holds them; what is missing is the default.
+        """Options from plain values, as in `config.json`; missing ones get their defaults.
 
         Args:
             values: names and values.
-            where: what they are, for errors.
+            where: where they come from, for errors; default: "options".
 
         Raises:
-            ValueError: for a name that does not exist, or a value that is not valid.
+            ValueError: for an unknown name, or an invalid value.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"{where} must be an object of names and values; received {values!r}.")
@@ -81,16 +81,16 @@ class Options:
             raise ValueError(f"{where}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """The values, as JSON can hold them."""
+        """The values in a form that JSON can hold."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def replace(self, **changes: Any):
-        """The same options with some changed, checked again."""
+        """The same options with some replaced; all are checked again."""
         return dataclasses.replace(self, **changes)
 
 
 def flag_fields(cls: type[Options]) -> list[dataclasses.Field]:
-    """The fields of an options class that the command line has a flag for."""
+    """The fields of an options class that have a flag on the command line."""
     return [field for field in dataclasses.fields(cls) if field.metadata["flag"]]
 
 
@@ -124,7 +124,7 @@ WORDS = {
 
 
 def _checked(field, kind, value):
-    """The value as a plain one of its kind."""
+    """The value converted to its kind, and checked."""
     if value is None:
         if kind.optional:
             return None
@@ -154,10 +154,10 @@ def as_plain(value: Any, base: type) -> Any:
 
 
 def plain_json(value: Any) -> Any:
-    """Nested values as JSON can hold them: NumPy's numbers as Python's, tuples as lists.
+    """Nested values in a form that JSON can hold: Python's numbers for NumPy's, lists for tuples.
 
     Raises:
-        ValueError: for a value that JSON has no form for.
+        ValueError: for a value that JSON cannot hold.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -169,7 +169,9 @@ def plain_json(value: Any) -> Any:
         return {str(name): plain_json(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(inner) for inner in value]
-    raise ValueError(f"a configuration holds finite numbers, text and lists; received {value!r}.")
+    raise ValueError(
+        f"a configuration can only hold finite numbers, text, lists and dicts; received {value!r}."
+    )
 
 
 def _check_choice(field, value):
@@ -192,7 +194,7 @@ def _check_range(field, value):
 
 
 def range_of(field: dataclasses.Field) -> str:
-    """The valid range of a number in words; "" where there is no bound."""
+    """The valid range of a number in words; "" if there is no limit."""
     bounds = [("at least", "minimum"), ("above", "above"), ("at most", "maximum")]
     parts = [
         f"{words} {field.metadata[name]:g}"

@@ -1,7 +1,7 @@
-"""The methods and their options, read from their source, so that help needs no TensorFlow.
+"""The methods and their options, read from their source, so that help does not need TensorFlow.
 
-A method is what `cl_keras.methods` exports under `register_keras_serializable`; its options are the
-keyword arguments of its constructor, with the defaults there and the help of the docstring.
+A method is a class that `cl_keras.methods` exports under `register_keras_serializable`; its options
+are the keyword arguments of its constructor, with their defaults, and help from its docstring.
 """
 
 import ast
@@ -15,10 +15,10 @@ PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDERS = ("training", "methods")
 
 NOT_OPTIONS = {"encoder", "teacher", "views", "other_encoder", "other_views", "seed", "num_images"}
-"""Arguments of constructors that a configuration gives in another way."""
+"""Constructor arguments that a configuration gives in another way."""
 
 REQUIRED = object()
-"""Default of an argument that has none."""
+"""Stands for the default of an argument that has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MethodOption:
 
 @functools.cache
 def methods() -> dict[str, str]:
-    """Name of each method on the command line, `"moco"`, to that of its class, `"MoCo"`."""
+    """Maps the name of each method on the command line, `"moco"`, to its class, `"MoCo"`."""
     exported = set()
     for node in ast.walk(_parsed(PACKAGE / "methods" / "__init__.py")):
         if isinstance(node, ast.ImportFrom):
@@ -48,7 +48,7 @@ def summary(method: str) -> str:
 
 @functools.cache
 def method_options(method: str) -> dict[str, MethodOption]:
-    """The options of a method by name, its own before those that all methods have."""
+    """The options of a method by name, its own before those of all methods."""
     found = {}
     for node in _with_bases(methods()[method]):
         constructor = _constructor(node)
@@ -64,7 +64,7 @@ def method_options(method: str) -> dict[str, MethodOption]:
 
 
 def takes(method: str, name: str) -> bool:
-    """Whether the constructor of a method, or of a class it is made from, takes an argument."""
+    """Whether the constructor of a method, or of one of its bases, takes an argument."""
     for node in _with_bases(methods()[method]):
         constructor = _constructor(node)
         if constructor is not None:
@@ -95,7 +95,7 @@ def _is_method(node):
 
 
 def _with_bases(name):
-    """The class and those it is made from, as far as they are in this package."""
+    """The class and its bases within this package."""
     nodes, names = [], [name]
     while names:
         node = _classes().get(names.pop(0))
@@ -124,7 +124,7 @@ def _keywords(constructor):
 def _value(node):
     try:
         return ast.literal_eval(node)
-    except ValueError:  # a name or a call, which only running it would tell
+    except ValueError:  # a name or a call, which would have to be run
         return None
 
 
@@ -133,7 +133,7 @@ def _docstring(node):
 
 
 def _described_arguments(docstring):
-    """Name to text of each entry below "Args:"."""
+    """Maps the names below "Args:" to their descriptions."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", docstring, re.MULTILINE)
     found, name = {}, None
     for line in section.group(1).splitlines() if section else ():

@@ -1,4 +1,4 @@
-"""Parts of the page about single classes, and about the health of the run."""
+"""Parts of the page about classes and about the health of the run."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from cl_keras.report import plots
 from cl_keras.report.sections import escape
 
 MAX_CLASSES = 25
-"""Classes up to which the confusion is shown whole."""
+"""Maximum number of classes whose confusion is shown as a full matrix."""
 
-MAX_CONFUSED = 20  # most confused pairs, where there are more classes
+MAX_CONFUSED = 20  # pairs that are shown if there are more classes
 
 VITALS = {
     "loss": "loss",
@@ -21,11 +21,11 @@ VITALS = {
     "code_entropy": "entropy of the codes",
     "movement": "change of the weights since the start",
 }
-"""Vitals that make a curve, and what they are called."""
+"""Vitals that are plotted, with their titles."""
 
 
-def health(found):
-    """Findings as sentences, and a curve for each vital.
+def health(found: dict) -> str:
+    """Findings as sentences, and a curve of each vital.
 
     Args:
         found: {"findings": [{"name", "sentence"}], "history": [{"step", vital: value}]}.
@@ -35,7 +35,7 @@ def health(found):
     )
     if not findings:
         checks = len(found["history"])
-        findings = f'<p class="fine">Nothing was found in {checks} measurements.</p>'
+        findings = f'<p class="fine">No problems found (checks: {checks}).</p>'
     drawn, steps = [], [one["step"] for one in found["history"]]
     for i, (name, title) in enumerate(VITALS.items()):
         values = [one.get(name) for one in found["history"]]
@@ -53,8 +53,8 @@ def health(found):
     return findings + (f'<div class="curves">{"".join(drawn)}</div>' if drawn else "")
 
 
-def classes(found):
-    """The accuracy of each class, and what it is taken for.
+def classes(found: dict) -> str:
+    """The accuracy of each class, and the classes it is mistaken for.
 
     Args:
         found: {"confusion": `[C, C]` counts, rows are the true classes, "class_names": C names}.
@@ -63,7 +63,7 @@ def classes(found):
     totals = counts.sum(axis=1)
     text = (
         '<p class="soft">By k-NN (k 20) on the learned features. Rows are the true classes, '
-        "columns what they are taken for, in percent.</p>"
+        "columns the predicted ones, in percent.</p>"
     )
     if len(names) <= MAX_CLASSES:
         return text + _matrix(counts, totals, names)
@@ -76,7 +76,7 @@ def classes(found):
     wrong = counts * (1 - np.eye(len(names), dtype=int))
     worst = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None)[:MAX_CONFUSED]]
     pairs = "".join(
-        f"<li>{escape(names[a])} taken for {escape(names[b])}: {wrong[a, b]} of {totals[a]}</li>"
+        f"<li>{escape(names[a])} mistaken for {escape(names[b])}: {wrong[a, b]} of {totals[a]}</li>"
         for a, b in worst
         if wrong[a, b]
     )

@@ -1,4 +1,4 @@
-"""The map of embeddings: points that show their image on hover and click, all inside the page."""
+"""The map of embeddings, with points that show their images on hover and click."""
 
 import base64
 import hashlib
@@ -66,26 +66,26 @@ SCRIPT = """
   });
 })();
 """
-"""All script of a report; the page admits no other."""
+"""The only script of a report; the page allows no other."""
 
 
 def script_hash() -> str:
-    """How the page's policy names `SCRIPT`."""
+    """The hash of `SCRIPT` for the content security policy of the page."""
     digest = hashlib.sha256(SCRIPT.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def interactive(embeddings) -> str:
+def interactive(embeddings: dict) -> str:
     """The map as HTML.
 
     Args:
-        embeddings: {"vectors": `[n, d]`, "images": `[n, h, w, c]`} and where known "labels" `[n]`,
-            "class_names", "names" (n file names).
+        embeddings: {"vectors": `[n, d]`, "images": `[n, h, w, c]`} and, if known, "labels" `[n]`,
+            "class_names" and "names" (n file names).
     """
     vectors, images = embeddings["vectors"], embeddings["images"]
     labels, names = embeddings.get("labels"), embeddings.get("names")
-    places, shares = plots.principal_plane(vectors)
-    spots = _spots(places)
+    points, shares = plots.principal_plane(vectors)
+    spots = _spots(points)
     marks = _marks(labels, embeddings.get("class_names"), len(vectors))
     uses = "".join(
         f'<use href="#m{shape}" x="{x}" y="{y}" fill="{color}"/>'
@@ -120,11 +120,11 @@ def interactive(embeddings) -> str:
     )
 
 
-def _spots(places):
-    """Places in the picture, one decimal, y downwards."""
-    low, high = places.min(axis=0), places.max(axis=0)
+def _spots(points):
+    """Coordinates in the picture, rounded to one decimal, y downwards."""
+    low, high = points.min(axis=0), points.max(axis=0)
     scale = (np.array([WIDTH, HEIGHT]) - 2 * MARGIN) / np.maximum(high - low, 1e-9)
-    scaled = MARGIN + (places - low) * scale
+    scaled = MARGIN + (points - low) * scale
     scaled[:, 1] = HEIGHT - scaled[:, 1]
     return [(round(float(x), 1), round(float(y), 1)) for x, y in scaled]
 
@@ -143,7 +143,7 @@ def _marks(labels, class_names, count):
 
 
 def _sheet(images, columns):
-    """All thumbnails in one picture, as an address that holds itself."""
+    """All thumbnails in one picture, as a data URI."""
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * SIDE, rows * SIDE))
     for i, image in enumerate(pictures.to_uint8(images)):

@@ -1,4 +1,4 @@
-"""Images as pictures: grids of them, and pictures inside a page."""
+"""Images as pictures, in grids and inside pages."""
 
 import base64
 import io
@@ -6,14 +6,14 @@ import io
 import numpy as np
 from PIL import Image
 
-_SMALL, _LARGE = 64, 128  # sides in pixels between which a tile is left as it is
+_SMALL, _LARGE = 64, 128  # sides in pixels between which a tile is not resized
 
 
-def to_uint8(images):
-    """Images as uint8, however they came.
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Images as uint8.
 
     Args:
-        images: [..., H, W, C] in 0..255, uint8 or float; C 1 or 3.
+        images: `[…, h, w, c]` in 0..255, uint8 or float; c is 1 or 3.
 
     Returns:
         uint8 array of the same shape; floats are rounded and clipped.
@@ -31,12 +31,12 @@ def to_uint8(images):
     return np.clip(np.rint(np.nan_to_num(images)), 0, 255).astype(np.uint8)
 
 
-def tile(image, side=None):
-    """One image as a picture, small ones enlarged by whole factors and large ones shrunk.
+def tile(image: np.ndarray, side: int | None = None) -> Image.Image:
+    """An image as a picture; a small one is enlarged by a whole factor, a large one shrunk.
 
     Args:
-        image: [H, W, C] in 0..255, C 1 or 3.
-        side: the longer side is brought near this many pixels; by default to 64–128.
+        image: `[h, w, c]` in 0..255; c is 1 or 3.
+        side: approximate length of the longer side in pixels; default: from 64 to 128.
 
     Returns:
         `PIL.Image.Image`, mode L or RGB.
@@ -54,29 +54,34 @@ def tile(image, side=None):
     return picture
 
 
-def resize(image, height, width):
-    """An image [H, W, C], uint8, at another size, smoothly: [height, width, C]."""
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes an image `[h, w, c]` to `[height, width, c]`, smoothly; uint8."""
     image = to_uint8(image)
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     resized = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     return resized.reshape(height, width, image.shape[-1])
 
 
-def image_grid(images, *, padding=4, side=None, background=(255, 255, 255)):
+def image_grid(
+    images: np.ndarray,
+    *,
+    padding: int = 4,
+    side: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> Image.Image:
     """A grid of images as one picture.
 
     Args:
-        images: [rows, columns, H, W, C] in 0..255, C 1 or 3.
-        padding: pixels between two images.
-        side: the longer side of an image in pixels, about; by default small images are enlarged
-            to 64 and large ones shrunk to 128.
-        background: color between the images, (red, green, blue).
+        images: `[rows, columns, h, w, c]` in 0..255; c is 1 or 3.
+        padding: number of pixels between images; default: 4.
+        side: approximate length of the longer side of an image in pixels; default: from 64 to 128.
+        background: color between the images, (red, green, blue); default: white.
 
     Returns:
         `PIL.Image.Image`, mode RGB.
 
     Raises:
-        ValueError: another number of axes, or of channels.
+        ValueError: another number of axes or channels.
     """
     images = to_uint8(images)
     if images.ndim != 5:
@@ -94,8 +99,8 @@ def image_grid(images, *, padding=4, side=None, background=(255, 255, 255)):
     return grid
 
 
-def data_uri(picture):
-    """A `PIL.Image.Image` as the address of a PNG that holds itself."""
+def data_uri(picture: Image.Image) -> str:
+    """A picture as a data URI of a PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

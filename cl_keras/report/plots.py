@@ -3,13 +3,15 @@
 import html
 import io
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-# Petroff (2021): ten colors that stay apart under the common color blindnesses.
+# Petroff (2021), ten colors that remain distinct with the common kinds of color blindness.
 COLORS = (
     "#3f90da",
     "#ffa90e",
@@ -22,24 +24,24 @@ COLORS = (
     "#717581",
     "#92dadd",
 )
-_MARKERS = "o^sDvPX<>"  # nine against ten colors: two classes of one color differ in shape
-_MAX_CLASSES = 20  # in the legend; further classes share one gray
-_INK = "#5b6470"  # reads on white and on black; in a page it becomes the page's own color
+_MARKERS = "o^sDvPX<>"  # nine markers for ten colors: classes of one color differ in shape
+_MAX_CLASSES = 20  # in the legend; the other classes share one gray
+_INK = "#5b6470"  # legible on white and on black; pages replace it by their own color
 
 
-def series(history):
-    """The curves of a history, tidied.
+def series(history: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves of a history.
 
     Args:
-        history: {key: list of numbers}; "epoch" is the horizontal axis (by default 1, 2, …).
-            Numbers may be strings, as a CSV file holds them; empty ones are gaps.
+        history: {key: list of numbers}; "epoch" is the horizontal axis (default: 1, 2, …). Numbers
+            may be strings, as from a CSV file; empty ones are gaps.
 
     Returns:
-        {key: (x, y)}, float arrays of one length without gaps; keys without a number are left
-        out, `val_…` keys stay beside their own.
+        {key: (x, y)}, float arrays of equal length, without gaps. Keys without numbers are left
+        out; `val_x` follows `x`.
 
     Raises:
-        ValueError: an entry that is no number.
+        ValueError: an entry that is not a number.
     """
     columns = {key: _numbers(key, values) for key, values in history.items()}
     epochs = columns.pop("epoch", None)
@@ -68,18 +70,18 @@ def _rank(key):
     return (usual.index(base) if base in usual else len(usual), base, key)
 
 
-def curve_figures(history, baselines=None):
-    """One figure for each metric of a history; `val_x` is drawn dashed beside `x`.
+def curve_figures(history: dict, baselines: dict | None = None) -> dict[str, Figure]:
+    """A figure of each metric of a history; `val_x` is a dashed line in the figure of `x`.
 
     Args:
         history: see `series`.
-        baselines: {key: {name: value}}, drawn as horizontal lines; default: none.
+        baselines: {key: {name: value}}, drawn as horizontal lines; default: None.
 
     Returns:
         {key: `matplotlib.figure.Figure`}, the usual metrics first.
 
     Raises:
-        ValueError: an entry that is no number.
+        ValueError: an entry that is not a number.
     """
     curves, figures = series(history), {}
     for key in dict.fromkeys(key.removeprefix("val_") for key in curves):
@@ -101,8 +103,8 @@ def curve_figures(history, baselines=None):
     return figures
 
 
-def label_figure(curves):
-    """Accuracy by number of labels, a line with its 95 % interval for each encoder.
+def label_figure(curves: dict) -> Figure:
+    """Accuracy by number of labels, a line with 95 % intervals for each encoder.
 
     Args:
         curves: {encoder: {"labels": [n], "value": [n], "low": [n], "high": [n]}}, shares.
@@ -136,14 +138,14 @@ def label_figure(curves):
     return figure
 
 
-def principal_plane(vectors):
-    """Places vectors on the plane of their two greatest principal components.
+def principal_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Projects vectors onto the plane of their two largest principal components.
 
     Args:
-        vectors: float [n, D], n ≥ 2; L2-normalized first, then centered.
+        vectors: float `[n, d]`, n ≥ 2; they are L2-normalized, then centered.
 
     Returns:
-        `(places, shares)`: float [n, 2], and the shares of the variance along each axis [2].
+        (points, shares): float `[n, 2]`, and the share of the variance along each axis `[2]`.
 
     Raises:
         ValueError: not a matrix of at least two finite rows.
@@ -151,7 +153,7 @@ def principal_plane(vectors):
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim != 2 or len(vectors) < 2 or not np.isfinite(vectors).all():
         raise ValueError(
-            "Expected at least two rows of finite numbers [n, D]; received shape "
+            "Expected at least two rows of finite numbers [n, d]; received shape "
             f"{vectors.shape}{'' if np.isfinite(vectors).all() else ' with NaN or infinity'}."
         )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -159,36 +161,42 @@ def principal_plane(vectors):
     unit -= unit.mean(axis=0)
     variances, directions = np.linalg.eigh(unit.T @ unit)  # ascending
     total = max(variances.sum(), np.finfo(float).tiny)
-    places = unit @ directions[:, ::-1][:, :2]
+    points = unit @ directions[:, ::-1][:, :2]
     shares = np.clip(variances[::-1][:2] / total, 0, 1)
-    missing = 2 - places.shape[1]  # vectors of width 1 lie on a line
-    return np.pad(places, [(0, 0), (0, missing)]), np.pad(shares, (0, missing))
+    missing = 2 - points.shape[1]  # vectors of width 1 lie on a line
+    return np.pad(points, [(0, 0), (0, missing)]), np.pad(shares, (0, missing))
 
 
-def map_figure(vectors, labels=None, class_names=None, *, legend=True):
-    """A map of embeddings: their first two principal components, after L2 normalization.
+def map_figure(
+    vectors: np.ndarray,
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    legend: bool = True,
+) -> Figure:
+    """A map of embeddings by their first two principal components, after L2 normalization.
 
-    A linear picture: it hides what lies in other directions, and says on its axes how much of the
-    variance it shows; but unlike t-SNE or UMAP it invents no clusters and no distances.
+    As a linear projection it hides the other directions, and its axes tell how much of the variance
+    they show; but unlike t-SNE and UMAP, it invents no clusters or distances.
 
     Args:
-        vectors: float [n, D].
-        labels: int [n], or None. The 20 most frequent classes get a color and a shape of their
-            own, the others share a gray.
-        class_names: list of str, or None for the numbers.
-        legend: draw the legend, where there are labels.
+        vectors: float `[n, d]`.
+        labels: int `[n]`; default: None. The 20 most frequent classes each have a color and shape,
+            the others share a gray.
+        class_names: list of str; default: None, the numbers.
+        legend: draw the legend, if there are labels; default: True.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: fewer than two rows, numbers not finite, labels of another length.
+        ValueError: fewer than two rows, numbers that are not finite, or labels of another length.
     """
-    places, shares = principal_plane(vectors)
+    points, shares = principal_plane(vectors)
     figure, axes = _figure(5.4, 4.6)
-    marks, size = _scatter(axes, places, labels, class_names)
+    marks, size = _scatter(axes, points, labels, class_names)
     if marks and legend:
-        scale = (36 / size) ** 0.5  # marks in the legend are of one size
+        scale = (36 / size) ** 0.5  # so that marks in the legend always have the same size
         _legend(axes, marks, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=scale)
     axes.set_xlabel(f"component 1 ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"component 2 ({shares[1]:.0%})")
@@ -198,37 +206,41 @@ def map_figure(vectors, labels=None, class_names=None, *, legend=True):
     return figure
 
 
-def _scatter(axes, places, labels, class_names):
-    """Draws the points; the marks of the legend {name: points}, and their size in points²."""
-    size = float(np.clip(30_000 / len(places), 4, 36))
+def _scatter(axes, points, labels, class_names):
+    """Draws the points; returns the marks of the legend {name: marks}, and their size in pt²."""
+    size = float(np.clip(30_000 / len(points), 4, 36))
     style = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     if labels is None:
-        axes.scatter(*places.T, color=COLORS[0], **style)
+        axes.scatter(*points.T, color=COLORS[0], **style)
         return {}, size
-    labels, marks = _labels(labels, len(places)), {}
-    turn = np.arange(len(places)) % 8  # drawn in turns, so that no class covers the others
+    labels, marks = _labels(labels, len(points)), {}
+    turn = np.arange(len(points)) % 8  # drawn in turns, so that no class covers the others
     for t in range(8):
         for name, classes, color, marker in class_looks(labels, class_names):
-            x, y = places[np.isin(labels, classes) & (turn == t)].T
+            x, y = points[np.isin(labels, classes) & (turn == t)].T
             marks[name] = axes.scatter(x, y, color=color, marker=marker, **style)
     return marks, size
 
 
-def class_looks(labels, class_names=None):
-    """How the classes of a map are drawn, as its legend tells it.
+def class_looks(
+    labels: np.ndarray, class_names: Sequence[str] | None = None
+) -> list[tuple[str, Any, str, str]]:
+    """The color and marker of each class of a map, as in its legend.
 
     Args:
-        labels: int [n].
-        class_names: list of str, or None for the numbers.
+        labels: int `[n]`.
+        class_names: list of str; default: None, the numbers.
 
     Returns:
-        A list of (name, classes, color, marker): the classes without a look of their own first,
-        together, then one entry for each of the others.
+        A list of (name, classes, color, marker): first an entry for all rare classes, if any, then
+        one for each other class.
     """
     classes, counts = np.unique(labels, return_counts=True)
     own = np.sort(classes[np.argsort(-counts, kind="stable")[:_MAX_CLASSES]])
     rest = classes[~np.isin(classes, own)]
-    looks = [(f"{len(rest)} others", rest, "#9aa0a6", "o")] if len(rest) else []
+    looks: list[tuple[str, Any, str, str]] = []
+    if len(rest):
+        looks.append((f"{len(rest)} others", rest, "#9aa0a6", "o"))
     for i, label in enumerate(own):
         look = COLORS[i % len(COLORS)], _MARKERS[i % len(_MARKERS)]
         looks.append((class_name(label, class_names), [label], *look))
@@ -242,23 +254,23 @@ def _labels(labels, rows):
     return labels
 
 
-def class_name(label, class_names=None):
-    """The name of a class, or its number where it has none."""
+def class_name(label: int, class_names: Sequence[str] | None = None) -> str:
+    """The name of a class, or its number if it has none."""
     label = int(label)
     return str(class_names[label]) if class_names and 0 <= label < len(class_names) else str(label)
 
 
-def _legend(axes, handles, **place):
-    """The legend of {name: line or points}; names are no formulas."""
+def _legend(axes, handles, **options):
+    """Draws the legend of {name: line or marks}; names are not read as formulas."""
     legend = axes.legend(
-        list(handles.values()), list(handles), frameon=False, fontsize=9, labelcolor=_INK, **place
+        list(handles.values()), list(handles), frameon=False, fontsize=9, labelcolor=_INK, **options
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def _figure(width, height):
-    """An empty figure in inches, transparent, with one pair of quiet axes."""
+    """A transparent figure, width and height in inches, with one pair of light axes."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
     axes = figure.add_subplot(facecolor="none")
     axes.tick_params(colors=_INK, labelsize=9)
@@ -271,16 +283,16 @@ def _figure(width, height):
     return figure, axes
 
 
-def inline_svg(figure, name, description):
-    """A figure as SVG to stand in an HTML page, in the page's own ink and type.
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as SVG for an HTML page, in the colors and fonts of the page.
 
     Args:
         figure: `matplotlib.figure.Figure`.
-        name: letters and digits; keeps the ids of several figures in one page apart.
-        description: what is read out in place of the picture.
+        name: letters and digits; makes the ids of the figures of a page unique.
+        description: text for screen readers.
 
     Returns:
-        The `<svg>` element as a string, without anything that is loaded from elsewhere.
+        The `<svg>` element as a string; it loads nothing.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -293,6 +305,6 @@ def inline_svg(figure, name, description):
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
     svg = svg.replace(_INK, "currentColor")
-    box = re.search(r'viewBox="([^"]*)"', svg)[1]
+    box = re.findall(r'viewBox="([^"]*)"', svg)[0]
     start = f'<svg viewBox="{box}" role="img" aria-label="{html.escape(description)}">'
     return start + svg[svg.index(">") + 1 :]

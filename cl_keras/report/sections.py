@@ -1,9 +1,11 @@
-"""The parts of the page, each from plain data to HTML; every text is escaped here."""
+"""Functions that turn plain data into the parts of the page; every text is escaped here."""
 
 import html
 import numbers
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from cl_keras.report import map as maps
 from cl_keras.report import pictures, plots
@@ -20,13 +22,13 @@ _GLYPHS = dict(zip("o^sDvPX<>", "●▲■◆▼✚✖◀▶", strict=True))
 _PLAIN_GLYPH = "\ufe0e"  # asks for the text form, not the emoji
 
 
-def escape(value):
+def escape(value: Any) -> str:
     """Any value as text that is safe between tags and inside quotes."""
     return html.escape(str(value))
 
 
-def heading(key):
-    """A key of the logs or the table in words: knn_200 → "k-NN (k 200)"."""
+def heading(key: str) -> str:
+    """The heading of a key of the logs or the table: knn_200 → "k-NN (k 200)"."""
     if key in _HEADINGS:
         return _HEADINGS[key]
     base, _, k = key.rpartition("_")
@@ -35,14 +37,14 @@ def heading(key):
     return key.replace("_", " ")
 
 
-def verdict(found):
+def verdict(found: dict) -> str:
     """The paragraph {"text": str, "good": bool}."""
     mark = "good" if found["good"] else "open"
     return f'<p class="verdict {mark}">{escape(found["text"])}</p>'
 
 
-def labels(curves):
-    """The label curves as a picture, and as a table beneath it."""
+def labels(curves: dict) -> str:
+    """The label curves as a picture with a table."""
     svg = plots.inline_svg(
         plots.label_figure(curves), "labels", "accuracy by number of labels, a line per encoder"
     )
@@ -57,16 +59,15 @@ def labels(curves):
     return (
         f'<figure class="labels">{svg}</figure><div class="wide"><table><thead><tr>'
         f'<th scope="col">labels</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        '<p class="soft">A linear classifier on frozen features of so many labeled images; shares '
-        "in percent with half of the 95 % interval.</p>"
+        '<p class="soft">Accuracy in percent of a linear classifier on the frozen features of that '
+        "many labeled images, with half of the 95 % interval.</p>"
     )
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
     """The metrics of several encoders.
 
-    A column whose numbers all lie in 0..1 holds shares: it is shown in percent. Other numbers are
-    shown as they are.
+    A column whose numbers are all in 0..1 is shown in percent.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     head = "".join(f'<th scope="col">{escape(heading(c))}</th>' for c in columns)
@@ -78,8 +79,8 @@ def table(rows):
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
-        '<p class="soft">Shares in percent, more is better. Bold: above every other beyond the '
-        "error.</p>"
+        '<p class="soft">In percent; higher is better. Bold: better than all others by more than '
+        "the error.</p>"
     )
 
 
@@ -118,40 +119,40 @@ def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def notes(texts):
-    """Remarks that belong to the numbers."""
+def notes(texts: list[str]) -> str:
+    """Remarks about the numbers."""
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
-def curves(history, baselines=None):
-    """A curve for each metric, with its last value; "" where there is nothing to draw."""
+def curves(history: dict, baselines: dict | None = None) -> str:
+    """A curve of each metric, with its last value; "" if there is none."""
     figures, last = [], plots.series(history)
     for i, (key, figure) in enumerate(plots.curve_figures(history, baselines).items()):
         name = heading(key)
-        shown = key in last and key != "learning_rate"  # which ends near nothing
+        shown = key in last and key != "learning_rate"  # which ends near 0
         value = f" <span>{last[key][1][-1]:.3g} at the end</span>" if shown else ""
         svg = plots.inline_svg(figure, f"curve{i}", f"{name} by epoch")
         figures.append(f"<figure><figcaption>{escape(name)}{value}</figcaption>{svg}</figure>")
     return f'<div class="curves">{"".join(figures)}</div>' if figures else ""
 
 
-def views(images, originals=None):
-    """A grid of views, a row for each image; the image itself first, where it is given."""
+def views(images: np.ndarray, originals: np.ndarray | None = None) -> str:
+    """A grid of views, with a row for each image that begins with the original, if it is given."""
     images = pictures.to_uint8(images)
     text = "Each row holds random views of one image."
     if originals is not None:
-        text = "Each row holds an image and random views of it, as the encoder is shown them."
+        text = "Each row holds an image and random views of it, as the encoder sees them."
         originals = _same_size(pictures.to_uint8(originals), images)
         images = np.concatenate([originals[:, None], images], axis=1)
     grid = pictures.image_grid(images, background=(128, 128, 128))
-    return f'<p class="soft">{text}</p>{image(grid, "views of images, a row for each")}'
+    return f'<p class="soft">{text}</p>{image(grid, "views of images, one row per image")}'
 
 
 def _same_size(originals, images):
-    """The originals [n, H, W, C] at the size of the views [n, v, h, w, C]."""
+    """The originals `[n, H, W, c]` resized to the size of the views `[n, v, h, w, c]`."""
     if originals.ndim != 4 or len(originals) != len(images):
         raise ValueError(
-            f"Expected one original [H, W, C] for each of {len(images)} rows of views; received "
+            f"Expected one original [h, w, c] for each of {len(images)} rows of views; received "
             f"shape {originals.shape}."
         )
     height, width = images.shape[2:4]
@@ -160,8 +161,8 @@ def _same_size(originals, images):
     return np.stack([pictures.resize(o, height, width) for o in originals])
 
 
-def image(picture, description):
-    """A `PIL.Image.Image` inside the page."""
+def image(picture: Image.Image, description: str) -> str:
+    """The `<img>` of a picture that is part of the page."""
     width, height = picture.size
     return (
         f'<img src="{pictures.data_uri(picture)}" width="{width}" height="{height}" '
@@ -169,19 +170,17 @@ def image(picture, description):
     )
 
 
-def neighbors(found):
+def neighbors(found: dict) -> str:
     """Query images, each with its nearest neighbors.
 
     Args:
-        found: {"queries": [q, H, W, C], "neighbors": [q, k, H, W, C], and where known
-            "query_labels": [q], "neighbor_labels": [q, k], "similarities": [q, k],
-            "class_names": list}.
+        found: see `report.write`.
     """
     queries = pictures.to_uint8(found["queries"])
     near = pictures.to_uint8(found["neighbors"])
     if queries.ndim != 4 or near.ndim != 5 or len(near) != len(queries):
         raise ValueError(
-            "Expected queries [q, H, W, C] and neighbors [q, k, H, W, C]; received "
+            "Expected queries [q, h, w, c] and neighbors [q, k, h, w, c]; received "
             f"{queries.shape} and {near.shape}."
         )
     names, own = found.get("class_names"), found.get("query_labels")
@@ -204,24 +203,24 @@ def neighbors(found):
                 words.append(files[q][n])
             row.append(_neighbor(neighbor, words, mark))
         rows.append(f'<div class="row">{"".join(row)}</div>')
-    text = "Left the query, then its nearest images"
-    text += ", with the cosine." if similarities is not None else "."
+    text = "On the left the query, then its nearest images"
+    text += ", with their cosines." if similarities is not None else "."
     if labels is not None and own is not None:
-        text += " ✓ the same class, ✗ another (the encoder has seen no class)."
+        text += " ✓ same class, ✗ another class (the encoder was trained without classes)."
     grid = f'<div class="wide"><div class="near">{"".join(rows)}</div></div>'
     return f'<p class="soft">{text}</p>{grid}'
 
 
 def _neighbor(pixels, words, mark):
-    """One image with its caption, a line for each word."""
+    """An image with its caption, one line per word."""
     lines = "<br>".join(escape(w) for w in words if w)
     caption = f"<figcaption>{lines}</figcaption>" if lines else ""
     alt = " ".join(w for w in words if w) or "image"
     return f'<figure class="{mark}">{image(pictures.tile(pixels), alt)}{caption}</figure>'
 
 
-def pairs(found):
-    """Near-duplicates side by side, with their names and how alike they are."""
+def pairs(found: dict) -> str:
+    """Near-duplicates side by side, with their names and correlations."""
     rows = ""
     for i, correlation in enumerate(found["correlations"]):
         both = "".join(
@@ -232,8 +231,8 @@ def pairs(found):
     return f'<div class="pairs">{rows}</div>'
 
 
-def embedding_map(embeddings):
-    """The map of {"vectors": `[n, d]`, and where known "labels", "class_names", "images"}."""
+def embedding_map(embeddings: dict) -> str:
+    """The map of the embeddings, with images if they are given; see `report.write`."""
     labels, names = embeddings.get("labels"), embeddings.get("class_names")
     if embeddings.get("images") is not None:
         drawn = maps.interactive(embeddings)
@@ -250,16 +249,16 @@ def embedding_map(embeddings):
         legend = f'<ul class="legend">{entries}</ul>'
     text = (
         f"The first two principal components of {len(embeddings['vectors']):,} embeddings, "
-        "L2-normalized. A linear view: classes that overlap here may be apart in the directions "
-        "that it leaves out, and no cluster is made by the drawing."
+        "L2-normalized. The projection is linear: classes that overlap here may be separate in "
+        "other directions, but clusters are real."
     )
     if embeddings.get("images") is not None:
-        text += " Hover over a point, or tap it, to see its image."
+        text += " Hover over or tap a point to see its image."
     return f'<p class="soft">{text}</p><div class="map"><figure>{drawn}</figure>{legend}</div>'
 
 
-def configuration(config):
-    """Settings, nested ones by dotted names."""
+def configuration(config: dict) -> str:
+    """A table of settings; nested ones have dotted names."""
     rows = "".join(
         f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
         for key, value in _flat(config)

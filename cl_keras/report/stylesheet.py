@@ -1,4 +1,4 @@
-"""The style of the report: light and dark, wide and narrow, screen and paper."""
+"""The style of the report, for light and dark mode, wide and narrow screens, and paper."""
 
 CSS = """
 :root {

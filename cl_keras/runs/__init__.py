@@ -1,4 +1,4 @@
-"""A run and its folder: what was asked, what happened, and how to resume it."""
+"""Runs and their folders: configuration, metrics, checkpoints, and resuming."""
 
 from cl_keras.runs.checkpoint_callback import CheckpointCallback
 from cl_keras.runs.checkpoints import Checkpoints, Position

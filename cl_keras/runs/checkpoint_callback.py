@@ -1,4 +1,4 @@
-"""When checkpoints are saved: after epochs, within them, and before the process must end."""
+"""Saves checkpoints after epochs, within them, and before the process has to end."""
 
 import time
 
@@ -10,35 +10,35 @@ from cl_keras.runs.checkpoints import Checkpoints
 from cl_keras.stopping import StopRequest
 
 EVERY_SECONDS = 600
-"""Most training, in seconds, that a kill costs where epochs are long."""
+"""Maximum training time in seconds that a kill can cost if epochs are long."""
 
 LOST_WORKER = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""What TensorFlow raises in a worker when another one has ended."""
+"""Errors that TensorFlow raises in a worker when another one has ended."""
 
 
 class CheckpointCallback(keras.callbacks.Callback):
     """Saves a checkpoint after every epoch, within epochs, and when the process is told to end.
 
-    Put it last, so that the other callbacks have finished with an epoch before it is saved.
+    Put it last, so that the other callbacks have finished an epoch before it is saved.
 
-    SIGTERM, which clusters send before they take a machine away, ends the training after the
-    running step: a checkpoint is saved, and `Preempted` raised, which ends the process with exit
-    code 75. Ctrl-C does the same and raises `KeyboardInterrupt`; a second one does not wait.
+    SIGTERM, which clusters send before they take a machine away, ends training after the current
+    step: a checkpoint is saved and `Preempted` is raised, which ends the process with exit code 75.
+    Ctrl-C does the same and raises `KeyboardInterrupt`; a second one does not wait.
 
-    Of several workers the first one saves and answers signals. The others continue in step with it
-    until it has stopped.
+    With several workers, the first one saves and handles signals. The others continue in step with
+    it until it has stopped.
 
-    NOTE: the time within an epoch counts from the last checkpoint, so epochs shorter than that are
-    saved once each. That a clock decides does no harm: what is resumed does not depend on it.
+    NOTE: the time within an epoch counts from the last checkpoint, so shorter epochs are only saved
+    at their ends. It is harmless that a clock decides, since the result does not depend on it.
 
     Args:
         checkpoints: a `Checkpoints`.
-        every_steps: most steps between two checkpoints, also within an epoch; default: None, ten
-            minutes.
+        every_steps: maximum number of steps between two checkpoints, also within an epoch; default:
+            None, every ten minutes.
 
     Raises:
-        ValueError: for `every_steps` below 1; when training begins, if the model was restored from
-            a checkpoint of another batch size.
+        ValueError: for `every_steps` below 1; or when training begins, if the model was restored
+            from a checkpoint with another batch size.
     """
 
     def __init__(self, checkpoints: Checkpoints, *, every_steps: int | None = None):
@@ -49,7 +49,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._every_steps = every_steps
         self._stop = StopRequest()
 
-    # `fit` of the methods enters callbacks that are contexts, and leaves them after an error too.
+    # `fit` of the methods enters callbacks that are context managers, and exits them even on error.
 
     def __enter__(self):
         self._stop.__enter__()
@@ -60,12 +60,12 @@ class CheckpointCallback(keras.callbacks.Callback):
         if isinstance(error, LOST_WORKER) and distribute.num_workers() > 1:
             self._stop.answer()
             raise OSError(
-                "Another worker of this run has ended. Restart all workers with the same commands: "
+                "Another worker of this run has ended. Restart all workers with the same commands; "
                 f"they resume from {self._newest()}."
             ) from error
 
     def on_train_begin(self, logs=None):
-        # Only now is the size of the batches known.
+        # The batch size is only known now.
         step = int(self.model.step.numpy())
         for record in self._checkpoints.list():
             if step and record["step"] == step:

@@ -1,4 +1,4 @@
-"""Checkpoints that are never half written, and are checked before they are loaded."""
+"""Checkpoints that are written atomically, and checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any
 
+import keras
 import numpy as np
 from absl import logging
 
@@ -16,17 +17,17 @@ from cl_keras.files import UNFINISHED, replacing, sha256
 from cl_keras.runs import records, state
 
 MONITORS = {"knn": "max", "val_loss": "min", "loss": "min"}
-"""By which log the best checkpoint is chosen by default: the first of these that is there."""
+"""Logs by which to choose the best checkpoint; by default, the first of them that exists."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """The position of a run; false at its very beginning.
+    """The position of a run; false at the very beginning.
 
     Attributes:
-        epoch: finished epochs, `initial_epoch` of `fit`.
-        batch: finished batches of the epoch after them, `initial_batch` of `fit`.
-        step: finished steps in all.
+        epoch: number of finished epochs, `initial_epoch` of `fit`.
+        batch: number of finished batches of the epoch after them, `initial_batch` of `fit`.
+        step: total number of finished steps.
     """
 
     epoch: int = 0
@@ -40,7 +41,7 @@ class Position:
 class Checkpoints:
     """Saves all variables of a model and its training, and restores them exactly.
 
-    With checkpoints, your own script can be interrupted at any moment:
+    With checkpoints, your own script can be interrupted at any time:
 
         checkpoints = cl.runs.Checkpoints("checkpoints", keep=3)
         position = checkpoints.restore(model)
@@ -52,32 +53,32 @@ class Checkpoints:
             callbacks=[cl.runs.CheckpointCallback(checkpoints, every_steps=500)],
         )
 
-    Whatever ends this script, when started again it resumes from the newest checkpoint, also in the
+    Whatever ends this script, when restarted it resumes from the newest checkpoint, even in the
     middle of an epoch, and ends with the same weights as if it had never been interrupted.
 
-    A checkpoint is `epoch-….npz` beside its record `epoch-….json`, and counts from the moment that
-    the record, or `manifest.json`, which has a copy of all records, names it with its SHA-256. Each
-    file is written under another name, flushed to the disk and renamed; so at any moment, even
-    after a kill or a power cut, the records name whole files only. Records and manifest can be
-    read by hand, and carry a SHA-256 of themselves.
+    A checkpoint is a file `epoch-….npz` with a record `epoch-….json`. It is valid once the record,
+    or `manifest.json`, which has a copy of all records, names it with its SHA-256. Each file is
+    written under another name, flushed to the disk and renamed, so at any time, even after a kill
+    or a power failure, the records only name complete files. Records and manifest are readable,
+    and include their own SHA-256.
 
-    A record also names its run: the class and the seed of the model, the batch size, and what is
+    A record also identifies its run: the class and seed of the model, the batch size, and the facts
     given as `run`. A checkpoint of another run is not restored.
 
-    Of several workers, all restore and the first one saves; so all must see the same folder.
+    With several workers, all restore and the first one saves, so all must see the same folder.
 
-    NOTE: the files are NumPy's, since HDF5 (`save_weights`) ends the process with a segmentation
+    NOTE: the files are NumPy's, since HDF5 (`save_weights`) crashes the process with a segmentation
     fault when the disk fills up.
 
     Args:
-        folder: made if it is not there.
-        keep: how many of the newest to keep; the best one is kept in addition; default: 2.
-        monitor: the log by which the best is chosen; default: the first of `knn`, `val_loss` and
-            `loss` that is logged.
-        mode: `"max"` or `"min"`: whether a high or a low `monitor` is good; default: that of the
-            three.
-        run: what else a checkpoint must have in common with the run that restores it, such as
-            `{"data": "photos"}`; names and values, as JSON has them; default: nothing.
+        folder: folder of the checkpoints; created if missing.
+        keep: number of newest checkpoints to keep, in addition to the best; default: 2.
+        monitor: the log by which to choose the best; default: None, the first of `knn`, `val_loss`
+            and `loss` that is logged.
+        mode: `"max"` or `"min"`, whether a high or a low `monitor` is better; default: None, known
+            for these three.
+        run: other facts that a checkpoint must have in common with the run that restores it, such
+            as `{"data": "photos"}`, as JSON values; default: None.
 
     Raises:
         ValueError: for `keep` below 1, another mode, or another monitor without a mode.
@@ -97,7 +98,7 @@ class Checkpoints:
         mode = mode or (monitor and MONITORS.get(monitor))
         if monitor is not None and mode not in ("max", "min"):
             raise ValueError(
-                f'mode must be "max" or "min", whichever of {monitor!r} is good; received {mode!r}.'
+                f'mode must be "max" or "min", whichever {monitor!r} is better; received {mode!r}.'
             )
         self.folder = pathlib.Path(folder)
         self.keep = keep
@@ -109,22 +110,29 @@ class Checkpoints:
 
         Returns:
             Dictionaries of `epoch`, `batch`, `step` (see `Position`), `file`, its `sha256`, the
-            `logs` of the epoch at whose end the checkpoint stands, if any, and `run`.
+            `logs` of the epoch, if the checkpoint is at the end of one, and `run`.
         """
         return records.read_all(self.folder)[0]
 
     def best(self) -> records.Record | None:
-        """The record of the best checkpoint; None if none stands at the end of an epoch."""
+        """The record of the best checkpoint; None if none is at the end of an epoch."""
         return self._best_of(self.list())
 
-    def save(self, model, epoch: int, batch: int = 0, logs: dict[str, float] | None = None):
-        """Saves all of a compiled model's state.
+    def save(
+        self,
+        model: keras.Model,
+        epoch: int,
+        batch: int = 0,
+        logs: dict[str, float] | None = None,
+    ) -> None:
+        """Saves the complete state of a compiled model.
 
         Args:
             model: the model.
             epoch: number of finished epochs.
-            batch: number of finished batches of the next one.
-            logs: of the epoch that has just ended, by which the best checkpoint is chosen.
+            batch: number of finished batches of the epoch after them; default: 0.
+            logs: logs of the epoch that has just ended, by which to choose the best checkpoint;
+                default: None.
 
         Raises:
             OSError: if it cannot be written; the earlier checkpoints stay.
@@ -136,7 +144,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                np.savez(temporary, **state.values_of(model))
+                np.savez(temporary, **state.values_of(model))  # type: ignore[arg-type]
             record = {
                 **{"epoch": epoch, "batch": batch, "step": int(model.step.numpy())},
                 **{"file": path.name, "sha256": sha256(path), "logs": _finite(logs)},
@@ -152,52 +160,51 @@ class Checkpoints:
         except OSError as error:
             raise OSError(
                 f"Could not write the checkpoint of epoch {epoch}, batch {batch} to {self.folder}: "
-                f"{error}. Earlier checkpoints are as they were. Free space, or make the folder "
-                "writable, and start the same run again: it resumes from the last one."
+                f"{error}. Earlier checkpoints are unchanged. Free space, or make the folder "
+                "writable, and start the same run again; it resumes from the last one."
             ) from error
 
-    def restore(self, model) -> Position:
-        """Loads the newest checkpoint that is whole into a compiled model.
+    def restore(self, model: keras.Model) -> Position:
+        """Loads the newest undamaged checkpoint into a compiled model.
 
         Returns:
             Its `Position`; false if there is no checkpoint.
 
         Raises:
-            OSError: if there are checkpoints and none is whole, or if another worker has found
-                another one.
-            ValueError: if it is of another model or run.
+            OSError: if all checkpoints are damaged, or another worker has found another one.
+            ValueError: if it belongs to another model or run.
         """
         found, broken = records.read_all(self.folder)
         whole = next((record for record in reversed(found) if self._is_whole_or_warn(record)), None)
         if (found or broken) and whole is None:
             raise OSError(
-                f"None of the checkpoints in {self.folder} is whole. Remove that folder to begin "
-                "the run again, or restore it from a copy."
+                f"All checkpoints in {self.folder} are damaged. Remove that folder to start the "
+                "run again, or restore it from a copy."
             )
-        progress = Position() if whole is None else self._load(model, whole)
-        self._check_other_workers(progress.step)
-        return progress
+        position = Position() if whole is None else self._load(model, whole)
+        self._check_other_workers(position.step)
+        return position
 
-    def restore_best(self, model) -> Position:
-        """Loads the best checkpoint into a compiled model, to measure or export it.
+    def restore_best(self, model: keras.Model) -> Position:
+        """Loads the best checkpoint into a compiled model, to evaluate or export it.
 
         Returns:
             Its `Position`.
 
         Raises:
-            OSError: if there is none, or it is broken.
-            ValueError: if it is of another model or run.
+            OSError: if there is none, or it is damaged.
+            ValueError: if it belongs to another model or run.
         """
         record = self.best()
         if record is None or not self._is_whole(record):
-            raise OSError(f"{self.folder} holds no best checkpoint that is whole.")
+            raise OSError(f"{self.folder} has no best checkpoint, or it is damaged.")
         return self._load(model, record)
 
-    def check_run(self, model, record: records.Record) -> None:
-        """Checks that a checkpoint is of the run that a model is in.
+    def check_run(self, model: keras.Model, record: records.Record) -> None:
+        """Checks that a checkpoint belongs to the run of a model.
 
         Raises:
-            ValueError: if it is of another one.
+            ValueError: if it belongs to another one.
         """
         here, there = self._facts_of(model), record["run"]
         lines = [
@@ -208,11 +215,11 @@ class Checkpoints:
         if lines:
             raise ValueError(
                 f"The checkpoints in {self.folder} are of another run:\n" + "\n".join(lines) + "\n"
-                "Nothing was restored. Give another folder, or train as that run did."
+                "Nothing was restored. Give another folder, or train with the settings of that run."
             )
 
     def _facts_of(self, model):
-        """What tells the run of a model from others, as far as it is known."""
+        """The facts that identify the run of a model, as far as they are known."""
         batch_size = getattr(model, "batch_size", None)
         facts = {"method": type(model).__name__, "seed": getattr(model, "seed", None)}
         return self._run | facts | ({"batch_size": int(batch_size)} if batch_size else {})
@@ -242,15 +249,15 @@ class Checkpoints:
 
     def _best_of(self, all_records):
         for name, mode in self._monitors.items():
-            measured = [record for record in all_records if name in record["logs"]]
-            if measured:
+            logged = [record for record in all_records if name in record["logs"]]
+            if logged:
                 choose = max if mode == "max" else min
-                return choose(measured, key=lambda record: record["logs"][name])
+                return choose(logged, key=lambda record: record["logs"][name])
         return None
 
     def _remove_all_but(self, kept):
         names = {pathlib.Path(record["file"]).stem for record in kept}
-        # The record goes before its checkpoint, so that none names a file that is gone.
+        # A record is removed before its checkpoint, so that none names a missing file.
         for ending in ("json", "npz"):
             for path in self.folder.glob(f"epoch-*.{ending}"):
                 if path.stem not in names:
@@ -263,8 +270,8 @@ class Checkpoints:
         if len(set(steps)) > 1:
             raise OSError(
                 f"The workers of this run found different checkpoints in {self.folder}: of the "
-                f"steps {', '.join(map(str, steps))}. All must see one shared folder, as on NFS; "
-                "nothing was trained."
+                f"steps {', '.join(map(str, steps))}. Give all a shared folder, as on NFS; nothing "
+                "was trained."
             )
 
 

@@ -1,4 +1,4 @@
-"""Small JSON files that show whether a single byte of them has changed."""
+"""Small JSON files with a checksum, which shows whether a byte has changed."""
 
 import hashlib
 import json
@@ -9,23 +9,23 @@ def dumps(content: dict[str, Any]) -> str:
     """A dictionary as readable JSON, with the SHA-256 of its content as the last entry.
 
     Args:
-        content: what JSON can hold, without NaN and infinity.
+        content: values that JSON can hold, without NaN and infinity.
 
     Returns:
-        Text; `loads` gives the dictionary back.
+        Text for `loads`.
     """
     digest = hashlib.sha256(_as_json(content).encode()).hexdigest()
     return _as_json({**content, "sha256_of_the_above": digest})
 
 
 def loads(data: bytes) -> dict[str, Any]:
-    """The dictionary that `dumps` was given.
+    """Reads a dictionary that `dumps` has written.
 
     Args:
         data: bytes of the file.
 
     Raises:
-        ValueError: if they are not, byte for byte, what `dumps` wrote.
+        ValueError: if they differ in a single byte.
     """
     try:
         content = json.loads(data.decode("utf-8"))
@@ -35,7 +35,7 @@ def loads(data: bytes) -> dict[str, Any]:
         raise ValueError("not a JSON object")
     content.pop("sha256_of_the_above", None)
     if dumps(content).encode("utf-8") != data:
-        raise ValueError("its content and its SHA-256 differ")
+        raise ValueError("its content does not match its SHA-256")
     return content
 
 

@@ -1,4 +1,4 @@
-"""The metrics of every epoch, in a table that a resumed run continues."""
+"""A table of the metrics of every epoch, which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cl_keras.files import write_atomically
 
 
 def read_metrics(path: str | os.PathLike) -> dict[str, list[float | None]]:
-    """The table as a dictionary of columns, each a list of floats, or None where a cell is empty.
+    """The table as a dictionary of columns: lists of floats, with None for empty cells.
 
     Args:
-        path: of a `metrics.csv`; one that is not there gives an empty dictionary.
+        path: path of a `metrics.csv`; a missing file gives an empty dictionary.
 
     Raises:
         ValueError: if it is damaged.
@@ -30,7 +30,7 @@ def read_metrics(path: str | os.PathLike) -> dict[str, list[float | None]]:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         columns, rows = reader.fieldnames or [], list(reader)
         if text and not (text.endswith("\n") and {"epoch", "step"} <= set(columns)):
-            raise ValueError("it is cut off, or has no epochs and steps")
+            raise ValueError("it is cut off, or has no columns 'epoch' and 'step'")
         if any(list(row) != columns or None in row.values() for row in rows):
             raise ValueError("it has rows of different lengths")
         table = {
@@ -42,12 +42,12 @@ def read_metrics(path: str | os.PathLike) -> dict[str, list[float | None]]:
     except FileNotFoundError:
         return {}
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged: {error}. Remove it; a run begins another.") from error
+        raise ValueError(f"{path} is damaged: {error}. Remove it to start a new one.") from error
     return table
 
 
 def set_aside_if_damaged(path: str | os.PathLike) -> None:
-    """Renames a table that is damaged to `….damaged`: it must not keep a run from training."""
+    """Renames a damaged table to `….damaged`, so that it does not prevent a run from training."""
     try:
         read_metrics(path)
     except ValueError as error:
@@ -57,15 +57,14 @@ def set_aside_if_damaged(path: str | os.PathLike) -> None:
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Writes `epoch, step, seconds, images_per_second, learning_rate` and all logs of an epoch.
+    """Writes `epoch, step, seconds, images_per_second, learning_rate` and all logs of each epoch.
 
-    It adds `learning_rate` to the logs, so put it before other loggers. The file is written whole
-    after each epoch. In a resumed run, rows of epochs that are done again are dropped; the seconds
-    of an epoch that was resumed within count from then on. In place of a table that is damaged
-    another one is begun.
+    It adds `learning_rate` to the logs, so put it before other loggers. The file is rewritten
+    atomically after each epoch. A resumed run drops the rows of epochs that it repeats; the seconds
+    of an epoch resumed in the middle count from then on. A damaged table is replaced by a new one.
 
     Args:
-        path: of the table.
+        path: path of the table.
         images_per_epoch: number of images that an epoch trains on.
     """
 
@@ -85,7 +84,7 @@ class MetricsLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         seconds = time.perf_counter() - self._begin
-        done = (self._step() - self._first) / self.params["steps"]  # share of the epoch, done here
+        done = (self._step() - self._first) / self.params["steps"]  # share done in this process
         row = {
             "epoch": epoch + 1,
             "step": self._step(),

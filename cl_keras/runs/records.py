@@ -1,4 +1,4 @@
-"""The records of checkpoints: what they must hold, and where they are kept."""
+"""Reads, checks and writes the records of checkpoints."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Record = dict[str, Any]
 
 
 def position(record: Record) -> tuple[int, int]:
-    """Finished epochs, and finished batches of the next one."""
+    """Number of finished epochs, and of finished batches of the next one."""
     return record["epoch"], record["batch"]
 
 
 def write(folder: pathlib.Path, record: Record) -> None:
-    """Writes the record of one checkpoint, beside it."""
+    """Writes the record of one checkpoint next to it."""
     path = (folder / record["file"]).with_suffix(".json")
     write_atomically(path, checksummed_json.dumps(record))
 
@@ -35,10 +35,10 @@ def write_manifest(folder: pathlib.Path, records: list[Record], best: str | None
 
 
 def read_all(folder: pathlib.Path) -> tuple[list[Record], int]:
-    """All records, oldest first, by their own files and the manifest.
+    """All records, oldest first, from their own files and the manifest.
 
     Returns:
-        (records, number of files of them that are broken, which are left out).
+        (records, number of damaged files, which are left out).
     """
     found: dict[tuple[int, int], Record] = {}
     broken = 0
@@ -49,7 +49,7 @@ def read_all(folder: pathlib.Path) -> tuple[list[Record], int]:
         except FileNotFoundError:
             continue
         except (ValueError, OSError) as error:
-            logging.warning("%s is damaged (%s); doing without it.", path, error)
+            logging.warning("%s is damaged (%s) and ignored.", path, error)
             broken += 1
             continue
         found |= {position(record): record for record in records}
@@ -57,7 +57,7 @@ def read_all(folder: pathlib.Path) -> tuple[list[Record], int]:
 
 
 def _checked(record) -> Record:
-    """The record, if it has all that a record must have."""
+    """The record, if it is valid."""
     if not isinstance(record, dict):
         raise ValueError("a record is not a JSON object")
     expected = {

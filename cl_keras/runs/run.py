@@ -30,38 +30,39 @@ LOCK = ".lock"
 
 
 class Run:
-    """What a run leaves behind, and what it needs to resume.
+    """The folder of a run, with its results and everything needed to resume it.
 
-        config.json      everything that decides the result
-        images.json      which images there are: their names, and sizes and hashes of the files
-        versions.json    of Python and the packages, at the last start
-        metrics.csv      a row for each epoch
+        config.json      everything that determines the result
+        images.json      the identity of the images: their names, sizes and hashes
+        versions.json    versions of Python and the packages at the last start
+        metrics.csv      one row per epoch
         tensorboard/     the same, for TensorBoard
         checkpoints/     the newest weights and the best, with all that training needs to resume
-        skipped.txt      images that could not be read, with the reason
+        skipped.txt      images that could not be read, with the reasons
         encoder.keras    the trained encoder
 
     `Run(folder, config)` checks that a run in the folder is the same run, and writes nothing.
-    `with run.locked():` keeps all other processes out, checks again, and makes the folder a run:
-    so its configuration is always that of the process that trains.
+    `with run.locked():` keeps out all other processes, checks again, and turns the folder into a
+    run, so that its configuration is always that of the process that trains.
 
-    Of several workers that train together the first one writes; all must see the same folder.
+    With several workers, the first one writes, and all must see the same folder.
 
     Args:
-        folder: of the run.
-        config: everything that decides the result, as JSON has it; default: None, to open an
-            existing run whatever it is.
-        images: the `data.Identity` of the images; default: None, they are not checked. Each index
-            must still stand for the image that it stood for when the run began: rows of memory
-            banks and the order of the images mean something only then. A file that cannot be read
-            any longer keeps its index, and is allowed.
-        allow_changed_images: allow other files in place of those that the run began with, as many
-            as there were; default: False.
-        keep: how many checkpoints to keep, in addition to the best; default: 2.
+        folder: folder of the run.
+        config: everything that determines the result, as JSON values; default: None, to open an
+            existing run.
+        images: the `data.Identity` of the images; default: None, not checked. Each index must stand
+            for the same image as when the run began, since the rows of memory banks and the order
+            of the images depend on it. A file that can no longer be read keeps its index, and is
+            allowed.
+        allow_changed_images: allow other files in place of those that the run began with, if there
+            are as many; default: False.
+        keep: number of checkpoints to keep, in addition to the best; default: 2.
 
     Raises:
         FileNotFoundError: without `config`, if there is no run.
-        ValueError: if there is a run with another configuration or other images, or something else.
+        ValueError: if the folder has a run with another configuration or other images, or anything
+            else.
         OSError: if the folder cannot be read.
     """
 
@@ -80,8 +81,8 @@ class Run:
             config = self._read_config()
             if config is None:
                 raise FileNotFoundError(
-                    f"{self.folder} holds no run (no config.json). Give the folder that "
-                    "`cl-keras pretrain --run=...` wrote."
+                    f"{self.folder} holds no run (no config.json). Give the folder of "
+                    "`cl-keras pretrain --run=...`."
                 )
         self.config = json.loads(json.dumps(config))
         self._check()
@@ -92,11 +93,11 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Run]:
-        """Keeps other processes from writing to the run; a killed one lets go by itself.
+        """Keeps other processes from writing to the run; the lock ends with its process.
 
         Raises:
-            OSError: if another process has it, or the folder cannot be written.
-            ValueError: if another process has just made another run of the folder.
+            OSError: if another process has the lock, or the folder cannot be written.
+            ValueError: if another process has just started another run in the folder.
         """
         if not distribute.is_chief():
             yield self
@@ -108,7 +109,7 @@ class Run:
                     stack.enter_context(locked(self.folder / LOCK, wait=False))
                 except Locked:
                     raise Locked(
-                        f"Another process is training in {self.folder}. Wait for it, or end it."
+                        f"Another process is training in {self.folder}. Wait for it, or stop it."
                     ) from None
             is_new = self._check()
             with self._naming_the_folder():
@@ -118,15 +119,15 @@ class Run:
             yield self
 
     def _check(self):
-        """Checks that a run in the folder is this one; whether there is none."""
+        """Checks that a run in the folder is this one; returns whether there is none."""
         config = self._read_config()
         if config is None:
             others = self._other_files()
-            # Another process may have begun the run meanwhile.
+            # Another process may have started the run in the meantime.
             config = self._read_config()
             if config is None and others:
                 raise ValueError(
-                    f"{self.folder} is not empty and holds no run; nothing was written. "
+                    f"{self.folder} is not empty but holds no run; nothing was written. "
                     "Give a new or empty folder."
                 )
             if config is None:
@@ -141,7 +142,7 @@ class Run:
         return False
 
     def _other_files(self):
-        """What is in the folder, but for what a process leaves that was killed before it began."""
+        """The content of the folder, except leftovers of a process that was killed early."""
         there = set(self.folder.glob("*")) - set(self.folder.glob(UNFINISHED))
         return there - {self.folder / LOCK}
 
@@ -172,7 +173,7 @@ class Run:
         if changes.same_rows:
             if changes:
                 logging.warning(
-                    "Images of %s have changed, and keep their rows: %s.", path, changes
+                    "Images of %s have changed, but keep their rows: %s.", path, changes
                 )
             return
         same_number = len(before.images) == len(self._images.images)
@@ -205,7 +206,7 @@ class Run:
                 "folder."
             ) from error
         if not isinstance(config, dict):
-            raise ValueError(f"{path} is damaged: a JSON object is expected.")
+            raise ValueError(f"{path} is damaged: it must be a JSON object.")
         return config
 
     @contextlib.contextmanager
@@ -224,7 +225,7 @@ class Run:
 
         Args:
             images_per_epoch: number of images that an epoch trains on.
-            every_steps: steps within an epoch between checkpoints; see `CheckpointCallback`.
+            every_steps: see `CheckpointCallback`; default: None.
         """
         checkpoints = CheckpointCallback(self.checkpoints, every_steps=every_steps)
         if not distribute.is_chief():
@@ -241,14 +242,14 @@ class Run:
 
     @property
     def encoder_path(self) -> pathlib.Path:
-        """Of `encoder.keras`."""
+        """Path of `encoder.keras`."""
         return self.folder / "encoder.keras"
 
     def save_encoder(self, encoder: keras.Model) -> None:
-        """Writes `encoder.keras`, whole or not at all.
+        """Writes `encoder.keras` atomically.
 
         Raises:
-            OSError: if it cannot be written; it names the file.
+            OSError: if it cannot be written; the error names the file.
         """
         if not distribute.is_chief():
             return
@@ -258,20 +259,20 @@ class Run:
         except OSError as error:
             raise OSError(
                 f"Could not write {self.encoder_path}: {error}. Free space, or make the folder "
-                "writable, and start the same run again: its checkpoints are whole."
+                "writable, and start the same run again; its checkpoints are complete."
             ) from error
 
     def load_encoder(self) -> keras.Model:
-        """The trained encoder.
+        """Loads the trained encoder.
 
         Raises:
-            FileNotFoundError: if the run has not ended yet.
+            FileNotFoundError: if the run is not finished.
             ValueError: if the file is damaged.
         """
         if not self.encoder_path.exists():
             raise FileNotFoundError(
-                f"{self.folder} has no encoder.keras: the run has not ended. "
-                "Start the same `cl-keras pretrain` command again; it resumes."
+                f"{self.folder} has no encoder.keras: the run is not finished. "
+                "Run the same `cl-keras pretrain` command again to resume it."
             )
         return load_model(self.encoder_path)
 

@@ -1,19 +1,22 @@
-"""All that a compiled model keeps, as NumPy arrays, and back."""
+"""The complete state of a compiled model as NumPy arrays."""
 
+import os
+
+import keras
 import numpy as np
 
 
-def values_of(model):
+def values_of(model: keras.Model) -> dict[str, np.ndarray]:
     """All variables of a compiled model, its optimizer and metrics, as arrays by their index.
 
-    Under a strategy this is what the first replica here holds, and no other process is asked: all
-    replicas hold the same.
+    Under a strategy, these are the values of the first replica in this process, without asking
+    other processes, since all replicas hold the same.
     """
     return {name: _copies(variable)[0].numpy() for name, variable in _variables(model).items()}
 
 
-def check_finite(model):
-    """Checks that all weights are finite; the loss would show it only a step later.
+def check_finite(model: keras.Model) -> None:
+    """Checks that all weights are finite; the loss would only show it one step later.
 
     Raises:
         FloatingPointError: if one is not finite.
@@ -22,29 +25,29 @@ def check_finite(model):
         if not np.isfinite(_copies(variable)[0].numpy()).all():
             raise FloatingPointError(
                 f"After step {int(model.step.numpy())} the weights {variable.path} are no longer "
-                "finite, so they are not saved; the last checkpoint is as it was. Usual causes: a "
+                "finite, so they are not saved; the last checkpoint is unchanged. Usual causes: a "
                 "learning rate that is too high or has no warm-up, or a temperature that is too "
                 "low."
             )
 
 
-def assign(model, path):
-    """Gives a compiled model and its optimizer what `np.savez(path, **values_of(model))` wrote.
+def assign(model: keras.Model, path: str | os.PathLike) -> None:
+    """Restores a compiled model and its optimizer from `np.savez(path, **values_of(model))`.
 
     Raises:
-        ValueError: if it is of another model.
+        ValueError: if it belongs to another model.
     """
     variables = _variables(model)
     with np.load(path, allow_pickle=False) as saved:
         shapes = {name: saved[name].shape for name in saved.files}
         if shapes != {name: tuple(v.shape) for name, v in variables.items()}:
             raise ValueError(
-                f"The checkpoint {path} holds {len(shapes)} variables, but not those of this model "
-                f"({len(variables)}). It was made by another model or version."
+                f"The {len(shapes)} variables of the checkpoint {path} do not match the "
+                f"{len(variables)} of this model. It comes from another model or version."
             )
         for name, variable in variables.items():
             value = saved[name]
-            # NumPy's files know no bfloat16: its bits come back as void.
+            # NumPy's files do not support bfloat16, which is read as void.
             value = value.view(variable.dtype) if value.dtype.kind == "V" else value
             for copy in _copies(variable):
                 copy.assign(value)
@@ -53,7 +56,7 @@ def assign(model, path):
 def _variables(model):
     """The variables by their index.
 
-    Their names will not do: Keras counts models of one class, and names the second differently.
+    Their names cannot be used, since Keras numbers models of the same class in a process.
     """
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
@@ -65,7 +68,6 @@ def _variables(model):
 def _copies(variable):
     """The `tf.Variable` of each replica in this process.
 
-    Those of metrics are summed over all replicas when they are read as a whole, and that is not
-    what a replica continues from.
+    Variables of metrics must be read separately: read as a whole, they are summed over replicas.
     """
     return getattr(variable.value, "values", [variable.value])

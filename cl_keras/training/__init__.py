@@ -1,4 +1,4 @@
-"""What every method shares: the model, its objective, the loop, and how it resumes."""
+"""What all methods share: the model, its objective, the training loop, and resuming."""
 
 from cl_keras.training.bank_model import BankModel
 from cl_keras.training.contrastive_model import ContrastiveModel

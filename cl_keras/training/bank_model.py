@@ -1,4 +1,4 @@
-"""What the methods with a memory bank share: queries against the rows of the bank."""
+"""The base of methods with a memory bank: queries are compared with the rows of the bank."""
 
 import functools
 from collections.abc import Callable
@@ -26,38 +26,38 @@ HEADS = {"linear": heads.linear, "mlp": heads.mlp}
 
 
 class BankModel(ContrastiveModel):
-    """Every image is a class of its own, whose vector is its row of a memory bank.
+    """Each image is its own class, represented by its row in a memory bank.
 
-    A subclass writes `queries`. The loss is NCE against images drawn for each (`loss="nce"`;
-    `losses.noise_contrastive`), a softmax over the image's own row and those drawn
+    A subclass defines `queries`. The loss is NCE against images drawn for each query (`loss="nce"`;
+    `losses.noise_contrastive`), a softmax over the image's own row and the drawn rows
     (`loss="info_nce"`), or a softmax over the whole bank (`loss="softmax"`). With
-    `gradient_accumulation`, the first batch of NCE, which has no Z of earlier ones, takes that of
-    each part.
+    `gradient_accumulation`, NCE has no earlier estimate of Z in the first step, so each micro-batch
+    uses its own.
 
-    Each image must come with its index, its row in the data set; arrays and `data.load` have it.
-    The bank knows the images that it was trained on, so `evaluate` means something for these alone.
+    Every image needs its index, its row in the data set; arrays and `data.load` provide it. The
+    bank only knows the images it was trained on, so `evaluate` is only meaningful for those.
 
-    NOTE: each epoch needs an order of its own, of all images. Where one epoch goes nearly as the
-    next, as after a shuffle within blocks, an image's own row is always about an epoch old; since
-    the encoder drifts, it learns to tell the age of a row instead of the image. The loss falls, and
-    rises again when the learning rate, and so the drift, goes to 0. Sources of `data` are shuffled
-    whole, but for TensorFlow Datasets above 1 GiB; `fit` warns of these.
+    NOTE: every epoch needs a new order of all images. If every epoch visits the images in nearly
+    the same order, as after a shuffle within blocks, an image's row is always about one epoch old;
+    since the encoder drifts, it learns to recognize the age of a row instead of the image. The loss
+    falls, and rises again as the learning rate, and with it the drift, goes to 0. Sources of `data`
+    are shuffled as a whole, except TensorFlow Datasets above 1 GiB, for which `fit` warns.
 
     Args:
         encoder: a `keras.Model` from images to vectors.
-        views: what makes the views of a batch of images.
-        num_images: N, rows of the bank.
-        num_negatives: K, drawn for each image with replacement; not for `"softmax"`.
+        views: a callable that makes the views of a batch of images.
+        num_images: N, the number of rows of the bank.
+        num_negatives: K, drawn with replacement for each image; unused by `"softmax"`.
         loss: `"nce"`, `"info_nce"` or `"softmax"`.
         temperature: τ.
         bank_momentum: m, in [0, 1).
         head: `"linear"`, `"mlp"`, or a `keras.Model` from the representation to the embedding,
-            whose width is that of the bank, d.
-        output_dim: d of a head given by name.
-        seed: of the views, the bank at the start, and the images drawn.
+            whose width becomes d, the width of the bank.
+        output_dim: d, for a head given by name.
+        seed: for the views, the initial bank, and the images drawn.
 
     Raises:
-        ValueError: for a loss of another name, or a value out of range.
+        ValueError: for an unknown loss, or a value out of range.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class BankModel(ContrastiveModel):
             self.partition = RunningPartition(num_images, temperature=temperature)
 
     query_weights: tuple[float, ...] = (1.0,)
-    """What each of `queries` counts in the loss."""
+    """Weight of each of the `queries` in the loss."""
 
     def queries(self, views: tuple, training: bool) -> list[tf.Tensor]:
-        """Embeddings of the views, a list of `[b, d]`; the last one also moves the bank."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it looks for.")
+        """Embeddings of the views, a list of `[b, d]`; the last one also updates the bank."""
+        raise NotImplementedError(f"{type(self).__name__} must define queries(views, training).")
 
     def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         index = self.bank.checked(batch.get("index"))

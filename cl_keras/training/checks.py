@@ -1,4 +1,4 @@
-"""What is checked before training begins, so that no hour is lost."""
+"""Checks that run before training begins."""
 
 import keras
 import tensorflow as tf
@@ -13,11 +13,11 @@ def check_fit_arguments(model: keras.Model, arguments: dict) -> None:
     """Refuses the arguments of `keras.Model.fit` that have no meaning here.
 
     Args:
-        model: the model, which the message names.
-        arguments: keyword arguments of `fit` beyond its own.
+        model: the model, named in the message.
+        arguments: keyword arguments that were passed on by `fit`.
 
     Raises:
-        ValueError: for one that was given.
+        ValueError: if one of them is given.
     """
     given = {name for name, value in arguments.items() if value is not None}
     if unfit := sorted(given & set(NEED_LABELS)):
@@ -28,34 +28,34 @@ def check_fit_arguments(model: keras.Model, arguments: dict) -> None:
     if unfit := sorted(given & set(NEED_ARRAYS)):
         raise ValueError(
             f"{type(model).__name__}.fit takes no {unfit[0]}; split the images beforehand, and "
-            "give one share as validation_data, in batches of its own size."
+            "pass one of the parts as validation_data, in batches of the size you want."
         )
 
 
 def check_callbacks(callbacks: list) -> None:
-    """Refuses a callback that would resume another training than the one that was interrupted.
+    """Refuses a callback that would not resume the run exactly.
 
     Raises:
         ValueError: for `keras.callbacks.BackupAndRestore`, which keeps the variables but not the
-            position in the images: it would show those of the first epoch again.
+            position in the data: it would repeat the images of the first epoch.
     """
     if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in callbacks):
         raise ValueError(
-            "keras.callbacks.BackupAndRestore does not know the position in the images, so what it "
-            "resumes is another training. Use cl_keras.runs.Checkpoints with its "
-            "CheckpointCallback, which resume exactly, also in the middle of an epoch."
+            "keras.callbacks.BackupAndRestore does not know the position in the data, so a resumed "
+            "run would differ from an uninterrupted one. Use cl_keras.runs.Checkpoints with its "
+            "CheckpointCallback, which resume exactly, even in the middle of an epoch."
         )
 
 
 def check_compile(model: keras.Model, arguments: dict) -> None:
-    """Refuses what fails in `fit` otherwise, in pages of words, or would have no effect.
+    """Refuses settings that would fail in `fit` with a long error, or would have no effect.
 
     Args:
-        model: the model, which the message names.
+        model: the model, named in the message.
         arguments: keyword arguments of `compile` beyond its own.
 
     Raises:
-        ValueError: for metrics of labels, for variables from outside of the strategy's scope, or
+        ValueError: for metrics of labels, for variables created outside the strategy's scope, or
             for XLA over replicas.
     """
     jit_compile = arguments.get("jit_compile")
@@ -70,22 +70,22 @@ def check_compile(model: keras.Model, arguments: dict) -> None:
     replicas = strategy.num_replicas_in_sync
     if replicas > 1 and jit_compile is True:
         raise ValueError(
-            f"jit_compile=True compiles a step of one replica; the strategy has {replicas}. Leave "
-            "it out: on GPUs, XLA then compiles the normalization layers alone."
+            f"jit_compile=True works on one replica; the strategy has {replicas}. Leave it out: "
+            "on GPUs, XLA then compiles only the normalization layers."
         )
 
 
 def check_scope(variables: list, strategy: tf.distribute.Strategy) -> None:
-    """All variables of a model must have been made within the scope of its strategy.
+    """Checks that all variables of a model were created within the scope of its strategy.
 
     Raises:
-        ValueError: for one that was not.
+        ValueError: if one was not.
     """
     for variable in variables:
         if not strategy.extended.variable_created_in_scope(variable.value):
             raise ValueError(
-                f"{variable.path} was made outside of the scope of {type(strategy).__name__}. "
-                "Make or load the encoder, the head and the method within `with "
+                f"{variable.path} was created outside the scope of {type(strategy).__name__}. "
+                "Create or load the encoder, the head and the method inside `with "
                 "strategy.scope():`, and compile there."
             )
 
@@ -114,16 +114,16 @@ def check_view_sizes(encoder: keras.Model, views) -> None:
 def check_batches(
     dataset: tf.data.Dataset, encoder: keras.Model, replicas: int, accumulated: int = 1
 ) -> None:
-    """Batches must be images that the encoder takes, enough of them, the same on each replica.
+    """Checks that batches hold images that fit the encoder and divide evenly among the replicas.
 
     Args:
         dataset: batches of images.
-        encoder: the model that they are for.
+        encoder: the model they are for.
         replicas: number of replicas that share a batch.
-        accumulated: number of micro-batches in which a replica takes its share; default: 1.
+        accumulated: number of micro-batches into which a replica splits its share; default: 1.
 
     Raises:
-        ValueError: with what to change.
+        ValueError: if they do not.
     """
     spec = dataset.element_spec
     spec = spec[0] if isinstance(spec, tuple) else spec
@@ -144,37 +144,36 @@ def check_batches(
         raise ValueError("A batch of 1 image has no negatives; use a batch size of at least 2.")
     if replicas > 1 and (rows is None or rows % replicas):
         raise ValueError(
-            f"The global batch must divide by the {replicas} replicas; received "
+            f"The global batch must be divisible by the {replicas} replicas; received "
             f"{rows or 'batches of unknown size'}. Batch with drop_remainder=True and a "
             f"multiple of {replicas}."
         )
     if accumulated > 1 and (rows is None or rows % (replicas * accumulated)):
         raise ValueError(
-            f"gradient_accumulation={accumulated} takes the batch of each of {replicas} replicas "
-            f"in as many micro-batches; {rows or 'a batch of unknown size'} does not divide by "
-            f"{replicas * accumulated}. Batch with drop_remainder=True and a multiple of "
-            f"{replicas * accumulated}."
+            f"gradient_accumulation={accumulated} on {replicas} replicas needs batches divisible "
+            f"by {replicas * accumulated}; received {rows or 'batches of unknown size'}. Batch "
+            f"with drop_remainder=True and a multiple of {replicas * accumulated}."
         )
     channels = encoder.input_shape[-1]
     if images[-1] is not None and channels is not None and images[-1] != channels:
         raise ValueError(
-            f"The encoder {encoder.name!r} takes images of {channels} channels; the data "
+            f"The encoder {encoder.name!r} takes images with {channels} channels; the data "
             f"has {images[-1]}. Load it with data.load(..., channels={channels})."
         )
 
 
 def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -> None:
-    """Every image must have a row in the table of `num_images` that a method keeps.
+    """Checks that every image has a row in the table of `num_images` that a method keeps.
 
     Warns where a dataset has more images than rows.
 
     Args:
-        model: the model, which the message names.
+        model: the model, named in the message.
         dataset: batches of images; a `Batches` knows its source.
-        num_images: rows of the table.
+        num_images: number of rows of the table.
 
     Raises:
-        ValueError: with what to change.
+        ValueError: if one has none.
     """
     name, spec = type(model).__name__, dataset.element_spec
     if not isinstance(spec, dict) or "index" not in spec:
@@ -185,7 +184,8 @@ def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -
     source = getattr(dataset, "source", None)
     if source is not None and len(source) > num_images:
         raise ValueError(
-            f"{name} was made for num_images={num_images}; {source.name} has {len(source)}."
+            f"{name} was made for num_images={num_images}; {source.name} has {len(source)} images. "
+            f"Give num_images={len(source)}."
         )
     batches, rows = int(dataset.cardinality()), spec["index"].shape[0]
     if source is None and rows and batches * rows > num_images:
@@ -197,26 +197,26 @@ def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -
 
 
 def check_order(model: keras.Model, dataset: tf.data.Dataset) -> None:
-    """Warns if the order of one epoch is nearly that of the next; `BankModel` says why.
+    """Warns if all epochs have nearly the same order; `BankModel` explains why that matters.
 
     Args:
-        model: the model, which the message names.
+        model: the model, named in the message.
         dataset: batches of images; a `Batches` knows its source.
     """
     source = getattr(dataset, "source", None)
     if source is None or (dataset.shuffled and source.shuffles_whole):
         return
-    how = "is too large to be shuffled whole" if dataset.shuffled else "has shuffle=False"
+    reason = "is too large to be shuffled whole" if dataset.shuffled else "has shuffle=False"
     logging.warning(
-        f"{source.name} {how}: each image comes at nearly the same moment of every epoch, and the "
+        f"{source.name} {reason}: each image comes at nearly the same point of every epoch, so the "
         f"age of its row in the memory bank tells {type(model).__name__} which image it is. The "
-        "loss will fall, and little will be learned. Image folders, data.load('folder:…'), and "
-        "arrays are shuffled whole."
+        "loss will fall, but little will be learned. Use an image folder, data.load('folder:…'), "
+        "or an array; these are shuffled whole."
     )
 
 
 def check_queue(dataset: tf.data.Dataset, size: int) -> None:
-    """No image may meet its own old key in a queue of `size`.
+    """Checks that no image meets its own old key in a queue of `size` keys.
 
     Raises:
         ValueError: if the queue is larger than the dataset.
@@ -233,34 +233,34 @@ def check_queue(dataset: tf.data.Dataset, size: int) -> None:
 def check_shuffle_bn_groups(
     dataset: tf.data.Dataset, groups: int, replicas: int, accumulated: int = 1
 ) -> None:
-    """The batch must divide into the groups of shuffled batch normalization, on each replica.
+    """Checks that the groups of shuffled batch normalization divide the batch on each replica.
 
     Args:
         dataset: global batches of images.
         groups: number of groups in which the keys of a batch are normalized.
         replicas: number of replicas that share a batch.
-        accumulated: number of micro-batches of a step, each with keys of its own; default: 1.
+        accumulated: number of micro-batches per step, each with its own keys; default: 1.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: if they do not.
     """
     rows = tf.nest.flatten(dataset.element_spec)[0].shape[0]
     if groups > 1 and rows is None:
         raise ValueError(
-            f"shuffle_bn_groups={groups} must divide every batch, and the size of these batches "
-            "is not known, since the last one may be smaller. Batch with drop_remainder=True."
+            f"shuffle_bn_groups={groups} must divide every batch, but the size of these batches is "
+            "not known, since the last one may be smaller. Batch with drop_remainder=True."
         )
     rows = (rows or 0) // accumulated
     if rows % groups:
         raise ValueError(f"shuffle_bn_groups={groups} must divide the {rows} images of a batch.")
     if groups > 1 and groups % replicas:
         raise ValueError(
-            f"shuffle_bn_groups={groups} must be a multiple of the {replicas} replicas, each of "
-            "which encodes as many groups; give "
+            f"shuffle_bn_groups={groups} must be a multiple of the {replicas} replicas, which "
+            "encode equally many groups each; give "
             f"shuffle_bn_groups={-(-groups // replicas) * replicas}."
         )
     if groups == 1:
         logging.warning(
-            "shuffle_bn_groups=1: query and key share the statistics of batch normalization, "
-            "which can give the answer away; watch k-NN accuracy, or use shuffle_bn_groups=4."
+            "shuffle_bn_groups=1: queries and keys share batch statistics, which can give the "
+            "answer away; watch k-NN accuracy, or use shuffle_bn_groups=4."
         )

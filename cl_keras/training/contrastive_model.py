@@ -1,4 +1,4 @@
-"""What methods with candidates share: a temperature, and the accuracy of the queries."""
+"""The base of methods with candidates: a temperature, and the accuracy of the queries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,9 @@ from cl_keras.training.pretext_model import PretextModel
 
 
 class ContrastiveModel(PretextModel):
-    """A method in which each query has to find its positive among candidates.
+    """A method in which each query must find its positive among candidates.
 
-    The metric `contrastive_accuracy` is the share of queries whose positive has the best score.
+    The metric `contrastive_accuracy` is the share of queries whose positive has the highest score.
 
     Args:
         encoder: a `keras.Model` from images to vectors, or to a feature map, which is pooled.

@@ -1,4 +1,4 @@
-"""From gradients to a step of the optimizer, as right on many replicas as on one."""
+"""Accumulates and applies gradients, with the same result on many replicas as on one."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from cl_keras import distribute
 
 
 def accumulate(function: Callable, batch, count: int):
-    """Gradients of a batch that is taken in micro-batches, one after the other.
+    """Gradients of a batch that is processed in micro-batches, one after the other.
 
     Args:
-        function: of a micro-batch, to a list of gradients, None among them, and a structure of
-            tensors `[b, ...]`.
+        function: from a micro-batch to a list of gradients, which may include None, and a structure
+            of tensors `[b, ...]`.
         batch: structure of tensors `[b, ...]` and None.
         count: number of micro-batches, which divides b.
 
@@ -24,7 +24,7 @@ def accumulate(function: Callable, batch, count: int):
     sums: list | None = None
     kept = []
     for number in range(count):
-        # Each waits for the one before: otherwise the activations of all were alive at once.
+        # Each waits for the one before; otherwise all activations would be in memory at once.
         done = [gradient for gradient in sums or [] if gradient is not None]
         with distribute.micro_batch(number, count), tf.control_dependencies(done):
             gradients, rows = function(_micro_batch(batch, number, count))
@@ -51,12 +51,12 @@ def _sums(first, second):
 def apply(optimizer, gradients, variables):
     """Applies the sum of every replica's gradients.
 
-    Keras sums them too, but clips each replica's own before, and looks for infinities of a scaled
-    loss on the first replica alone. Here both see all replicas.
+    Keras sums them too, but clips each replica's gradients first, and looks for infinities of a
+    scaled loss only on the first replica. Here both take all replicas into account.
 
     Args:
         optimizer: a built `keras.optimizers.Optimizer`.
-        gradients: of this replica, one for each variable, scaled where the optimizer scales.
+        gradients: of this replica, one per variable, scaled if the optimizer scales the loss.
         variables: list of `keras.Variable`.
     """
     if distribute.num_replicas() > 1:
@@ -70,7 +70,7 @@ def apply(optimizer, gradients, variables):
 
 
 def check_optimizer(optimizer, replicas):
-    """Refuses what Keras' optimizers cannot do under a strategy.
+    """Refuses settings that Keras' optimizers do not support under a strategy.
 
     Raises:
         ValueError: for gradient accumulation in the optimizer.
@@ -85,7 +85,7 @@ def check_optimizer(optimizer, replicas):
 
 
 def _infinite_everywhere(gradients):
-    """Gradients that are not finite on any replica if they are not on one."""
+    """Makes the gradients non-finite on all replicas if they are non-finite on one."""
     finite = tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
     bad = distribute.sum_over_replicas(tf.cast(~tf.reduce_all(finite), tf.float32))
     poison = tf.where(bad > 0, float("inf"), 0.0)
@@ -93,9 +93,9 @@ def _infinite_everywhere(gradients):
 
 
 def _clipped(optimizer, gradients):
-    """This replica's share of the sum of all gradients, clipped.
+    """This replica's share of the clipped sum of all gradients.
 
-    What Keras clips after this is less, and so left as it is.
+    Keras clips it again, to no effect, since the share is smaller.
     """
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = optimizer.dynamic_scale.value if scaled else 1.0

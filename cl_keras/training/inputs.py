@@ -1,4 +1,4 @@
-"""What goes into `fit` and `evaluate` where several workers share the images."""
+"""The input of `fit` and `evaluate` when several workers share the images."""
 
 import tensorflow as tf
 
@@ -6,15 +6,15 @@ from cl_keras.data import Batches
 
 
 def for_workers(strategy, dataset, begin=lambda dataset: dataset):
-    """Batches as Keras takes them, of which each of several workers reads its own rows alone.
+    """Batches in a form that Keras takes, of which each worker reads only its own rows.
 
-    Left to itself, TensorFlow lets every worker read all images and keep its share.
+    By default, TensorFlow lets every worker read all images and keep its share.
 
     Args:
         strategy: the `tf.distribute.Strategy` of the model.
         dataset: a `tf.data.Dataset` of global batches. One that is not `Batches`, or was
-            batched anew, does not say which images it will read, and is left to TensorFlow.
-        begin: function of a dataset, to the one that is iterated: such as the epochs to come.
+            rebatched, does not say which images it will read, and is left to TensorFlow.
+        begin: function from a dataset to the one to iterate, such as the remaining epochs.
 
     Returns:
         A `tf.data.Dataset` of global batches, or a `tf.distribute.DistributedDataset`.

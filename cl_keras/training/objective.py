@@ -1,4 +1,4 @@
-"""What a method makes of a batch: terms of a loss that add up as in the paper's formula."""
+"""The outcome of a method for a batch: loss terms that add up as in the paper's formula."""
 
 import dataclasses
 from typing import Any
@@ -11,15 +11,15 @@ from cl_keras.losses import Queries
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A loss, and what the method shows and keeps beside it.
+    """A loss, with the hits that its accuracy counts and the tensors to keep for `after_step`.
 
-    `a + b` and `2.0 * a` are objectives too, so a method returns its paper's formula.
+    `a + b` and `2.0 * a` are objectives too, so a method can return its paper's formula.
 
     Attributes:
         loss: scalar, the mean over this replica's rows.
         hits: float `[n, 2]`, whether each query found its candidate and whether it counts; None
             for a method without candidates.
-        kept: structure of tensors `[b, ...]` for `after_step`, without gradient.
+        kept: structure of tensors `[b, ...]` for `after_step`, without gradients.
     """
 
     loss: tf.Tensor
@@ -35,7 +35,7 @@ class Objective:
         return dataclasses.replace(self, loss=weight * self.loss)
 
     def keep(self, rows: Any) -> "Objective":
-        """The same, with what `after_step` is to be given."""
+        """The same objective, with the tensors that `after_step` will receive."""
         return dataclasses.replace(self, kept=tf.nest.map_structure(_without_gradient, rows))
 
 
@@ -44,7 +44,7 @@ def _without_gradient(rows):
 
 
 def mean_over(queries: Queries) -> Objective:
-    """The mean loss over the queries that count, on all replicas together, and their hits."""
+    """The mean loss over the queries that count, across all replicas, and their hits."""
     losses, hits, counts = queries
     loss = tf.reduce_mean(losses) if counts is None else mean_of(losses, counts)
     counts = tf.ones_like(hits) if counts is None else counts
@@ -52,14 +52,14 @@ def mean_over(queries: Queries) -> Objective:
 
 
 def mean_of(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """The mean of `[n]` values over those that count, on all replicas together."""
+    """The mean of the values `[n]` that count, across all replicas."""
     counts = tf.cast(counts, values.dtype)
     share = distribute.sum_over_replicas(tf.reduce_mean(counts)) / distribute.num_replicas()
     return tf.math.divide_no_nan(tf.reduce_mean(tf.where(counts > 0, values, 0.0)), share)
 
 
 def hits_of(targets: tf.Tensor, scores: tf.Tensor, known: tf.Tensor | bool = True) -> tf.Tensor:
-    """Which queries have their candidate, or the best of soft ones, as their best score."""
+    """Which queries score highest on their target, or on the largest of soft targets."""
     if targets.dtype.is_floating:
         targets = tf.argmax(targets, axis=1)
     best = tf.argmax(scores, axis=1, output_type=targets.dtype)

@@ -1,4 +1,4 @@
-"""Which precision is fastest here, without a loss that shows."""
+"""Chooses the fastest precision for this machine that does not hurt accuracy."""
 
 import os
 from pathlib import Path
@@ -19,8 +19,8 @@ def resolve(precision: str) -> str:
     """A Keras dtype policy for the layers.
 
     Args:
-        precision: the name of a policy, which is returned; or `"auto"`, the fastest that the
-            slowest GPU, or else the CPU, has instructions for.
+        precision: the name of a policy, which is returned as it is; or `"auto"`, the fastest that
+            the slowest GPU, or the CPU if there is none, has instructions for.
     """
     if precision != "auto":
         return precision
@@ -33,14 +33,14 @@ def resolve(precision: str) -> str:
 
 
 def of_gpu(capability: tuple[int, int]) -> str:
-    """The fastest dtype policy for a GPU of a compute capability."""
+    """The fastest dtype policy for a GPU with the given compute capability."""
     if capability >= BFLOAT16_GPU:
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= FLOAT16_GPU else "float32"
 
 
 def _cpu_flags():
-    """What the first CPU can do, as Linux says; nothing elsewhere."""
+    """The flags that Linux reports for the first CPU; empty on other systems."""
     try:
         lines = CPU_INFO.read_text().splitlines()
     except OSError:

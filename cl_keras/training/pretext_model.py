@@ -1,4 +1,4 @@
-"""What every method shares: the views, the objective, and the step."""
+"""The base of every method: the views, the objective, and the step."""
 
 import inspect
 from collections.abc import Callable
@@ -23,33 +23,32 @@ from cl_keras.views.random_views import by_size
 class PretextModel(Trainable):
     """A pretext task on views of images, trained with `fit`.
 
-    A subclass writes one method, `objective`: from a batch to an `Objective`, a loss and what comes
-    with it. This class makes the views, takes the gradient of the loss, applies it and counts the
-    steps, on one device and under a strategy. A method that keeps something between steps, such as
-    a queue, lets the objective carry it (`Objective.keep`) and stores it in `after_step`.
+    A subclass defines one method, `objective`, which maps a batch to an `Objective`. This class
+    makes the views, computes and applies the gradient of the loss, and counts the steps, on one
+    device and under a strategy. A method that keeps something between steps, such as a queue, adds
+    it to the objective (`Objective.keep`) and stores it in `after_step`.
 
-    `fit` and `evaluate` take images: a uint8 array, what `data.load` returns or its
+    `fit` and `evaluate` take images: a uint8 array, a source that `data.load` returns or its
     `.batches(...)`, or a `tf.data.Dataset` of `{"image"[, "index"]}` or of images; a dataset of
-    `{"views"[, "index"]}` brings its views already made. `predict` and calling the model return the
-    representations of images, `[b, d]`.
+    `{"views"[, "index"]}` holds views that are already made. `predict` and calling the model return
+    the representations of images, `[b, d]`.
 
-    The views of a step are a pure function of (seed, step, row of the global batch), and the steps
-    are counted in `self.step`, which is saved with the weights; so a run can be resumed exactly.
+    The views of a step are a pure function of (seed, step, row of the global batch). The steps are
+    counted in `self.step`, which is saved with the weights, so a run can be resumed exactly.
 
     Args:
         encoder: a `keras.Model` from images to vectors, or to a feature map, which is pooled.
         views: a callable `(images, seed, step, first_row) -> views` with `image_size`; a Keras
-            model that augments images, which is then called for each of two views; or None for one
-            view, the images as they are.
+            model that augments images, which is called once for each of two views; or None for a
+            single view, the images as they are.
         seed: of the views; default: 0.
-        gradient_accumulation: number of micro-batches in which a step takes its batch, one after
-            the other, to save memory; default: 1. The gradient is the mean over all. Random draws
-            and what is kept are those of the whole batch, so a method whose negatives come from
-            elsewhere learns as it would without; negatives from the batch come from the
-            micro-batch, and so do the statistics of batch normalization.
+        gradient_accumulation: number of micro-batches into which a step splits its batch to save
+            memory; default: 1. The gradient is the mean over them. Random draws and kept tensors
+            are those of the whole batch, so a method with negatives from elsewhere learns the same;
+            negatives within the batch, and batch statistics, come from the micro-batch.
 
     Raises:
-        ValueError: for fewer than one micro-batch, or an encoder that gives no vector.
+        ValueError: for fewer than one micro-batch, or an encoder whose output is not a vector.
     """
 
     accuracy_name: str | None = None
@@ -73,7 +72,7 @@ class PretextModel(Trainable):
         self.seed = as_int(seed, "seed")
         if gradient_accumulation < 1:
             raise ValueError(
-                "gradient_accumulation must be at least 1, which takes the batch as a whole; "
+                "gradient_accumulation must be at least 1, which processes the batch as a whole; "
                 f"received {gradient_accumulation!r}."
             )
         self.gradient_accumulation = int(gradient_accumulation)
@@ -92,31 +91,31 @@ class PretextModel(Trainable):
         )
         self.built = True
 
-    # What a subclass writes: `objective`, and of the rest what it needs.
+    # A subclass defines `objective`, and overrides the others as needed.
 
     def objective(self, batch: dict[str, Any], training: bool) -> Objective:
         """The pretext task, as the formula of its paper.
 
         Args:
-            batch: `"views"`, what `self.views` made of the images of this replica; `"index"`, int64
-                `[b]`, and `"label"` where the dataset has them; and everything else that its
+            batch: `"views"`, the views that `self.views` made of this replica's images; `"index"`,
+                int64 `[b]`, and `"label"` if the dataset has them; and everything else that its
                 elements hold.
             training: whether this is a training step.
         """
         raise NotImplementedError(f"{type(self).__name__} must define objective(batch, training).")
 
     def before_step(self) -> None:
-        """Updates what changes before each training step, such as a momentum encoder."""
+        """Called before each training step, for example to update a momentum encoder."""
 
     def after_step(self, kept: Any) -> None:
-        """Updates what changes after each training step, such as a queue or a bank.
+        """Called after each training step, for example to update a queue or a bank.
 
         Args:
-            kept: what the objective kept of this replica's batch; None if nothing.
+            kept: what the objective kept of this replica's batch, or None.
         """
 
     def recluster(self, batches: tf.data.Dataset, epoch: int) -> None:
-        """Called by `clustering.Recluster` before an epoch, where `method_callbacks` has it.
+        """Called by `clustering.Recluster` before an epoch, if `method_callbacks` includes it.
 
         Args:
             batches: one epoch of the dataset that `fit` was given.
@@ -124,33 +123,33 @@ class PretextModel(Trainable):
         """
 
     def check_data(self, dataset: tf.data.Dataset) -> None:
-        """Refuses images with which the method would go wrong, before an hour is lost.
+        """Refuses data that the method cannot learn from, before training begins.
 
         Args:
             dataset: the dataset of batches that `fit` was given; a `Batches`, which knows its
                 source, if it came from `data.load`.
 
         Raises:
-            ValueError: with what to change.
+            ValueError: the message says what to change.
         """
 
     def method_callbacks(self, batches: tf.data.Dataset) -> list[keras.callbacks.Callback]:
         """Callbacks that the method itself needs in `fit`, such as one that clusters.
 
         Args:
-            batches: the dataset that `fit` was given, one epoch.
+            batches: one epoch of the dataset that `fit` was given.
         """
         return []
 
     encoder_norm: ClassVar[str] = "batch"
-    """Kind of normalization that a ResNet for this method has; see `encoders.resnet50`."""
+    """The kind of normalization that this method needs in a ResNet; see `encoders.resnet50`."""
 
     recipes: ClassVar[dict[str, Recipe]] = {}
-    """How the method is trained: `"published"` as by its authors, `"small"`, and perhaps others."""
+    """Training recipes by name: `"published"`, the authors' own, `"small"`, and perhaps others."""
 
     @classmethod
     def scaled_recipe(cls, *, preset: str = "published", **scale) -> ScaledRecipe:
-        """The settings of a recipe, for a number of images.
+        """The settings of a recipe, scaled to a number of images.
 
         Args:
             preset: name of one of `recipes`.
@@ -177,7 +176,7 @@ class PretextModel(Trainable):
         epochs: int | None = None,
         preset: str = "published",
     ) -> MethodRecipe:
-        """Everything that a recipe of the method says, for images of a number, size and kind.
+        """Everything needed to train the method by one of its recipes, scaled to the data.
 
             recipe = cl.MoCo.recipe(images=len(photos), image_size=96, epochs=100)
             encoder = cl.encoders.resnet18(image_size=96, **recipe.encoder_options)
@@ -188,9 +187,9 @@ class PretextModel(Trainable):
         Args:
             images: number of images.
             image_size: side of the images in pixels.
-            channels: of the images; default: 3.
+            channels: number of channels of the images; default: 3.
             batch_size: images per step; default: that of the recipe, at most 256.
-            epochs: passes over the images; default: those of the recipe.
+            epochs: passes over the images; default: as in the recipe.
             preset: name of one of `recipes`; default: `"published"`.
 
         Raises:
@@ -218,16 +217,16 @@ class PretextModel(Trainable):
 
     @classmethod
     def default_views(cls, image_size: int, channels: int = 3, **changes) -> Callable:
-        """The views that the method was published with, for images of a size and kind.
+        """The views that the method was published with.
 
         Args:
-            image_size: side in pixels.
+            image_size: side of the images in pixels.
             channels: number of channels; default: 3.
-            **changes: arguments of the views' class to replace.
+            **changes: arguments of the views' class to override.
         """
         return simclr_views(image_size, channels, **changes)
 
-    # What a subclass may use.
+    # For use by subclasses.
 
     def build_head(
         self,
@@ -235,7 +234,7 @@ class PretextModel(Trainable):
         presets: dict[str, Callable],
         encoder: keras.Model | None = None,
     ) -> keras.Model:
-        """A head named in `presets`, built for an encoder's width; or a model, checked."""
+        """A head named in `presets`, built for an encoder's width; or the given model, checked."""
         encoder = encoder or self.encoder
         width = encoder.output_shape[-1]
         if isinstance(head, str) and head in presets:
@@ -254,8 +253,8 @@ class PretextModel(Trainable):
     def encode_views(self, views: tuple, training: bool) -> list[tf.Tensor]:
         """The projection of each view, `[b, d]`.
 
-        Views of one size pass the encoder as one batch, and all pass the head as one, so that
-        batch normalization sees all of them.
+        Views of the same size go through the encoder as one batch, and all views go through the
+        head as one batch, so that batch normalization sees all of them.
         """
         passes = [self.encoder(tf.concat(same, 0), training=training) for same in by_size(views)]
         z = self.head(tf.concat(passes, axis=0), training=training)
@@ -268,7 +267,7 @@ class PretextModel(Trainable):
         return tf.reshape(features, [-1, patches.shape[1], features.shape[-1]])
 
     def make_batch(self, data: Any, seed: int, step: int | tf.Tensor) -> dict[str, Any]:
-        """An element of the dataset with its images made into views, as `objective` takes it."""
+        """An element of the dataset, its images replaced by views, as `objective` takes it."""
         data = data[0] if isinstance(data, tuple) else data
         data = dict(data) if isinstance(data, dict) else {"image": data}
         images, crops = data.pop("image", None), data.pop("crops", None)
@@ -297,7 +296,7 @@ class PretextModel(Trainable):
         return self.get_metrics_result()
 
     def _gradients(self, batch):
-        """Gradients of this replica's and micro-batch's share of the loss; what is to be kept."""
+        """The gradients of this micro-batch's share of the loss, and the tensors to keep."""
         with tf.GradientTape() as tape:
             objective = self.objective(batch, training=True)
             loss = objective.loss + self._regularization(objective.loss.dtype)
@@ -308,7 +307,7 @@ class PretextModel(Trainable):
         return tape.gradient(share, self.trainable_variables), objective.kept
 
     def test_step(self, data):
-        # Another seed than in training, and one step: the same views at every evaluation.
+        # A different seed than in training, and a fixed step: the same views in every evaluation.
         batch = self.make_batch(data, self.seed + 1, 0)
         objective = self.objective(batch, training=False)
         self._update_metrics(batch, objective.loss, objective.hits)
@@ -322,8 +321,8 @@ class PretextModel(Trainable):
         return tf.cast(tf.add_n(self.losses), dtype) if self.losses else 0.0
 
     def _update_metrics(self, batch, loss, hits):
-        # Of the global batch, so that a checkpoint needs to know the metrics of one replica only;
-        # weighted by images, so that a smaller last batch counts for what it holds.
+        # Over the global batch, so that a checkpoint only needs the metrics of one replica; and
+        # weighted by images, so that a smaller last batch counts less.
         loss = distribute.sum_over_replicas(loss) / distribute.num_replicas()
         rows = tf.shape(tf.nest.flatten(batch["views"])[0])[0]
         self.loss_metric.update_state(loss, sample_weight=rows)

@@ -1,8 +1,8 @@
-"""The recipe that a method was published with, as data, and the rules that scale it.
+"""Training recipes as data, and the rules that scale them.
 
 A method holds its recipes by name in `recipes`; `PretextModel.recipe` scales one of them to a
-number of images, a batch and a number of epochs. A setting that depends on these is a rule, such as
-`Epochs(1)`: one epoch, in steps.
+number of images, a batch size and a number of epochs. A setting that depends on these is a rule,
+such as `Epochs(1)`: the steps of one epoch.
 """
 
 import dataclasses
@@ -14,11 +14,11 @@ import keras
 from cl_keras import optimizers
 
 SMALL_IMAGE = 64
-"""Side in pixels up to which a ResNet has the stem for small images."""
+"""Largest side in pixels for which a ResNet has the stem for small images."""
 
 MOMENTUM = 0.9
 MILESTONES = (0.6, 0.8)
-"""Where a schedule of steps divides the rate by ten, as shares of the whole: 120 and 160 of 200."""
+"""When a step schedule divides the rate by ten, as shares of the run: 120 and 160 of 200 epochs."""
 
 MAX_WARMUP_SHARE = 0.1
 DEFAULT_MAX_BATCH = 256
@@ -32,7 +32,7 @@ MOCO_V1_VIEWS = {
     "color_probability": 1.0,
     "blur_probability": 0.0,
 }
-"""Of MoCo v1, and of PCL v1 after it."""
+"""The views of MoCo v1, and of PCL v1, which follows it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Scale:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of an epoch, whose last batch is dropped if it is not whole."""
+        """Steps of an epoch; an incomplete last batch is dropped."""
         return max(1, self.images // self.batch_size)
 
 
@@ -65,7 +65,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Epochs(Rule):
-    """A number of epochs, in steps."""
+    """The steps of a number of epochs."""
 
     count: float
 
@@ -98,8 +98,8 @@ class ShareOfImages(Rule):
     """A number of rows: a share of the images, at least `least` and at most `most`.
 
     Attributes:
-        whole_batches: round down to a multiple of the batch, as a queue needs it.
-        within_batch: no more than the rows of a batch.
+        whole_batches: round down to a multiple of the batch size, as a queue needs.
+        within_batch: at most the batch size.
     """
 
     share: float
@@ -119,7 +119,7 @@ class ShareOfImages(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class Each(Rule):
-    """Several settings, each by its own rule."""
+    """A list of settings, each with its own rule."""
 
     rules: tuple[ShareOfImages, ...]
 
@@ -129,7 +129,7 @@ class Each(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class QueueBatches(Rule):
-    """Rows of a queue of so many batches; 0 where a batch alone has `enough` rows."""
+    """The rows of a queue of `count` batches; 0 if one batch already has `enough` rows."""
 
     count: int
     enough: int
@@ -143,24 +143,24 @@ class Recipe:
     """How a method is trained.
 
     The peak of the learning rate for a batch of B images is
-    `learning_rate · (B / rate_batch) ** rate_power`. The decay is that of the authors: L2 added to
-    the gradient, so that it passes through the momentum (decoupled for adam, adamw and lamb).
+    `learning_rate · (B / rate_batch) ** rate_power`. The weight decay is that of the authors: L2
+    added to the gradient, and so to the momentum (decoupled for adam, adamw and lamb).
 
     Attributes:
-        origin: paper, or official code, that the settings are from.
-        batch_size: images per step of the authors.
-        epochs: passes over the images of the authors.
+        origin: the paper or official code that the settings come from.
+        batch_size: the authors' images per step.
+        epochs: the authors' passes over their images.
         optimizer: `"sgd"`, `"lars"`, `"larc"` (SGD with LARC), `"adam"`, `"adamw"` or `"lamb"`.
         learning_rate: peak for a batch of `rate_batch`.
         rate_power: 1 for the linear rule, 0.5 for the square root, 0 for a constant.
         weight_decay: λ.
-        lars_convention: where the rate of LARS stands, `"inside"` its momentum or `"outside"`.
+        lars_convention: whether LARS applies the rate `"inside"` or `"outside"` its momentum.
         schedule: `"cosine"`, `"steps"` (a tenth after 60 and 80 % of the epochs) or `"constant"`.
-        warmup_epochs: epochs of a linear rise; at most a tenth of all in a shorter run.
-        warmup_start: share of the peak at which the rise begins.
+        warmup_epochs: epochs of linear warm-up; at most a tenth of a shorter run.
+        warmup_start: share of the peak at which the warm-up begins.
         final_share: share of the peak at which the cosine ends.
         zero_init_residual: whether residual blocks start as the identity.
-        encoder: builder of `cl_keras.encoders`; None: `resnet50`, or `resnet18` up to 64 pixels.
+        encoder: builder in `cl_keras.encoders`; None: `resnet50`, or `resnet18` up to 64 pixels.
         options: arguments of the method that differ from its defaults, or rules for them.
         views: changes to the method's default views.
     """
@@ -191,12 +191,12 @@ class Recipe:
         epochs: int | None = None,
         image_size: int,
     ) -> "ScaledRecipe":
-        """The settings for a number of images.
+        """The settings, scaled to a number of images.
 
         Args:
             images: number of images.
-            batch_size: images per step. Default: that of the recipe, at most 256 and at most all.
-            epochs: passes over the images. Default: those of the recipe.
+            batch_size: images per step; default: that of the recipe, at most 256 or `images`.
+            epochs: passes over the images; default: as in the recipe.
             image_size: side of the images in pixels.
         """
         batch_size = batch_size or min(self.batch_size, DEFAULT_MAX_BATCH, images)
@@ -226,7 +226,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class ScaledRecipe:
-    """A recipe for a number of images, a batch and a number of epochs; fields as in `Recipe`.
+    """A recipe scaled to a number of images, a batch size and epochs; fields as in `Recipe`.
 
     Attributes:
         learning_rate: the peak.
@@ -271,9 +271,9 @@ class MethodRecipe(NamedTuple):
 
 
 def small_recipe(*, epochs: int = 10, options: Mapping[str, Any], views=None) -> Recipe:
-    """Settings for images of about 28 to 64 pixels, a few thousand of them, and a CPU.
+    """Settings for a few thousand images of about 28 to 64 pixels, on a CPU.
 
-    They are those that learned fastest on the bundled images on two cores.
+    They learned fastest on the bundled images, on two cores.
     """
     return Recipe(
         origin="measured on the bundled images",
@@ -296,7 +296,7 @@ def make_schedule(settings, steps_per_epoch: int):
 
     Args:
         settings: anything with the fields of `ScaledRecipe`.
-        steps_per_epoch: steps of an epoch.
+        steps_per_epoch: number of steps of an epoch.
 
     Returns:
         A `keras.optimizers.schedules.LearningRateSchedule`.
@@ -316,7 +316,7 @@ def make_optimizer(settings, steps_per_epoch: int) -> keras.optimizers.Optimizer
 
     Args:
         settings: anything with the fields of `ScaledRecipe`, such as a resolved `Config`.
-        steps_per_epoch: steps of an epoch.
+        steps_per_epoch: number of steps of an epoch.
     """
     schedule = make_schedule(settings, steps_per_epoch)
     decay, kind = settings.weight_decay, settings.optimizer

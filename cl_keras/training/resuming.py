@@ -1,4 +1,4 @@
-"""Training that begins in the middle of an epoch."""
+"""Resumes training in the middle of an epoch."""
 
 import contextlib
 
@@ -11,11 +11,11 @@ from cl_keras.training.step_loop import StepCallbacks
 class ResumedCallbacks(StepCallbacks):
     """The callbacks of a `fit` whose first epoch began in another process.
 
-    Keras runs the same number of steps in every epoch, so the finished ones are counted without
-    being run, and without telling the callbacks. A callback that acts when an epoch begins, and
-    must not do so twice, defines `on_epoch_resumed` beside `on_epoch_begin`; it is called instead.
+    Keras runs the same number of steps in every epoch, so the finished ones are counted but neither
+    run nor reported to the callbacks. A callback that acts at the beginning of an epoch, and must
+    not do so twice, also defines `on_epoch_resumed`, which is called instead of `on_epoch_begin`.
 
-    As a context, it keeps the values of the model's metrics until the first epoch has begun.
+    As a context manager, it keeps the values of the model's metrics until the first epoch begins.
 
     Args:
         callbacks: list of `keras.callbacks.Callback`.
@@ -52,13 +52,13 @@ def batches_from(dataset: tf.data.Dataset, epoch: int, batch: int, steps: int) -
     Args:
         dataset: `Batches`, which know the order of every epoch; or a `tf.data.Dataset`, which every
             epoch reads from its beginning.
-        epoch: finished epochs.
-        batch: finished batches of the next one.
-        steps: batches of an epoch.
+        epoch: number of finished epochs.
+        batch: number of finished batches of the epoch after them.
+        steps: number of batches of an epoch.
     """
     if isinstance(dataset, Batches):
         done = epoch * steps + batch
-        if dataset.steps_per_epoch is None:  # filtered: how far `done` reaches is known afterwards
+        if dataset.steps_per_epoch is None:  # filtered: batches per epoch are not known beforehand
             return dataset.from_epoch(0).skip(done)
         return dataset.from_epoch(*divmod(done, dataset.steps_per_epoch))
     if batch == 0:
@@ -72,15 +72,15 @@ def check_position(batch: int, steps: int | None) -> None:
     """Checks that training can begin at a position within an epoch.
 
     Args:
-        batch: finished batches of the epoch.
-        steps: batches of an epoch; None if it is not known.
+        batch: number of finished batches of the epoch.
+        steps: number of batches of an epoch; None if it is not known.
 
     Raises:
         ValueError: if it cannot.
     """
     if batch and steps is None:
         raise ValueError(
-            f"initial_batch={batch} needs the length of an epoch; give steps_per_epoch."
+            f"initial_batch={batch} needs the number of steps of an epoch; give steps_per_epoch."
         )
     if batch < 0 or (steps is not None and batch > steps):
         raise ValueError(f"initial_batch must be from 0 to {steps}; received {batch}.")
@@ -88,10 +88,10 @@ def check_position(batch: int, steps: int | None) -> None:
 
 @contextlib.contextmanager
 def enter_contexts(callbacks: list):
-    """A context that enters the context-manager callbacks, and exits them even on error.
+    """Enters the callbacks that are context managers, and exits them even on error.
 
     Yields:
-        The `contextlib.ExitStack`, for more.
+        The `contextlib.ExitStack`, for entering more.
     """
     with contextlib.ExitStack() as stack:
         for callback in callbacks:

@@ -1,4 +1,4 @@
-"""The loop around a step, under any strategy, and what tells it how many steps to run."""
+"""The loop around a training step, under any strategy, and the callbacks that pace it."""
 
 import math
 
@@ -6,28 +6,28 @@ import keras
 import tensorflow as tf
 
 GPU_STEPS_PER_EXECUTION = 8
-"""On a GPU a step is short, and about 1 ms between two executions is worth saving."""
+"""On a GPU a step is so short that the 1 ms between two executions matters."""
 
 
 def default_steps_per_execution() -> int:
-    """How many steps an execution has where nobody says: 8 on a GPU, 1 on a CPU."""
+    """Default number of steps per execution: 8 on a GPU, 1 on a CPU."""
     return GPU_STEPS_PER_EXECUTION if tf.config.list_logical_devices("GPU") else 1
 
 
 def step_loop(model: keras.Model, step):
     """A function of an iterator that runs `step` on every replica, several times.
 
-    Keras' own loop fails with several steps per execution under MirroredStrategy, and under
-    MultiWorkerMirroredStrategy altogether; this one serves all, and its last execution may have
-    fewer steps.
+    Keras' own loop fails with several steps per execution under MirroredStrategy, and altogether
+    under MultiWorkerMirroredStrategy; this one works with any strategy, and its last execution may
+    have fewer steps.
 
     Args:
-        model: the compiled `keras.Model`, whose `steps_in_execution` says how often; see
+        model: the compiled `keras.Model`; its `steps_in_execution` is the number of steps, see
             `StepCallbacks`.
-        step: function of a batch, to a dictionary of scalars.
+        step: function from a batch to a dictionary of scalars.
 
     Returns:
-        A function of an iterator, to the logs of the last step, averaged over replicas.
+        A function from an iterator to the logs of the last step, averaged over replicas.
     """
     strategy = model.distribute_strategy
     step = tf.autograph.experimental.do_not_convert(step)
@@ -46,14 +46,14 @@ def step_loop(model: keras.Model, step):
             logs = one(iterator)
         return logs
 
-    # Tracing the step again, for a loop that never runs, would take as long again.
+    # Tracing the step again, for a loop that never runs, would double the time to start.
     loops = model.steps_per_execution > 1
     several = tf.function(several) if loops and not model.run_eagerly else several
 
     def run(iterator):
         count = model.steps_in_execution
         if count == 0:
-            # Of an epoch without a step left, Keras takes the logs of the metrics with these names.
+            # No step is left in this epoch: for these names, Keras logs the metrics as they are.
             return dict.fromkeys(metric.name for metric in model.metrics)
         return several(iterator, tf.constant(count)) if loops else one(iterator)
 
@@ -61,17 +61,17 @@ def step_loop(model: keras.Model, step):
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
-    """Callbacks of `fit` and `evaluate` that tell the step loop how many steps are next.
+    """Callbacks of `fit` and `evaluate` that tell the step loop how many steps to run next.
 
-    Keras counts whole executions, from the beginning of each epoch. Here the last one has the
-    steps that are left, and the first ones of a resumed epoch those that are not finished. What no
-    step belongs to, the callbacks do not hear of.
+    Keras counts whole executions from the beginning of each epoch. Here the last execution has the
+    remaining steps, and the first one of a resumed epoch the unfinished ones. The callbacks are not
+    called for an execution without steps.
 
     Args:
         callbacks: list of `keras.callbacks.Callback`.
-        model: the compiled `keras.Model`; its `steps_in_execution` is set.
-        train_steps: steps of an epoch of training, None if unknown.
-        test_steps: steps of an evaluation, None if unknown.
+        model: the compiled `keras.Model`, whose `steps_in_execution` is set.
+        train_steps: number of training steps per epoch; default: None, unknown.
+        test_steps: number of evaluation steps; default: None, unknown.
         **kwargs: as for `keras.callbacks.CallbackList`.
     """
 
@@ -107,9 +107,10 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Ends the training with an error as soon as the loss is NaN or infinite.
+    """Stops training with an error as soon as the loss is NaN or infinite.
 
-    The error comes before the epoch ends, so before a checkpoint of the broken weights is written.
+    The error is raised before the epoch ends, and so before a checkpoint of the broken weights is
+    written.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -121,7 +122,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             return
         raise FloatingPointError(
             f"The loss became {float(loss)} in epoch {self._epoch + 1}, batch {batch + 1} "
-            f"(step {int(self.model.step.numpy())} of the model). The weights are lost from here "
-            "on; the last checkpoint is not. Usual causes: a learning rate that is too high or has "
-            "no warm-up, a temperature that is too low, or images that are not in 0..255."
+            f"(step {int(self.model.step.numpy())} of the model). These weights are lost, but the "
+            "last checkpoint is not. Usual causes: a learning rate that is too high or has no "
+            "warm-up, a temperature that is too low, or images that are not in 0..255."
         )

@@ -19,19 +19,16 @@ from cl_keras.training.step_loop import (
 
 
 class Trainable(keras.Model):
-    """A model that is trained on images, under any strategy, and resumes at any batch.
-
-    What it trains stands in `PretextModel`, of which it is the loop.
-    """
+    """The training loop of `PretextModel`: under any strategy, and resumable at any batch."""
 
     resuming_epoch = False
     """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
 
     batch_size: int | None = None
-    """Of the running or last `fit`, if it is known; a checkpoint names it."""
+    """Batch size of the current or last `fit`, if known; checkpoints record it."""
 
     steps_in_execution = 1
-    """How many steps the next execution runs; `StepCallbacks` set it."""
+    """Number of steps of the next execution; set by `StepCallbacks`."""
 
     def compile(self, optimizer="rmsprop", *, steps_per_execution: int | None = None, **kwargs):
         """As `keras.Model.compile`, without a loss.
@@ -39,12 +36,12 @@ class Trainable(keras.Model):
         Args:
             optimizer: a `keras.optimizers.Optimizer` or its name.
             steps_per_execution: steps between two calls of the callbacks; the last execution of an
-                epoch has the steps that are left. Default: 8 on a GPU, 1 on a CPU.
+                epoch has the remaining steps; default: 8 on a GPU, 1 on a CPU.
             **kwargs: `run_eagerly`, `jit_compile` and `auto_scale_loss`, as in Keras.
 
         Raises:
             ValueError: for metrics, for `jit_compile=True` on several replicas, or a model whose
-                variables were not made within the scope of its strategy.
+                variables were not created within the scope of its strategy.
         """
         self._chose_steps_per_execution = steps_per_execution is None
         if steps_per_execution is None:
@@ -53,13 +50,13 @@ class Trainable(keras.Model):
         super().compile(optimizer, steps_per_execution=steps_per_execution, **kwargs)
 
     def compile_from_config(self, config):
-        # Keras does not do so where `compile` is overridden.
+        # Keras skips this when `compile` is overridden.
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # With several workers, Keras would take the mean of a batch of images and fail; and all
-        # that it would build is built already.
+        # With several workers, Keras would average a batch of images and fail; and everything it
+        # would build is already built.
         pass
 
     def make_train_function(self, force=False):
@@ -75,7 +72,7 @@ class Trainable(keras.Model):
     def _check_compiled(self):
         if self.loss is not None:
             raise ValueError(
-                f"{type(self).__name__} brings its own loss; call compile(optimizer) without one "
+                f"{type(self).__name__} defines its own loss; call compile(optimizer) without one "
                 f"(received loss={self.loss!r})."
             )
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -101,31 +98,31 @@ class Trainable(keras.Model):
         shuffle: bool = True,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Train on images; as `keras.Model.fit`, without labels.
+        """Trains on images; as `keras.Model.fit`, without labels.
 
-        The order of the images and their views depend on the seeds and the epoch alone: a run that
+        The order of the images and their views depend only on the seeds and the epoch: a run that
         resumes at `initial_epoch` and `initial_batch` with restored variables continues as if it
         had never been interrupted. See `runs.Checkpoints`.
 
         Args:
-            x: images, in one of the forms named above.
-            y: must be None: images need no labels here.
-            batch_size: global batch size for an array or a source; default: 256.
+            x: images, in one of the forms that the class describes.
+            y: must be None, since images need no labels here.
+            batch_size: global batch size, for an array or a source; default: 256.
             epochs: number of the last epoch; default: 1.
-            initial_epoch: finished epochs; default: 0.
-            initial_batch: finished batches of the epoch after them; default: 0. The metrics
-                continue from their present values, so that the logs are those of the whole epoch.
+            initial_epoch: number of finished epochs; default: 0.
+            initial_batch: number of finished batches of the epoch after them; default: 0. The
+                metrics continue from their current values, so the logs cover the whole epoch.
             callbacks: a `keras.callbacks.Callback` or a list of them. Context-manager callbacks are
                 entered before training and exited afterwards, even on error.
             validation_data: images for `evaluate` after each epoch.
-            steps_per_epoch: steps of an epoch, where `x` is a dataset without end.
-            shuffle: whether an array or a source gets a new order in each epoch; a dataset has its
-                own order. default: True.
+            steps_per_epoch: steps per epoch, for an endless dataset.
+            shuffle: whether to give an array or a source a new order in each epoch; a dataset keeps
+                its own order; default: True.
             **kwargs: `verbose`, `validation_steps` and `validation_freq`, as in `keras.Model.fit`.
 
         Raises:
-            ValueError: for images in another form, a batch of one image, a batch that the
-                replicas do not divide, an `initial_batch` beyond the epoch, or an argument of
+            ValueError: for images in another form, a batch of one image, a batch that cannot be
+                divided among the replicas, an `initial_batch` beyond the epoch, or an argument of
                 `keras.Model.fit` that needs labels.
             FloatingPointError: when the loss is not finite, with the position in the run.
         """
@@ -174,12 +171,12 @@ class Trainable(keras.Model):
             super().reset_metrics()
 
     def evaluate(self, x=None, y=None, *, batch_size: int | None = None, **kwargs):
-        """The loss, and the accuracy where the method has one, on held-out images; no state moves.
+        """The loss, and the accuracy if the method has one, on held-out images; changes no state.
 
         Args:
             x: images, as in `fit`.
-            y: must be None: images need no labels here.
-            batch_size: global batch size for an array or a source; default: 256.
+            y: must be None, since images need no labels here.
+            batch_size: global batch size, for an array or a source; default: 256.
             **kwargs: as in `keras.Model.evaluate`.
         """
         checks.check_fit_arguments(self, kwargs | {"y": y})
@@ -241,9 +238,9 @@ class Trainable(keras.Model):
             return length
         if self.steps_per_execution > 1 and not self._chose_steps_per_execution:
             raise ValueError(
-                f"steps_per_execution={self.steps_per_execution} needs the number of batches, "
-                "which this dataset does not know; give steps_per_epoch (steps, validation_steps), "
-                "or call .apply(tf.data.experimental.assert_cardinality(...)) on it."
+                f"steps_per_execution={self.steps_per_execution} needs to know the number of "
+                "batches of this dataset; give steps_per_epoch (steps, validation_steps), or call "
+                ".apply(tf.data.experimental.assert_cardinality(...)) on it."
             )
         if self.steps_per_execution > 1:
             self.steps_per_execution = 1

@@ -1,4 +1,4 @@
-"""How one image becomes several."""
+"""Random views of images: crops, colors, patches and rotations."""
 
 from cl_keras.views.augmenter import KerasViews
 from cl_keras.views.grid import view_grid

@@ -1,4 +1,4 @@
-"""Views from what others have written: Keras augmentation layers, and functions."""
+"""Uses Keras augmentation layers, and functions, as views."""
 
 import inspect
 import warnings
@@ -13,8 +13,8 @@ import tensorflow as tf
 class KerasViews:
     """Views made by a Keras model or layer that augments images, called once for each view.
 
-    NOTE: the random layers of Keras draw from a state of their own, so that a run with them can
-    neither be repeated nor resumed exactly, and replicas may draw alike.
+    NOTE: Keras' random layers have their own state, so a run with them can neither be repeated nor
+    resumed exactly, and replicas may draw the same numbers.
 
     Args:
         augmenter: a `keras.Model` or layer from images in 0..255 to images in 0..255.
@@ -31,12 +31,12 @@ class KerasViews:
 
     @property
     def image_size(self) -> int | None:
-        """Side of the views in pixels, if the augmenter says it."""
+        """Side of the views in pixels, if the augmenter declares it."""
         shape = getattr(self.augmenter, "output_shape", (None, None))
         return shape[1]
 
     def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, ...]:
-        """Views of images `[b, H, W, C]`; seed, step and first row have no effect."""
+        """Views of images `[b, H, W, C]`; seed, step and first row are ignored."""
         images = tf.cast(images, tf.float32)
         return tuple(self.augmenter(images, training=True) for _ in range(self.num_views))
 
@@ -47,13 +47,13 @@ class KerasViews:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "KerasViews":
         augmenter = keras.saving.deserialize_keras_object(config["augmenter"])
         return cls(augmenter, config["num_views"])
 
 
 def as_views(views: Any) -> Callable:
-    """Views as every method calls them; a Keras augmenter is called twice for each image.
+    """Views in the form that every method calls; a Keras augmenter is called once per view.
 
     Args:
         views: a callable `(images, seed, step, first_row) -> views`, or a Keras model or layer.
@@ -63,14 +63,14 @@ def as_views(views: Any) -> Callable:
     """
     if isinstance(views, keras.layers.Layer):
         warnings.warn(
-            "Keras layers draw from a state of their own: a run with them as views cannot be "
-            "repeated or resumed exactly. views.simclr and its like can.",
+            "Keras layers have their own random state, so a run with them as views cannot be "
+            "repeated or resumed exactly. With views.simclr and the like, it can.",
             stacklevel=2,
         )
         return KerasViews(views)
     wanted = (
-        "views must be called as views(images, seed=…, step=…, first_row=…) and return a tuple of "
-        "views, as views.simclr(96) does, or be a Keras model that augments images; "
+        "views must be callable as views(images, seed=…, step=…, first_row=…) and return a tuple "
+        "of views, as views.simclr(96) does, or be a Keras model that augments images; "
     )
     if not callable(views):
         raise ValueError(f"{wanted}received {views!r}.")
@@ -78,8 +78,8 @@ def as_views(views: Any) -> Callable:
         inspect.signature(views).bind(None, seed=0, step=0, first_row=0)
     except TypeError:
         raise ValueError(
-            f"{wanted}received {views!r}, without these arguments. Wrap a function f of "
-            "images: lambda images, seed, step, first_row: (f(images), f(images))."
+            f"{wanted}received {views!r}, which does not take these arguments. Wrap a function f "
+            "of images: lambda images, seed, step, first_row: (f(images), f(images))."
         ) from None
     except ValueError:  # a callable without a signature
         pass

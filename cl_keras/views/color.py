@@ -1,6 +1,6 @@
-"""The operations on the colors of a view, each on planes `[b, h, w]`, one for each channel.
+"""Operations on the colors of a view, each on planes `[b, h, w]`, one per channel.
 
-They are those of Pillow and torchvision, values clipped to 0..255 after each, without rounding.
+They match those of Pillow and torchvision, clip values to 0..255 after each, and do not round.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ Planes = list[tf.Tensor]
 
 
 def brightness(planes: Planes, factor: tf.Tensor) -> Planes:
-    """Each value times `factor`, `[b]`."""
+    """Multiplies each value by `factor`, `[b]`."""
     return [_least(plane * _each(factor), 255.0) for plane in planes]
 
 
 def contrast(planes: Planes, factor: tf.Tensor) -> Planes:
-    """Values moved away from the mean gray of the view, or towards it, by `factor`, `[b]`.
+    """Scales the distance of each value from the mean gray of the view by `factor`, `[b]`.
 
-    Planes of other than three channels each have a mean of their own.
+    If there are not three channels, each has its own mean.
     """
     means = [tf.reduce_mean(plane, axis=[1, 2]) for plane in planes]
     if len(planes) == 3:
@@ -35,13 +35,13 @@ def contrast(planes: Planes, factor: tf.Tensor) -> Planes:
 
 
 def saturation(planes: Planes, factor: tf.Tensor) -> Planes:
-    """RGB values moved away from their gray, or towards it, by `factor`, `[b]`; 0 is gray."""
+    """Scales the distance of RGB values from their gray by `factor`, `[b]`; 0 is gray."""
     luma = gray(planes)
     return [_clip(plane * _each(factor) + _each(1.0 - factor) * luma) for plane in planes]
 
 
 def hue(planes: Planes, turns: tf.Tensor) -> Planes:
-    """RGB values turned on the circle of HSV, value and saturation unchanged, by `turns`, `[b]`."""
+    """Rotates the hue of RGB values by `turns`, `[b]`, keeping the value and saturation of HSV."""
     red, green, blue = planes
     largest = _largest(_largest(red, green), blue)
     least = _least(_least(red, green), blue)
@@ -56,13 +56,13 @@ def hue(planes: Planes, turns: tf.Tensor) -> Planes:
 
 
 def grayscale(planes: Planes, applies: tf.Tensor) -> Planes:
-    """The gray of RGB views in all three channels, where `applies`, bool `[b]`."""
+    """Replaces RGB views by their gray, where `applies`, bool `[b]`."""
     luma = gray(planes)
     return [tf.where(_each(applies), luma, plane) for plane in planes]
 
 
 def solarize(planes: Planes, applies: tf.Tensor) -> Planes:
-    """Values from half of 255 upwards inverted, where `applies`, bool `[b]`."""
+    """Inverts values of at least 127.5, where `applies`, bool `[b]`."""
     return [
         tf.where(_each(applies) & (plane >= SOLARIZE_FROM), 255.0 - plane, plane)
         for plane in planes
@@ -70,7 +70,7 @@ def solarize(planes: Planes, applies: tf.Tensor) -> Planes:
 
 
 def gray(channels: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The luma of R, G and B, in their own shape."""
+    """The luma of R, G and B, with their shape."""
     return sum(weight * channel for weight, channel in zip(LUMA, channels, strict=True))
 
 
@@ -78,7 +78,7 @@ def _clip(plane):
     return _least(_largest(plane, 0.0), 255.0)
 
 
-# NOTE: on a CPU, XLA's own minimum and maximum take twice as long, for the sake of NaN.
+# NOTE: on a CPU, XLA's own minimum and maximum take twice as long, to handle NaN.
 def _largest(one, other):
     return tf.where(one > other, one, other)
 

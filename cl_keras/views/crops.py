@@ -1,4 +1,4 @@
-"""Crops of photographs of any size, drawn where they are decoded."""
+"""Draws crops of photographs of any size, at the time they are decoded."""
 
 import dataclasses
 import math
@@ -12,12 +12,12 @@ from cl_keras.views.draws import CROP_COLUMNS, TRIES
 class Cropper:
     """Draws the crops of an image, one for each view.
 
-    A pure function of (seed, epoch, index of the image): the same in whatever batch, thread,
-    replica or process the image is decoded.
+    A pure function of (seed, epoch, index of the image): the same in any batch, thread, replica or
+    process that decodes the image.
 
     Args:
-        views: a `View` for each crop, of which size, crop and flip are used.
-        seed: int.
+        views: a `View` for each crop, of which only size, crop and flip are used.
+        seed: int; default: 0.
     """
 
     views: tuple
@@ -25,7 +25,7 @@ class Cropper:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Side of each crop in pixels, once it is resized."""
+        """Side of each crop in pixels, after resizing."""
         return tuple(view.image_size for view in self.views)
 
     def __call__(
@@ -34,10 +34,10 @@ class Cropper:
         """The crops of one image.
 
         Args:
-            height: of the image in pixels.
-            width: of the image.
+            height: height of the image in pixels.
+            width: width of the image in pixels.
             epoch: number of the epoch.
-            index: of the image in its data set.
+            index: index of the image in its data set.
 
         Returns:
             boxes: float64 `[v, 4]`, y, x, height and width in pixels, fractions allowed.
@@ -53,7 +53,13 @@ class Cropper:
         return np.array(drawn), block[:, -1] < [view.flip for view in self.views]
 
 
-def boxes(block, height, width, area, ratio):
+def boxes(
+    block: np.ndarray,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[float, float, float, float]:
     """`draws.crop_boxes` of one image, from its row of uniform numbers.
 
     Returns:
@@ -67,7 +73,7 @@ def boxes(block, height, width, area, ratio):
         if box_height <= height and box_width <= width:
             down, right = block[2 * TRIES], block[2 * TRIES + 1]
             break
-    else:  # the largest middle box of the nearest allowed ratio
+    else:  # the largest centered box with the nearest allowed ratio
         nearest = min(max(width / height, ratio[0]), ratio[1])
         box_height, box_width = min(height, width / nearest), min(width, height * nearest)
         down = right = 0.5

@@ -1,11 +1,11 @@
 """The random draws of a view: a pure function of (seed, step, row of the global batch).
 
-Row `r` of the uniform block belongs to image `r` of the global batch, whichever replica holds it
-and however many rows the batch has, so one replica and many draw the same.
+Row `r` of the block of uniform numbers belongs to image `r` of the global batch, whichever replica
+holds it and however large the batch is, so one replica and many draw the same.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +14,10 @@ TRIES = 10
 """Rectangles tried before a crop falls back to the middle, as torchvision does."""
 
 CROP_COLUMNS = 2 * TRIES + 3
-"""Draws of a crop: areas, ratios, place and flip."""
+"""Draws for a crop: areas, ratios, position and flip."""
 
 LOOK_COLUMNS = 8
-"""Draws of what follows: jitter (5), grayscale and solarization, blur (2)."""
+"""Draws for the look: jitter (5), grayscale and solarization (1), blur (2)."""
 
 
 _HALF, _MASK, _MANTISSA = (np.uint64(n) for n in (32, 2**32 - 1, 2**23 - 1))
@@ -28,26 +28,26 @@ _M0, _M1, _W0, _W1 = (np.uint64(n) for n in (0xD2511F53, 0xCD9E8D57, 0x9E3779B9,
 class Columns:
     """Hands out the columns of a block of uniform numbers `[b, n]`, from the left."""
 
-    def __init__(self, block):
+    def __init__(self, block: tf.Tensor):
         self._block, self._next = block, 0
 
-    def take(self, low=0.0, high=1.0):
+    def take(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """One column, `[b]`, uniform in [low, high)."""
         return self.take_many(1, low, high)[:, 0]
 
-    def take_many(self, count, low=0.0, high=1.0):
+    def take_many(self, count: int, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """`count` columns, `[b, count]`, uniform in [low, high)."""
         columns = self._block[:, self._next : self._next + count]
         self._next += count
         return low + (high - low) * columns
 
 
-def decide(drawn, probability):
-    """A decision, and what is left of its draw: a uniform number that is independent of it.
+def decide(drawn: tf.Tensor, probability: float) -> tf.Tensor:
+    """A random decision, and a uniform number that is independent of it, from the same draw.
 
     Args:
         drawn: `[b]`, uniform in [0, 1).
-        probability: of True.
+        probability: probability of True.
 
     Returns:
         bool `[b]`, and float32 `[b]` in [0, 1).
@@ -61,8 +61,8 @@ def decide(drawn, probability):
 
 
 class Look(NamedTuple):
-    """What changes the look of views, `[b]` each; where nothing is to change, a value that does
-    not: factors of 1, no turns of the hue, a blur of 0."""
+    """The look of views, `[b]` each; where an operation does not apply, its neutral value: factors
+    of 1, no turns of the hue, a blur of 0."""
 
     brightness: tf.Tensor
     contrast: tf.Tensor
@@ -73,12 +73,12 @@ class Look(NamedTuple):
     solarized: tf.Tensor
 
 
-def draw_look(block: tf.Tensor, view) -> Look:
-    """The look of each view.
+def draw_look(block: tf.Tensor, view: Any) -> Look:
+    """Draws the look of each view.
 
     Args:
         block: uniform `[b, LOOK_COLUMNS]`.
-        view: `View`, which says how often and how much.
+        view: `View` with the probabilities and strengths.
     """
     columns = Columns(block)
     jittered = columns.take() < view.color_probability
@@ -94,15 +94,15 @@ def draw_look(block: tf.Tensor, view) -> Look:
     return Look(brightness, contrast, saturation, turns, gray, sigma, solarized)
 
 
-def uniform(seed, step, first_row, rows, columns):
-    """The rows `first_row … first_row + rows` of the block that (seed, step) fixes.
+def uniform(seed: Any, step: Any, first_row: Any, rows: Any, columns: int) -> tf.Tensor:
+    """Rows `first_row … first_row + rows` of the block of uniform numbers for (seed, step).
 
     Args:
         seed: int or int tensor.
         step: int or int tensor.
         first_row: row of the global batch at which the images begin.
         rows: number of images.
-        columns: draws for each image.
+        columns: number of draws per image.
 
     Returns:
         float32 `[rows, columns]` in [0, 1).
@@ -114,15 +114,15 @@ def uniform(seed, step, first_row, rows, columns):
 
 @tf.function(jit_compile=True, reduce_retracing=False, autograph=False)
 def _philox(seeds, rows, columns):
-    """What `tf.random.stateless_uniform([..., columns], alg="philox")` holds in some of its rows.
+    """Some rows of `tf.random.stateless_uniform([..., columns], alg="philox")`.
 
-    NOTE: that function itself gives other numbers where XLA compiles it, as does what makes its
-    key for seeds from 2^32, and it would have to draw all rows before. Philox 4×32-10: Salmon et
-    al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    NOTE: that function itself gives other numbers when compiled by XLA, as does the function that
+    derives its key for seeds from 2^32, and it would have to draw all earlier rows. Philox 4×32-10:
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
     Args:
         seeds: uint64 `[2]`.
-        rows: int64 `[b]`, numbers of the rows.
+        rows: int64 `[b]`, indices of the rows.
         columns: int.
 
     Returns:
@@ -131,7 +131,7 @@ def _philox(seeds, rows, columns):
     scrambled = _rounds([*_halves(seeds[0]), *_halves(seeds[1])], _SCRAMBLE)
     first, lane = rows * columns // 4, tf.cast(rows * columns % 4, tf.int32)
     groups = first[:, None] + tf.range((columns + 3) // 4 + 1, dtype=tf.int64)  # of four each
-    # The counter begins at 0 in its lower half; one that outgrows it is left out.
+    # The counter begins at 0 in its lower half; a carry into the upper half is ignored.
     low = tf.cast(groups, tf.uint64)
     upper = [tf.broadcast_to(half, tf.shape(low)) for half in scrambled[2:]]
     lanes = _rounds([*_halves(low), *upper], scrambled[:2])
@@ -141,7 +141,7 @@ def _philox(seeds, rows, columns):
 
 
 def _rounds(lanes, keys):
-    """Philox of a counter, four words of 32 bits, under a key of two."""
+    """Philox of a counter, four words of 32 bits, with a key of two."""
     for _ in range(10):
         product0, product1 = lanes[0] * _M0, lanes[2] * _M1
         lanes = [
@@ -159,20 +159,26 @@ def _halves(words):
     return words & _MASK, _upper(words)
 
 
-def crop_boxes(columns, height, width, area, ratio):
-    """Boxes of the "inception" crop: random area and aspect, at a random place.
+def crop_boxes(
+    columns: Columns,
+    height: Any,
+    width: Any,
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Boxes of the "Inception" crop: random area and aspect ratio, at a random position.
 
     `crops.boxes` is the same in NumPy, for images of different sizes.
 
     Args:
         columns: `Columns`, of which `2 * TRIES + 2` are taken.
-        height: of the images, in pixels.
-        width: of the images.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
         area: (least, most) share of the image.
         ratio: (least, most) width over height, drawn evenly on a log scale.
 
     Returns:
-        y, x, box height, box width: `[b]` each, in pixels, fractions allowed.
+        y, x, height and width of the boxes: `[b]` each, in pixels, fractions allowed.
     """
     total = float(height * width)
     areas = columns.take_many(TRIES, area[0] * total, area[1] * total)
@@ -183,7 +189,7 @@ def crop_boxes(columns, height, width, area, ratio):
     box_height = tf.gather(heights, first, batch_dims=1)
     box_width = tf.gather(widths, first, batch_dims=1)
 
-    # The largest middle box of the nearest allowed ratio, where none of the tries fits.
+    # If none of the tries fits: the largest centered box with the nearest allowed ratio.
     nearest = min(max(width / height, ratio[0]), ratio[1])
     none_fits = ~tf.reduce_any(fits, axis=1)
     box_height = tf.where(none_fits, min(float(height), width / nearest), box_height)

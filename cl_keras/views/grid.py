@@ -1,5 +1,6 @@
-"""A picture of what the encoder is shown."""
+"""A picture of the views that the encoder sees."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,20 @@ import tensorflow as tf
 from cl_keras.views.patches import tiles
 
 
-def view_grid(images, views, *, draws: int = 1, seed: int = 0) -> np.ndarray:
+def view_grid(images: np.ndarray, views: Callable, *, draws: int = 1, seed: int = 0) -> np.ndarray:
     """Each image and its views, side by side.
 
     Args:
         images: uint8 `[n, H, W, C]`.
-        views: what makes views of images. It may give a tensor, or tuples and dicts of tensors:
-            views `[n, h, w, C]` are resized, patches `[n, p, h, w, C]` laid side by side first, and
-            what else is there, such as labels and permutations, is left out.
-        draws: how often to draw; each gives a column for each view; default: 1.
+        views: a callable that makes views of images. It may return a tensor, or tuples and dicts of
+            tensors: views `[n, h, w, C]` are resized, patches `[n, p, h, w, C]` are laid side by
+            side first, and everything else, such as labels, is left out.
+        draws: number of draws, each of which gives one column per view; default: 1.
         seed: of the draws; default: 0.
 
     Returns:
-        uint8 `[n, 1 + draws · views, S, S, C]` with S the largest side of a view or of an image of
-        patches; the first column is the image itself. `report.image_grid` makes a picture of it.
+        uint8 `[n, 1 + draws · views, S, S, C]`, where S is the largest side of a view; the first
+        column is the image itself. `report.image_grid` makes a picture of it.
 
     Raises:
         ValueError: if the views hold no images.
@@ -30,14 +31,17 @@ def view_grid(images, views, *, draws: int = 1, seed: int = 0) -> np.ndarray:
     drawn = [_pictures(views(images, seed=seed, step=step), images) for step in range(draws)]
     columns = [picture for pictures in drawn for picture in pictures]
     if not columns:
-        raise ValueError(f"The views {views!r} give no images of {images.shape[-1]} channels.")
+        raise ValueError(
+            f"views must give images with {images.shape[-1]} channels, as they get; received "
+            f"{views!r}, which gives none."
+        )
     side = max(max(column.shape[1:3]) for column in columns)
     resized = [tf.image.resize(c, [side, side], antialias=True) for c in [images, *columns]]
     return tf.cast(tf.round(tf.stack(resized, axis=1)), tf.uint8).numpy()
 
 
 def _pictures(views: Any, images: tf.Tensor) -> list[tf.Tensor]:
-    """Tensors of a structure that are pictures of the images; patches are laid side by side."""
+    """The tensors of a structure that are pictures of the images; patches are laid side by side."""
     pictures = []
     for tensor in tf.nest.flatten(views):
         shape = tf.convert_to_tensor(tensor).shape

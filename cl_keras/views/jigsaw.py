@@ -1,20 +1,22 @@
-"""An image as a heap of its own patches."""
+"""Views that cut an image into shuffled patches."""
 
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from cl_keras.views.crops import Cropper
 from cl_keras.views.patches import PatchViews, views_from, windows
 from cl_keras.views.published import fitted
 from cl_keras.views.random_views import RandomViews
 from cl_keras.views.view import View
 
-_JIGSAW = 1 << 32  # added to the seed, so that image and jigsaw are drawn independently
+_JIGSAW = 1 << 32  # added to the seed, to draw the image and its jigsaw independently
 _CANDIDATES = 20_000  # permutations to choose from
 
 
@@ -23,29 +25,29 @@ class JigsawViews(PatchViews):
     """Patches of an image, in random order (Noroozi & Favaro 2016; Misra & van der Maaten 2020).
 
     A random crop is resized to `grid · cell_size` pixels and divided into `grid × grid` cells. From
-    each cell a patch is taken at a random place, so that the patches do not touch. Each patch is
-    flipped and gets a look on its own; then the patches are put in random order.
+    each cell a patch is taken at a random position, so that the patches do not touch. Each patch is
+    flipped and changed in its look independently; then the patches are shuffled.
 
         one image, nine cells      nine patches, shuffled
              0 1 2
              3 4 5              6 0 3 8 1 5 2 7 4
              6 7 8
 
-    A pure function of the images, the seed, the step and the row of the global batch. It gives
-    float32 `[b, grid², p, p, C]`; with `num_permutations` a `Labeled` of them and the row of
-    `permutations` that their order is.
+    A pure function of the images, the seed, the step and the row of the global batch. It returns
+    float32 `[b, grid², p, p, C]`; with `num_permutations`, a `Labeled` of the patches and the index
+    of their order in `permutations`.
 
     Args:
         cell_size: side of a cell in pixels.
         look: `View` of a patch: its side, flip, jitter, grayscale and blur.
-        grid: cells along a side; default: 3.
-        crop: `View` of the crop, whose size is replaced by that of the grid; default: None, .6 to 1
-            of the image.
-        num_permutations: P, the number of orders among which one is drawn, as far from each other
-            as can be, for the task to tell which; default: None, any order, without a label.
+        grid: number of cells along a side; default: 3.
+        crop: `View` of the crop, whose size is replaced by that of the grid; default: None, crops
+            of .6 to 1 of the image.
+        num_permutations: P, the number of orders to draw from, chosen as far apart as possible, for
+            tasks that predict the order; default: None, any order, without a label.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     look: View
@@ -60,7 +62,7 @@ class JigsawViews(PatchViews):
         num_permutations: int | None = None,
     ):
         if not isinstance(grid, int) or grid < 2:
-            raise ValueError(f"A jigsaw has a grid of at least 2 cells a side; received {grid!r}.")
+            raise ValueError(f"grid must be at least 2 cells per side; received {grid!r}.")
         if look.image_size > cell_size:
             raise ValueError(
                 "A patch must fit into its cell; received patches of "
@@ -83,7 +85,7 @@ class JigsawViews(PatchViews):
     def columns(self) -> int:
         return 4 * self.num_patches
 
-    def from_crop(self, crops, block):
+    def from_crop(self, crops: tf.Tensor, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         order, down, right, flip = tf.split(block, 4, axis=1)
         if self.permutations is None:
             label, cells = None, tf.argsort(order, axis=1)
@@ -107,13 +109,13 @@ class JigsawViews(PatchViews):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "JigsawViews":
         return cls(**(config | views_from(config, "crop", "look")))
 
 
 @keras.saving.register_keras_serializable("cl_keras")
 class PIRLViews:
-    """A view of each image, and its jigsaw: the two sides of PIRL.
+    """A view of each image, and its jigsaw, for PIRL.
 
     Args:
         image_view: a `RandomViews` of one view.
@@ -136,7 +138,7 @@ class PIRLViews:
             images: `[b, H, W, C]`, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor.
-            first_row: row of the global batch that `images` begin with; default: 0.
+            first_row: row of the global batch at which `images` begin; default: 0.
 
         Returns:
             view: float32 `[b, image_size, image_size, C]` in 0..255.
@@ -146,12 +148,14 @@ class PIRLViews:
         (view,) = self.image_view(images, seed=seed, **draw)
         return view, self.jigsaw(images, seed=tf.cast(seed, tf.int64) + _JIGSAW, **draw)
 
-    def cropper(self, seed: int):
-        """What draws the two crops where photographs are decoded; `finish` makes views of them."""
+    def cropper(self, seed: int) -> Cropper:
+        """Draws the two crops while photographs are decoded; `finish` makes views of them."""
         return RandomViews([*self.image_view.views, self.jigsaw.crop]).cropper(seed)
 
-    def finish(self, crops, *, seed, step, first_row=0) -> tuple[tf.Tensor, tf.Tensor]:
-        """As a call, from the crop of the view and that of the jigsaw, cut already."""
+    def finish(
+        self, crops: Sequence[tf.Tensor], *, seed: Any, step: Any, first_row: Any = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Makes the view and the patches from their two crops, already cut."""
         whole, cells = crops
         draw = {"step": step, "first_row": first_row}
         (view,) = self.image_view.finish([whole], seed=seed, **draw)
@@ -162,28 +166,28 @@ class PIRLViews:
         return {"image_view": serialize(self.image_view), "jigsaw": serialize(self.jigsaw)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "PIRLViews":
         return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
 
 
 def distant_permutations(count: int, length: int = 9, *, seed: int = 0) -> np.ndarray:
-    """Permutations that differ from each other in as many places as can be.
+    """Permutations that differ from each other in as many positions as possible.
 
-    One after the other is chosen: the one whose smallest Hamming distance to those chosen is the
-    largest, and of these the one with the largest sum of distances. Noroozi & Favaro 2016
-    (algorithm 1) choose by the sum among all `length!`; here from 20,000 drawn at random, or all
-    where there are fewer, in less than a second for a hundred.
+    They are chosen one after the other, to maximize the smallest Hamming distance to those already
+    chosen, and among these the sum of distances. Noroozi & Favaro 2016 (algorithm 1) choose by the
+    sum among all `length!` permutations; here the candidates are 20,000 random ones, or all if
+    there are fewer, which takes less than a second for a hundred.
 
     Args:
-        count: P, number of permutations.
-        length: of a permutation; default: 9.
+        count: P, the number of permutations.
+        length: length of a permutation; default: 9.
         seed: of the candidates; default: 0.
 
     Returns:
-        int32 `[count, length]`, no two alike.
+        int32 `[count, length]`, all different.
 
     Raises:
-        ValueError: if there are not so many.
+        ValueError: if there are not that many.
     """
     total = math.factorial(length)
     if not 1 <= count <= min(total, _CANDIDATES):
@@ -211,22 +215,22 @@ def distant_permutations(count: int, length: int = 9, *, seed: int = 0) -> np.nd
 def jigsaw(
     image_size: int, channels: int = 3, *, num_permutations: int | None = None, **changes
 ) -> JigsawViews:
-    """PIRL's jigsaw (facebookresearch/vissl) for images of a size.
+    """PIRL's jigsaw (facebookresearch/vissl), scaled to the size of the images.
 
-    | images | cells | patches |
+    | images | side of the 3 × 3 cells | side of the patches |
     |---|---|---|
-    | above 64 px | 3 × 3 of 85/224 of the side | 64/224 of the side |
-    | up to 64 px | 3 × 3 of a third of the side | a tenth of the cell less, at least 1 px |
+    | above 64 px | 85/224 of the image | 64/224 of the image |
+    | up to 64 px | a third of the image | a tenth less than the cell, at least 1 px less |
 
-    So 224 px give cells of 85 and patches of 64; 28 px give 9 and 8. Small patches keep nearly all
-    of their cell, since there is little in it. Each patch is flipped in every second case, has a
-    jitter of .4 .4 .4 .2, always, and is gray with probability .2.
+    So 224 px give cells of 85 and patches of 64; 28 px give 9 and 8. Small patches keep most of
+    their cell, since there is little in it. Each patch is flipped with probability .5, always has a
+    jitter of .4 .4 .4 .2, and is gray with probability .2.
 
     Args:
         image_size: side of the images in pixels.
         channels: number of channels; default: 3.
-        num_permutations: see `JigsawViews`.
-        **changes: arguments of `View` to replace in the look of a patch.
+        num_permutations: see `JigsawViews`; default: None.
+        **changes: arguments of `View` to override in the look of a patch.
     """
     if image_size > 64:
         cell, patch = round(image_size * 85 / 224), round(image_size * 64 / 224)
@@ -240,7 +244,7 @@ def jigsaw(
 def pirl(image_size: int, channels: int = 3, **changes) -> PIRLViews:
     """PIRL's image and jigsaw (Misra & van der Maaten 2020; facebookresearch/vissl).
 
-    The image has crops of .08–1, a jitter of .4 .4 .4 .2, always, grayscale .2 and no blur; see
+    The image view has crops of .08–1, always a jitter of .4 .4 .4 .2, grayscale .2 and no blur; see
     `jigsaw` for the patches.
 
     NOTE: the authors' random photometric filters (`ImgPilRandomPhotometric`) are left out.
@@ -248,7 +252,7 @@ def pirl(image_size: int, channels: int = 3, **changes) -> PIRLViews:
     Args:
         image_size: side of the image view in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace, in the image view and, but for its size and crop,
+        **changes: arguments of `View` to override, in the image view and, except for size and crop,
             in the look of a patch.
     """
     view = fitted([_pirl(image_size, (0.08, 1.0))], channels, image_size, changes)

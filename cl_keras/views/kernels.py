@@ -1,7 +1,8 @@
-"""Views of one image after the other, compiled for a CPU: what `stages` does on a GPU by matrices.
+"""Loops that make views of one image after the other, compiled for a CPU.
 
-An image stays in the cache from its crop to its last operation, what is not drawn is not computed,
-and one compilation serves every size. Each channel is a plane of its own until the end.
+An image stays in the cache from its crop to its last operation, operations that are not drawn are
+skipped, and one compilation works for all sizes. Channels are separate planes until the end.
+`stages` does the same on a GPU, by matrices.
 """
 
 import math
@@ -10,24 +11,24 @@ import numpy as np
 
 from cl_keras.data.crop_kernel import compiled, cut
 
-# Plain names: a compiled function takes them as constants of float32, and stays in float32.
+# Global names, which compiled functions treat as float32 constants, and so stay in float32.
 ZERO, HALF, ONE, TWO, THREE, FOUR, SIX, TOP = (np.float32(n) for n in (0, 0.5, 1, 2, 3, 4, 6, 255))
 RED, GREEN, BLUE = (np.float32(weight) for weight in (0.299, 0.587, 0.114))  # color.LUMA
 TINY, MIDDLE = np.float32(1e-9), np.float32(127.5)  # of color.hue, color.SOLARIZE_FROM
-LEAST_WEIGHT = np.float32(1e-5)
-"""Weights of a blur below this are left out: together less than 0.01 of 255 levels."""
+MIN_WEIGHT = np.float32(1e-5)
+"""Smaller weights of a blur are left out: together less than 0.01 of 255 levels."""
 
 
 @compiled
 def make(images, drawn, radius, cuts, out):
-    """Views of some images.
+    """Makes a view of each image.
 
     Args:
         images: `[b, h, w, c]`.
-        drawn: float32 `[b, 12]`, of `draws.draw`; the box is not used where nothing is cut.
-        radius: pixels that a blur reaches at most.
-        cuts: whether to crop and resize; else images are as large as the views.
-        out: float32 `[b, size, size, c]`, filled.
+        drawn: float32 `[b, 12]`, a box, a flip and a `draws.Look`; without cuts the box is ignored.
+        radius: maximum reach of a blur in pixels.
+        cuts: whether to crop and resize; otherwise images have the size of the views.
+        out: float32 `[b, size, size, c]`, to be filled.
     """
     size, channels = out.shape[1], out.shape[3]
     planes = np.empty((channels, size, size), np.float32)
@@ -66,7 +67,7 @@ def _split(image, planes):
 
 @compiled
 def _join(planes, out):
-    """Planes as one image; one plane is every channel."""
+    """Joins planes into an image; a single plane becomes every channel."""
     channels = out.shape[2]
     for row in range(out.shape[0]):
         for channel in range(channels):
@@ -77,12 +78,12 @@ def _join(planes, out):
 
 @compiled
 def _brighten(planes, brightness, contrast):
-    """`color.brightness` and `color.contrast`; the mean is that of what is bright already."""
+    """`color.brightness`, then `color.contrast` with the mean of the brightened values."""
     channels = len(planes)
     sums = np.zeros(channels, np.float32)
     for channel in range(channels):
         for at in range(planes.shape[1]):
-            row, total = planes[channel, at], ZERO  # a sum of all at once would lose digits
+            row, total = planes[channel, at], ZERO  # row by row, since one sum would lose digits
             for i in range(len(row)):
                 bright = min(row[i] * brightness, TOP)
                 row[i] = bright
@@ -131,7 +132,7 @@ def _turn_colors(planes, saturation, turns):
 
 @compiled
 def _gray(planes):
-    """The luma of three planes, in the first."""
+    """Puts the luma of three planes into the first."""
     for row in range(planes.shape[1]):
         reds, greens, blues = planes[0, row], planes[1, row], planes[2, row]
         for i in range(len(reds)):
@@ -140,7 +141,7 @@ def _gray(planes):
 
 @compiled
 def _blur(planes, sigma, radius, blurred):
-    """`resample.blur` along both axes, into planes of its own."""
+    """`resample.blur` along both axes, into other planes."""
     size = planes.shape[1]
     weights = np.empty(radius + 2, np.float32)
     total = -ONE
@@ -149,9 +150,9 @@ def _blur(planes, sigma, radius, blurred):
         total += TWO * weights[k]
     for k in range(radius + 1):
         weights[k] /= total
-    while radius > 0 and weights[radius] < LEAST_WEIGHT:
+    while radius > 0 and weights[radius] < MIN_WEIGHT:
         radius -= 1
-    weights[radius + 1] = ZERO  # neighbors go two by two, the last of an odd number for nothing
+    weights[radius + 1] = ZERO  # neighbors are taken in pairs; an odd last one has no partner
     pad = radius + 1
     line = np.empty(size + 2 * pad, np.float32)
     for channel in range(len(planes)):
@@ -165,7 +166,7 @@ def _blur(planes, sigma, radius, blurred):
 
 @compiled
 def _blur_down(plane, row, weights, radius, out):
-    """A row, blurred by those above and below."""
+    """Blurs a row with those above and below."""
     last = len(plane) - 1
     source, weight = plane[row], weights[0]
     for i in range(len(out)):
@@ -180,7 +181,7 @@ def _blur_down(plane, row, weights, radius, out):
 
 @compiled
 def _blur_across(line, weights, radius, out):
-    """A line with its ends continued, blurred by itself moved to both sides."""
+    """Blurs a line, whose ends are repeated, along itself."""
     size = len(out)
     pad = (len(line) - size) // 2
     source, weight = line[pad:], weights[0]

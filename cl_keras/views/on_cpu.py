@@ -1,4 +1,4 @@
-"""Views made by the CPU, on all of its cores, as an operation of a graph."""
+"""Makes views on all cores of a CPU, as an operation of a graph."""
 
 import functools
 import os
@@ -12,21 +12,21 @@ from cl_keras.views.resample import blur_radius
 from cl_keras.views.view import View
 
 MIN_PIXELS = 2**15
-"""Pixels of views that are worth a thread of their own."""
+"""Minimum number of pixels of the views that a thread makes."""
 
 ALIGNMENT = 64
-"""Bytes to which TensorFlow wants its memory aligned; what is not is copied."""
+"""Alignment in bytes that TensorFlow needs to use memory without a copy."""
 
 
 def make(images: tf.Tensor, drawn: tf.Tensor, view: View, cuts: bool) -> tf.Tensor:
-    """Views of images.
+    """Makes a view of each image.
 
     NOTE: XLA cannot compile this, and a graph with it cannot be saved.
 
     Args:
-        images: `[b, H, W, C]`; as large as the view where nothing is cut.
-        drawn: float32 `[b, 12]`, what is drawn for each: a box, a flip and a `draws.Look`.
-        view: gives the size, and how far a blur reaches.
+        images: `[b, H, W, C]`; of the size of the view, unless they are cut.
+        drawn: float32 `[b, 12]`, the draws for each image: a box, a flip and a `draws.Look`.
+        view: gives the size, and the reach of a blur.
         cuts: whether to crop and resize.
 
     Returns:
@@ -39,18 +39,18 @@ def make(images: tf.Tensor, drawn: tf.Tensor, view: View, cuts: bool) -> tf.Tens
     return made
 
 
-@functools.lru_cache(maxsize=256)  # a graph keeps what it calls: one for equal views
+@functools.lru_cache(maxsize=256)  # a graph keeps the functions that it calls
 def _maker(view, cuts) -> Callable:
     size = view.image_size
     radius = blur_radius(size, view.blur_sigma[1], view.blur_kernel)
 
     def run(images, drawn):
-        from cl_keras.views import kernels  # takes a while to load, and a GPU does without
+        from cl_keras.views import kernels  # slow to import, and not needed on a GPU
 
         out = _aligned((len(images), size, size, images.shape[3]))
         most = max(1, len(images) * size * size // MIN_PIXELS)
         cores = _cores()
-        # More parts than cores: some views are blurred, and take longer.
+        # More parts than cores, since some views are blurred and take longer.
         ends = np.linspace(0, len(images), min(4 * cores, most, len(images) or 1) + 1).astype(int)
         parts = [slice(*each) for each in zip(ends, ends[1:], strict=False)]
 
@@ -66,7 +66,7 @@ def _maker(view, cuts) -> Callable:
     return run
 
 
-@functools.lru_cache(maxsize=1)  # a process that was forked has no threads of its parent
+@functools.lru_cache(maxsize=1)  # by process, since a forked one has no threads of its parent
 def _pool(pid, cores):
     return ThreadPoolExecutor(cores, thread_name_prefix="views")
 
@@ -76,7 +76,7 @@ def _cores():
 
 
 def _aligned(shape):
-    """An empty float32 array that TensorFlow can take as it is."""
+    """An empty float32 array that TensorFlow can use without a copy."""
     count = int(np.prod(shape))
     buffer = np.empty(4 * count + ALIGNMENT, np.uint8)
     begin = -buffer.ctypes.data % ALIGNMENT

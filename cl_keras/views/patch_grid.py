@@ -17,12 +17,13 @@ class PatchGrid(PatchViews):
     Args:
         patch_size: side of a patch in pixels; default: 80.
         stride: pixels from one patch to the next; default: 36.
-        grid: patches along a side; default: 6, so that the crop is of 260 pixels.
+        grid: number of patches along a side; default: 6, for crops of 260 pixels as in the paper.
         crop: `View` of the crop, whose size is replaced by that of the grid; default: None, crops
-            of at least half of the image, flipped in every second case.
-        look: `View` of the look of each patch; default: None.
+            of at least half of the image, flipped with probability 0.5.
+        look: `View` for the look of each patch; default: None.
 
-    NOTE: the paper's 260 pixels hold 6 × 6 patches of 80 at a stride of 36.
+    Raises:
+        ValueError: for a value below 1.
     """
 
     def __init__(
@@ -44,9 +45,12 @@ class PatchGrid(PatchViews):
         crop = View(side, crop_area=(0.5, 1.0)) if crop is None else _resized(crop, side)
         super().__init__(crop, None if look is None else _resized(look, patch_size))
 
-    image_size = property(lambda self: self.patch_size)
+    @property
+    def image_size(self) -> int:
+        """Side of the patches in pixels."""
+        return self.patch_size
 
-    def from_crop(self, crops, block):
+    def from_crop(self, crops: tf.Tensor, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         starts = tf.range(self.grid) * self.stride
         cells = tf.zeros([tf.shape(crops)[0], 1], tf.int32) + tf.range(self.grid**2)
         down, right = tf.gather(starts, cells // self.grid), tf.gather(starts, cells % self.grid)
@@ -62,20 +66,20 @@ class PatchGrid(PatchViews):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "PatchGrid":
         return cls(**(config | views_from(config, "crop", "look")))
 
 
 def patch_grid(
     image_size: int, channels: int = 3, *, patch_share: float = 80 / 260, **changes
 ) -> PatchGrid:
-    """CPC v2's patches for images of a size: 260 pixels have 6 × 6 of 80, at a stride of 36.
+    """CPC v2's patches, scaled to the size of the images: 6 × 6 of 80, at a stride of 36, for 260.
 
     Args:
-        image_size: side of the grid in pixels, at most.
-        channels: number of channels; it makes no difference.
+        image_size: maximum side of the grid in pixels.
+        channels: number of channels; ignored; default: 3.
         patch_share: side of a patch, as a share of that of the image; default: 80/260.
-        **changes: arguments of `PatchGrid` to replace.
+        **changes: arguments of `PatchGrid` to override.
     """
     patch, grid = max(1, round(image_size * patch_share)), changes.get("grid", 6)
     stride = max(1, (image_size - patch) // max(1, grid - 1))

@@ -1,25 +1,27 @@
-"""Patches of an image, and which they are: views for tasks that need no second photograph."""
+"""Patches of an image, with labels for tasks that predict something about them."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from cl_keras.views.crops import Cropper
 from cl_keras.views.draws import LOOK_COLUMNS, uniform
 from cl_keras.views.random_views import RandomViews
 from cl_keras.views.stages import look
 from cl_keras.views.view import View
 
-# Added to seeds, so that no two draws of an image are alike.
+# Added to seeds, to make the draws of an image independent.
 _PATCHES, _LOOK = 2 << 32, 3 << 32
 
 
 class Labeled(NamedTuple):
-    """Views that carry the answer to a question about them.
+    """Views with a label that a method must predict.
 
     Attributes:
         images: float32 `[b, n, h, w, C]` in 0..255.
-        label: int32, the answer; `[b]`, or `[b, n]` where each view has its own.
+        label: int32 `[b]`, or `[b, n]` if each view has its own label.
     """
 
     images: tf.Tensor
@@ -30,12 +32,12 @@ class PatchViews:
     """Views that are cut from one crop of each image.
 
     A pure function of the images, the seed, the step and the row of the global batch. A subclass
-    defines `from_crop`, and its patches get a look of their own where `look` is given.
+    defines `from_crop`; with `look`, each patch is changed in its look independently.
 
     Args:
-        crop: `View` of the crop that the patches are cut from; of it size, crop and flip are used.
-        look: `View` of a patch, with its jitter, grayscale and blur; its `image_size` is the
-            side of the patches. None for patches as they are.
+        crop: `View` of the crop that the patches are cut from; only size, crop and flip are used.
+        look: `View` with the jitter, grayscale and blur of a patch; its `image_size` is the side of
+            the patches; default: None, patches as they are.
     """
 
     def __init__(self, crop: View, look: View | None = None):
@@ -47,22 +49,22 @@ class PatchViews:
 
         Args:
             crops: float32 `[b, S, S, C]`.
-            block: uniform `[b, columns]`, the draws of each image.
+            block: uniform `[b, columns]`, the draws for each image.
 
         Returns:
             patches: `[b, n, p, p, C]`.
-            label: int32, or None where there is no question.
+            label: int32, or None if there is nothing to predict.
         """
         raise NotImplementedError(f"{type(self).__name__} must define from_crop(crops, block).")
 
     @property
     def columns(self) -> int:
-        """Draws of each image that `from_crop` takes."""
+        """Number of draws per image that `from_crop` takes."""
         return 1
 
     @property
     def image_size(self) -> int:
-        """Side of the first image that the encoder is shown."""
+        """Side in pixels of the images that the encoder sees."""
         return self.look.image_size if self.look else self.crop.image_size
 
     def __call__(self, images, *, seed, step, first_row=0):
@@ -72,20 +74,22 @@ class PatchViews:
             images: `[b, H, W, C]`, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor; another step gives other patches.
-            first_row: row of the global batch that `images` begin with; default: 0.
+            first_row: row of the global batch at which `images` begin; default: 0.
 
         Returns:
-            `Labeled`; without a label, the images alone.
+            `Labeled`, or just the patches if there is no label.
         """
         crops = self._crops(images, seed=seed, step=step, first_row=first_row)
         return self.finish(crops, seed=seed, step=step, first_row=first_row)
 
-    def cropper(self, seed: int):
-        """What draws the crop where photographs are decoded; `finish` makes patches of it."""
+    def cropper(self, seed: int) -> Cropper:
+        """Draws the crop while photographs are decoded; `finish` makes patches of it."""
         return self._crops.cropper(seed)
 
-    def finish(self, crops, *, seed, step, first_row=0):
-        """Patches from crops that are cut already, a sequence of one; otherwise as a call."""
+    def finish(
+        self, crops: Sequence[tf.Tensor], *, seed: Any, step: Any, first_row: Any = 0
+    ) -> Any:
+        """Makes the patches from crops that are already cut, given as a sequence of one."""
         (crop,) = crops
         seed, rows = tf.cast(seed, tf.int64), tf.shape(crop)[0]
         block = uniform(seed + _PATCHES, step, first_row, rows, self.columns)
@@ -108,7 +112,7 @@ def windows(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, size: int) -> 
     Args:
         images: `[b, H, W, C]`.
         down: int32 `[b, n]`, first row of each window.
-        right: int32 `[b, n]`, first column.
+        right: int32 `[b, n]`, first column of each window.
         size: side of a window in pixels.
 
     Returns:
@@ -119,13 +123,13 @@ def windows(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, size: int) -> 
 
 
 def tiles(patches: tf.Tensor) -> tf.Tensor:
-    """Patches side by side, as a picture of what the encoder is shown.
+    """Lays patches side by side, as a picture.
 
     Args:
         patches: `[n, g, p, p, C]`.
 
     Returns:
-        `[n, r·p, c·p, C]`: r = c where g is a square number, otherwise a single row.
+        `[n, r·p, c·p, C]`, with r = c if g is a square number, and otherwise a single row.
     """
     count, _, size, channels = patches.shape[1:]
     grid = round(count**0.5)

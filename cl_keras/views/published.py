@@ -1,4 +1,4 @@
-"""The views that methods were published with, for images of any size and number of channels.
+"""The views that methods were published with, adapted to the size and channels of the images.
 
 | views | crop area | jitter, probability | grayscale | blur | solarize | source |
 |---|---|---|---|---|---|---|
@@ -12,15 +12,15 @@
 | `swav` | .14–1, .05–.14 | .8 .8 .8 .2, .8 | .2 | .5 | – | facebookresearch/swav |
 | `dino` | .4–1, .05–.4 | .4 .4 .2 .1, .8 | .2 | 1 / .1 / .5 | 0 / .2 / 0 | facebookresearch/dino |
 
-"1 / .1" are the first and the second view. A blur has σ from .1 to 2 pixels and, but for SimCLR's,
-whose kernel is a tenth of the side, the whole Gaussian.
+"1 / .1" stand for the first and the second view. A blur has σ from .1 to 2 pixels and covers the
+whole Gaussian, except SimCLR's, whose kernel is a tenth of the side.
 
-NOTE: where the papers do not say otherwise,
+NOTE: adaptations that are not from the papers:
 - up to 64 px there is no blur, as in SimCLR's recipe for CIFAR-10: σ = 2 leaves nothing of 32 px;
-- images of one channel have crops of at least .3 (small crops of `swav` and `dino` of .15 to .3),
-  brightness and contrast of .4, always. That was measured on Fashion-MNIST, where a twentieth of a
+- images of one channel have crops of at least .3 (small crops of `swav` and `dino` .15 to .3), and
+  always brightness and contrast of .4. This was measured on Fashion-MNIST, where a twentieth of a
   picture shows nothing;
-- images of other than three channels have no saturation, hue and grayscale.
+- images that do not have three channels have no saturation, hue and grayscale.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from cl_keras.views.random_views import RandomViews
 from cl_keras.views.view import View, changed
 
 SMALL = 64
-"""Side in pixels up to which images are small."""
+"""Largest side in pixels of small images."""
 
 
 def simclr(image_size: int, channels: int = 3, **changes) -> RandomViews:
@@ -39,7 +39,7 @@ def simclr(image_size: int, channels: int = 3, **changes) -> RandomViews:
     Args:
         image_size: side of the views in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace, as in `views.changed`.
+        **changes: arguments of `View` to override, as in `views.changed`.
     """
     strength = 1.0 if image_size > SMALL else 0.5
     view = View(
@@ -54,23 +54,23 @@ def simclr(image_size: int, channels: int = 3, **changes) -> RandomViews:
 
 
 def moco_v1(image_size: int, channels: int = 3, **changes) -> RandomViews:
-    """MoCo's two views in its first version (He et al. 2020); also PCL's.
+    """The two views of MoCo v1 (He et al. 2020) and PCL.
 
     Args:
         image_size: side of the views in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     return _made([_moco_v1(image_size)] * 2, channels, changes)
 
 
 def moco_v2(image_size: int, channels: int = 3, **changes) -> RandomViews:
-    """MoCo's two views in its second version (Chen et al. 2020); also PCL v2's and SimSiam's.
+    """The two views of MoCo v2 (Chen et al. 2020), PCL v2 and SimSiam.
 
     Args:
         image_size: side of the views in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     view = View(
         image_size, crop_area=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1
@@ -79,23 +79,23 @@ def moco_v2(image_size: int, channels: int = 3, **changes) -> RandomViews:
 
 
 def byol(image_size: int, channels: int = 3, **changes) -> RandomViews:
-    """BYOL's two different views (Grill et al. 2020); also Barlow Twins' and VICReg's.
+    """The two different views of BYOL (Grill et al. 2020), Barlow Twins and VICReg.
 
     Args:
         image_size: side of the views in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     return _made(_asymmetric(image_size), channels, changes)
 
 
 def moco_v3(image_size: int, channels: int = 3, **changes) -> RandomViews:
-    """BYOL's pair with crops from .2, as MoCo v3 trains ResNet-50 (Chen et al. 2021).
+    """BYOL's views with crops from .2, as in MoCo v3 for ResNet-50 (Chen et al. 2021).
 
     Args:
         image_size: side of the views in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     return _made(_asymmetric(image_size, crop_area=(0.2, 1.0)), channels, changes)
 
@@ -106,7 +106,7 @@ def inst_disc(image_size: int, channels: int = 3, **changes) -> RandomViews:
     Args:
         image_size: side of the view in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     view = _moco_v1(image_size)
     if image_size <= SMALL:
@@ -115,15 +115,15 @@ def inst_disc(image_size: int, channels: int = 3, **changes) -> RandomViews:
 
 
 def swav(image_size: int, channels: int = 3, *, small_views: int = 6, **changes) -> RandomViews:
-    """SwAV's multi-crop (Caron et al. 2020); also DeepCluster-v2's.
+    """The multi-crop of SwAV (Caron et al. 2020) and DeepCluster-v2.
 
-    Two large views, and small ones of 3/7 of their side: 2 × 224 and 6 × 96.
+    Two large views, and small ones with 3/7 of their side: 2 × 224 and 6 × 96.
 
     Args:
         image_size: side of the large views in pixels.
         channels: number of channels; default: 3.
         small_views: number of small views; default: 6.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     large = View(image_size, crop_area=(0.14, 1.0))
     small = View(_small(image_size), crop_area=(0.05, 0.14))
@@ -131,13 +131,13 @@ def swav(image_size: int, channels: int = 3, *, small_views: int = 6, **changes)
 
 
 def dino(image_size: int, channels: int = 3, *, small_views: int = 8, **changes) -> RandomViews:
-    """DINO's multi-crop (Caron et al. 2021): BYOL's pair, and small views.
+    """DINO's multi-crop (Caron et al. 2021): BYOL's two views, and small ones.
 
     Args:
         image_size: side of the large views in pixels.
         channels: number of channels; default: 3.
         small_views: number of small views; default: 8.
-        **changes: arguments of `View` to replace.
+        **changes: arguments of `View` to override.
     """
     large = _asymmetric(image_size, crop_area=(0.4, 1.0))
     small = dataclasses.replace(
@@ -182,13 +182,13 @@ def _made(views, channels, changes):
 
 
 def fitted(views: list[View], channels: int, image_size: int, changes: dict) -> list[View]:
-    """Published views for images of another kind, as the NOTE of this module says, with changes.
+    """Adapts published views to other images, as this module's NOTE says, and applies changes.
 
     Args:
-        views: as published for large RGB images.
-        channels: of the images.
+        views: views as published, for large RGB images.
+        channels: number of channels of the images.
         image_size: side of the largest view in pixels.
-        changes: arguments of `View` to replace, as in `changed`.
+        changes: arguments of `View` to override, as in `changed`.
     """
     if image_size <= SMALL:
         views = [dataclasses.replace(view, blur_probability=0.0) for view in views]

@@ -1,4 +1,4 @@
-"""From images and draws to views."""
+"""Random views of images."""
 
 import dataclasses
 import warnings
@@ -16,19 +16,20 @@ from cl_keras.views.view import View
 
 @keras.saving.register_keras_serializable("cl_keras")
 class RandomViews:
-    """Random views of each image, each drawn as its `View` says.
+    """Random views of each image, each drawn according to its `View`.
 
-    A pure function of the images, the seed, the step and the row of the global batch: no state, the
-    same on one replica and on many. It runs on the device, in compiled functions.
+    A pure function of the images, the seed, the step and the row of the global batch: it has no
+    state, and is the same on one replica and on many. It runs on the device, in compiled functions.
 
-    On images of other than three channels, saturation, hue and grayscale make no sense and are left
-    out, with a warning where a view asks for them; brightness, contrast, blur and solarization
-    apply to each channel. Contrast is then about the mean of each channel.
+    For images that do not have three channels, saturation, hue and grayscale make no sense and are
+    left out, with a warning if a view asks for them; brightness, contrast, blur and solarization
+    apply to each channel. Contrast is then relative to the mean of each channel.
 
-    NOTE: the order of brightness, contrast, saturation and hue is fixed; the papers draw it.
+    NOTE: the order of brightness, contrast, saturation and hue is fixed; in the papers it is
+    random.
 
     Args:
-        views: a `View` for each view.
+        views: one `View` per view.
 
     Raises:
         ValueError: for no views.
@@ -38,7 +39,7 @@ class RandomViews:
         self.views = tuple(views)
         if not self.views or not all(isinstance(view, View) for view in self.views):
             raise ValueError(
-                "views must be one cl_keras.views.View for each view, at least one; "
+                "views must be at least one cl_keras.views.View, one for each view; "
                 f"received {views!r}."
             )
 
@@ -58,7 +59,7 @@ class RandomViews:
             images: `[b, H, W, C]`, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor; another step gives other views.
-            first_row: row of the global batch that `images` begin with; default: 0.
+            first_row: row of the global batch at which `images` begin; default: 0.
 
         Returns:
             A float32 tensor `[b, size, size, C]` in 0..255 for each view.
@@ -74,25 +75,25 @@ class RandomViews:
         )
 
     def cropper(self, seed: int) -> Cropper:
-        """What draws the crops where photographs are decoded; `finish` makes views of them."""
+        """Draws the crops while photographs are decoded; `finish` makes views of them."""
         return Cropper(self.views, seed)
 
     def finish(
-        self, crops: Sequence[tf.Tensor], *, seed, step, first_row=0
+        self, crops: Sequence[tf.Tensor], *, seed: Any, step: Any, first_row: Any = 0
     ) -> tuple[tf.Tensor, ...]:
-        """Views from crops that are cut already: jitter, grayscale, blur and solarization.
+        """Makes views from crops that are already cut: jitter, grayscale, blur, solarization.
 
         Args:
             crops: `[b, size, size, C]` for each view, uint8 or float in 0..255.
             seed: int or int tensor.
             step: int or int tensor.
-            first_row: row of the global batch that the crops begin with; default: 0.
+            first_row: row of the global batch at which the crops begin; default: 0.
 
         Returns:
-            As when called with images.
+            Views as in a call with images.
 
         Raises:
-            ValueError: for other crops than the views have.
+            ValueError: for crops of other sizes than the views.
         """
         crops = [checked_images(crop) for crop in crops]
         sizes = [crop.shape[1] for crop in crops]
@@ -109,7 +110,7 @@ class RandomViews:
         )
 
     def _blocks(self, seed, step, first_row, rows):
-        # Drawn outside of the compiled functions, whose shapes would else depend on the replica.
+        # Drawn outside the compiled functions, whose shapes would otherwise depend on the replica.
         width = CROP_COLUMNS + LOOK_COLUMNS
         return tf.split(
             uniform(seed, step, first_row, rows, self.num_views * width), self.num_views, axis=1
@@ -125,9 +126,9 @@ class RandomViews:
         }
         if dropped := [name for name, is_asked in asked.items() if is_asked]:
             warnings.warn(
-                f"Images of {channels} channel(s) have no {', '.join(dropped)} to change: left "
-                "out. Views made for their number of channels, such as "
-                f"views.simclr(size, channels={channels}), do not ask for it.",
+                f"{', '.join(dropped).capitalize()} cannot be changed in images with {channels} "
+                "channel(s), and is left out. To avoid this warning, use views made for them, such "
+                f"as views.simclr(size, channels={channels}).",
                 stacklevel=3,
             )
 
@@ -135,11 +136,11 @@ class RandomViews:
         return {"views": [dataclasses.asdict(view) for view in self.views]}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "RandomViews":
         return cls(View(**view) for view in config["views"])
 
 
-def checked_images(images) -> tf.Tensor:
+def checked_images(images: Any) -> tf.Tensor:
     """Images as a tensor `[b, H, W, C]` of known height, width and channels."""
     images = tf.convert_to_tensor(images)
     if images.shape.rank != 4 or None in images.shape[1:]:
@@ -151,13 +152,13 @@ def checked_images(images) -> tf.Tensor:
 
 
 def by_size(views: Iterable[tf.Tensor]) -> list[list[tf.Tensor]]:
-    """Neighboring views of one shape, together: what an encoder can take in one pass.
+    """Groups adjacent views of the same shape, which an encoder can take in one pass.
 
     Args:
         views: tensors `[b, H, W, C]`.
 
     Returns:
-        Lists of views, in their order.
+        Lists of views, in the same order.
     """
     groups: list[list[tf.Tensor]] = []
     for view in views:

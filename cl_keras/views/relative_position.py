@@ -1,4 +1,4 @@
-"""Two patches of an image, and where the second stands: views for context prediction."""
+"""Two patches of an image, and their relative position: views for context prediction."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ class RelativePositionViews(PatchViews):
     """The middle patch of a 3 × 3 grid and one of the eight around it (Doersch et al. 2015).
 
         0 1 2
-        3 · 4      the label: where the second patch stands
+        3 · 4      the label: the position of the second patch
         5 6 7
 
     Args:
         patch_size: side of a patch in pixels; default: 96.
         gap: pixels between patches, before the jitter; default: 48.
-        jitter: pixels that each patch is moved at most, down or up, right or left; default: 7.
-        defense: what hides chromatic aberration, which gives the position away:
-            `"drop_channels"`, two of the three channels of each patch become the mean of the third,
-            as in the authors' code; `"grayscale"`, each patch is gray with
-            probability 0.66; or None. Images of other than three channels need none.
-            Default: `"drop_channels"`.
-        crop_area: (least, most) share of the image that the grid covers; default: (0.35, 1), which
-            is what 398 pixels are of the authors' 150,000 to 450,000.
+        jitter: maximum displacement of each patch in pixels, in each direction; default: 7.
+        defense: how to hide chromatic aberration, which gives the position away:
+            `"drop_channels"` replaces two of the three channels of each patch by the mean of the
+            third, as in the authors' code; `"grayscale"` makes each patch gray with probability
+            0.66; None does nothing. It only applies to images of three channels; default:
+            `"drop_channels"`.
+        crop_area: (least, most) share of the image that the grid covers; default: (0.35, 1), as
+            398 × 398 pixels are of the authors' images of 150,000 to 450,000.
 
     NOTE: the authors also shrink a third of the patches to as few as 100 pixels and back, and add
     noise of ± 0.5 to the channels that they drop.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     def __init__(
@@ -61,9 +61,13 @@ class RelativePositionViews(PatchViews):
         super().__init__(View(side, crop_area=crop_area, crop_ratio=(1.0, 1.0), flip=0.0))
 
     columns = 1 + 4 + 2
-    image_size = property(lambda self: self.patch_size)
 
-    def from_crop(self, crops, block):
+    @property
+    def image_size(self) -> int:
+        """Side of the patches in pixels."""
+        return self.patch_size
+
+    def from_crop(self, crops: tf.Tensor, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         columns = Columns(block)
         label = tf.cast(columns.take(0, 8), tf.int32)
         cell = tf.where(label < 4, label, label + 1)  # of nine, without the middle
@@ -93,20 +97,20 @@ class RelativePositionViews(PatchViews):
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "RelativePositionViews":
         return cls(**config)
 
 
 def relative_position(image_size: int, channels: int = 3, **changes) -> RelativePositionViews:
-    """The views of Doersch et al. 2015 for images of a size.
+    """The views of Doersch et al. 2015, scaled to the size of the images.
 
-    A grid of 398 pixels has patches of 96, gaps of 48 and a jitter of 7; another has the same
-    shares of its side.
+    A grid of 398 pixels, as in the paper, has patches of 96, gaps of 48 and a jitter of 7; other
+    sizes are in proportion.
 
     Args:
-        image_size: side of the grid in pixels, at most; default in the paper: 398.
+        image_size: maximum side of the grid in pixels.
         channels: number of channels; default: 3.
-        **changes: arguments of `RelativePositionViews` to replace.
+        **changes: arguments of `RelativePositionViews` to override.
     """
     patch, jitter = max(1, int(image_size * 96 / 398)), round(image_size * 7 / 398)
     gap = max(0, (image_size - 3 * patch - 2 * jitter) // 2)

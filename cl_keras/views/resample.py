@@ -1,8 +1,8 @@
-"""Resize and blur of a batch by matrices: the arithmetic, without the draws.
+"""Resizes and blurs a batch of images by matrices, without random draws.
 
-Both are linear along the rows and along the columns of an image, with few weights for each pixel of
-the result. On a GPU they are products with matrices that hold mostly zeros, which is what it does
-best. `kernels` is the same for a CPU, where only the weights that are not zero are visited.
+Both are linear along the rows and the columns of an image, with few weights per pixel of the
+result. A GPU is fastest with products of mostly zero matrices. `kernels` does the same on a CPU,
+visiting only the nonzero weights.
 """
 
 import math
@@ -13,16 +13,16 @@ import tensorflow as tf
 def resize_weights(
     start: tf.Tensor, length: tf.Tensor, size: int, limit: int, flipped: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Weights of pixels in the resizing of a part of an axis, as Pillow's bilinear filter.
+    """Weights of pixels for resizing a part of an axis, as in Pillow's bilinear filter.
 
-    Bilinear; where the part is larger than the result, the triangle widens with it (antialiasing).
+    If the part is larger than the result, the triangle of the filter widens with it (antialiasing).
 
     Args:
         start: `[b]`, first pixel of the part, fractions allowed.
-        length: `[b]`, its length in pixels.
-        size: pixels of the result.
-        limit: pixels of the axis.
-        flipped: bool `[b]`, whether the result is turned around; default: None, never.
+        length: `[b]`, length of the part in pixels.
+        size: length of the result in pixels.
+        limit: length of the axis in pixels.
+        flipped: bool `[b]`, whether the result is reversed; default: None, never.
 
     Returns:
         float32 `[b, size, limit]`, rows that sum to 1.
@@ -39,12 +39,12 @@ def resize_weights(
 
 
 def resize(images: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
-    """Images with one axis resized.
+    """Resizes images along one axis.
 
     Args:
         images: `[b, h, w, c]`.
-        weights: `[b, size, h or w]`, of `resize_weights`.
-        axis: 1, the rows, or 2, the columns.
+        weights: `[b, size, h or w]`, from `resize_weights`.
+        axis: 1 for the rows, or 2 for the columns.
 
     Returns:
         float32 `[b, size, w, c]` or `[b, h, size, c]`.
@@ -54,13 +54,13 @@ def resize(images: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def blur_radius(size: int, sigma: float, kernel: float | None) -> int:
-    """Pixels to either side that a blur reaches.
+    """Reach of a blur to either side, in pixels.
 
     Args:
         size: side of the view in pixels.
         sigma: largest standard deviation in pixels.
-        kernel: side of the kernel as a share of `size`; None for 4 σ, beyond which less than 1e-4
-            of the Gaussian lies.
+        kernel: side of the kernel as a share of `size`; None for 4 σ, which leaves out less than
+            1e-4 of the Gaussian.
     """
     whole = math.ceil(4 * sigma)
     return min(whole, size - 1) if kernel is None else min(whole, int(kernel * size) // 2)
@@ -74,18 +74,18 @@ def blur_weights(sigma: tf.Tensor, radius: int) -> tf.Tensor:
 
 
 def blur(images: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
-    """Gaussian blur along one axis; beyond the border, its last pixel goes on.
+    """Gaussian blur along one axis; pixels at the border are repeated beyond it.
 
     Args:
         images: float32 `[b, h, w, c]`.
-        weights: `[b, radius + 1]`, of `blur_weights`.
-        axis: 1, down, or 2, across.
+        weights: `[b, radius + 1]`, from `blur_weights`.
+        axis: 1 for down, or 2 for across.
     """
     return resize(images, _blur_matrix(weights, images.shape[axis]), axis)
 
 
 def _blur_matrix(weights, size):
-    """`[b, size, size]`; what reaches beyond the border counts for the pixel there."""
+    """`[b, size, size]`; weights beyond the border are added to the pixel there."""
     radius = weights.shape[1] - 1
     offset = tf.abs(tf.range(-radius, size + radius) - tf.range(size)[:, None])
     padded = tf.pad(weights, [[0, 0], [0, 1]])

@@ -1,4 +1,4 @@
-"""A view in its four rotations, and which is which."""
+"""Views in four rotations, with the rotation as their label."""
 
 import dataclasses
 from typing import Any
@@ -12,17 +12,17 @@ from cl_keras.views.view import View
 
 @keras.saving.register_keras_serializable("cl_keras")
 class Rotations(PatchViews):
-    """Each view turned by multiples of 90° (RotNet, Gidaris et al. 2018).
+    """Each view rotated by multiples of 90° (RotNet, Gidaris et al. 2018).
 
-    The label of a view says by how many quarters it was turned, counterclockwise.
+    The label of a view is the number of quarter turns, counterclockwise.
 
     Args:
         view: `View` of the crop, with its look.
-        copies: how many of the four rotations of each view there are, in random order; default: 4,
-            as in the authors' code.
+        copies: how many of the four rotations of each view to make, in random order; default: 4, as
+            in the authors' code.
 
     Raises:
-        ValueError: for another number of copies than 1 to 4.
+        ValueError: for a number of copies other than 1 to 4.
     """
 
     def __init__(self, view: View, *, copies: int = 4):
@@ -33,7 +33,7 @@ class Rotations(PatchViews):
 
     columns = 4
 
-    def from_crop(self, crops, block):
+    def from_crop(self, crops: tf.Tensor, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         label = tf.argsort(block, axis=1)[:, : self.copies]
         turned = tf.stack([tf.image.rot90(crops, k) for k in range(4)], axis=1)
         return tf.gather(turned, label, batch_dims=1), label
@@ -42,18 +42,18 @@ class Rotations(PatchViews):
         return {"view": dataclasses.asdict(self.view), "copies": self.copies}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Rotations":
         return cls(**(config | views_from(config, "view")))
 
 
 def rotations(image_size: int, channels: int = 3, *, copies: int = 4, **changes) -> Rotations:
-    """RotNet's views: a random crop and flip without any jitter, in its four rotations.
+    """RotNet's views: a random crop and flip, without jitter, in four rotations.
 
     Args:
-        image_size: side in pixels.
-        channels: number of channels; it makes no difference.
-        copies: see `Rotations`.
-        **changes: arguments of `View` to replace.
+        image_size: side of the views in pixels.
+        channels: number of channels, which determines the crops; default: 3.
+        copies: see `Rotations`; default: 4.
+        **changes: arguments of `View` to override.
     """
     preset = {"crop_area": (0.3, 1.0) if channels == 1 else (0.08, 1.0)}
     return Rotations(View(image_size, **(PLAIN | preset | changes)), copies=copies)

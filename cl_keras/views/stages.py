@@ -1,8 +1,8 @@
-"""The stages of a view: a crop is cut, and its look changed.
+"""The stages of a view: cutting a crop, and changing its look.
 
-On a CPU one image is made after the other, by `kernels`. On a GPU, and wherever XLA compiles the
-step around, all are made at once as products with matrices. Both draw the same and differ by
-rounding.
+On a CPU, `kernels` makes one image after the other. On a GPU, and wherever XLA compiles the
+surrounding step, all are made at once, as products with matrices. Both use the same draws and agree
+up to rounding.
 """
 
 import functools
@@ -16,17 +16,17 @@ from cl_keras.views.view import View
 
 _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 
-# Functions are kept by the view's values, so that equal views are compiled once.
+# Functions are cached by the values of the view, so equal views are compiled once.
 _cached = functools.lru_cache(maxsize=256)
 
 
 def make(images: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
-    """A view of each image: cut, resized, perhaps flipped, and with its look.
+    """Makes a view of each image: cuts, resizes and flips it, and changes its look.
 
     Args:
         images: `[b, H, W, C]`.
         block: uniform `[b, CROP_COLUMNS + LOOK_COLUMNS]`.
-        view: its values.
+        view: parameters of the view.
 
     Returns:
         float32 `[b, size, size, C]`.
@@ -38,12 +38,12 @@ def make(images: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
 
 
 def look(crops: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
-    """Jitter, grayscale, blur and solarization of crops that have the size of the view.
+    """Changes the look of crops: jitter, grayscale, blur and solarization.
 
     Args:
         crops: `[b, size, size, C]`.
         block: uniform `[b, LOOK_COLUMNS]`.
-        view: its values.
+        view: parameters of the view.
 
     Returns:
         float32, of the same shape.
@@ -54,17 +54,17 @@ def look(crops: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
 
 
 def _suits_matrices() -> bool:
-    """Whether there is a GPU, or XLA compiles what is being traced."""
+    """Whether there is a GPU, or XLA compiles the function that is being traced."""
     if tf.config.list_logical_devices("GPU"):
         return True
-    # What else tells a function that is traced whether XLA compiles the one that calls it?
+    # There is no public way to ask, within a traced function, whether XLA compiles its caller.
     graph = tf.compat.v1.get_default_graph()
     return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 @_cached
 def _drawn(view, height=None, width=None):
-    """A function of draws, to what `on_cpu.make` needs of them: box, flip and look."""
+    """A function from draws to the box, flip and look that `on_cpu.make` takes."""
 
     @_compiled
     def drawn(block):
@@ -88,7 +88,7 @@ def _box(block, view, height, width):
 
 @_cached
 def _by_matrices(view, cuts):
-    """A function of images (or of crops, where it does not cut) and draws."""
+    """A function of images (or of crops, unless it cuts them) and draws."""
 
     @_compiled
     def stages(images, block):

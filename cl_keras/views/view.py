@@ -1,4 +1,4 @@
-"""What is drawn for one view of an image."""
+"""The parameters of one view of an image."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ _PROBABILITIES = (
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The strengths and probabilities of one view; `RandomViews` takes one for each view.
+    """The strengths and probabilities of one view; `RandomViews` takes one per view.
 
     The operations are those of SimCLR (Chen et al. 2020, appendix A) and BYOL (Grill et al. 2020,
-    appendix B), in this order: crop, flip, brightness, contrast, saturation, hue,
-    grayscale, blur, solarization.
+    appendix B), in this order: crop, flip, brightness, contrast, saturation, hue, grayscale, blur,
+    solarization.
 
     Args:
         image_size: side of the view in pixels.
@@ -29,20 +29,19 @@ class View:
         crop_ratio: (least, most) width over height of the crop; default: (3/4, 4/3).
         flip: probability of a left-right flip; default: 0.5.
         brightness: factor drawn from 1 ± this, at least 0; default: 0.8.
-        contrast: likewise, about the mean gray of the view; default: 0.8.
+        contrast: likewise, relative to the mean gray of the view; default: 0.8.
         saturation: likewise; default: 0.8.
         hue: turns of the HSV circle, drawn from ± this, at most 0.5; default: 0.2.
         color_probability: probability that the four above apply; default: 0.8.
-        grayscale_probability: probability that an RGB view ends gray; default: 0.2.
+        grayscale_probability: probability that an RGB view becomes gray; default: 0.2.
         blur_probability: probability of a Gaussian blur; default: 0.5.
         blur_sigma: (least, most) standard deviation of the blur in pixels; default: (0.1, 2).
         blur_kernel: side of the blur's kernel as a share of `image_size`, 0.1 in SimCLR; default:
-            None, wide enough for the whole Gaussian, as Pillow's blur is.
-        solarize_probability: probability that the values from half of 255 upwards are inverted;
-            default: 0.
+            None, wide enough for the whole Gaussian, like Pillow's blur.
+        solarize_probability: probability that values of at least 127.5 are inverted; default: 0.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of range.
     """
 
     image_size: int
@@ -81,22 +80,20 @@ class View:
 
 
 def changed(views: Iterable[View], changes: dict[str, Any]) -> list[View]:
-    """Views with some of their arguments replaced.
+    """Views with some of their arguments overridden.
 
     Args:
         views: the views.
-        changes: arguments of `View`. A value holds for every view; a list with one value for each
-            view gives each its own, such as `{"blur_probability": [1.0, 0.1]}`.
+        changes: arguments of `View`. A single value is for all views; a list has one value per
+            view, such as `{"blur_probability": [1.0, 0.1]}`.
 
     Raises:
-        ValueError: for an argument that views do not have, or a list of another length.
+        ValueError: for an unknown argument, or a list of another length.
     """
     views = list(views)
     known = [field.name for field in dataclasses.fields(View)]
     if unknown := sorted(set(changes) - set(known)):
-        raise ValueError(
-            f"Views have no argument {', '.join(unknown)}; they have {', '.join(known)}."
-        )
+        raise ValueError(f"View has no argument {', '.join(unknown)}; it has {', '.join(known)}.")
     columns = {name: _for_each(name, value, len(views)) for name, value in changes.items()}
     return [
         dataclasses.replace(view, **{name: values[i] for name, values in columns.items()})
@@ -105,14 +102,14 @@ def changed(views: Iterable[View], changes: dict[str, Any]) -> list[View]:
 
 
 def _for_each(name, value, count):
-    """`count` values, from one for all or from a list of one each."""
+    """`count` values, from a single value or a list with one per view."""
     is_pair = name in ("crop_area", "crop_ratio", "blur_sigma")
     is_list = isinstance(value, (list, tuple))
     if not is_list or (is_pair and not isinstance(value[0], (list, tuple))):
         return [value] * count
     if len(value) != count:
         raise ValueError(
-            f"{name} must be one value for all views, or a list of {count}, one for each; "
+            f"{name} must be one value for all views, or a list of {count}, one per view; "
             f"received {value!r}."
         )
     return list(value)

@@ -1,4 +1,4 @@
-"""Published weights: list, load, card, download, publish, and import of official checkpoints."""
+"""Pretrained weights: list, load, card, download, publish, and import of official checkpoints."""
 
 from cl_keras.zoo.cards import Card, License, Metric, Paper
 from cl_keras.zoo.client import card, download, list, load

@@ -1,8 +1,8 @@
-"""Catalogs: the one of the package, and those that `CL_KERAS_ZOO` names.
+"""Catalogs: the one in the package, and those named by `CL_KERAS_ZOO`, separated by commas.
 
-A catalog is a folder of entries (`<name>/card.json`), or a file that `tools/make_catalog.py`
-made from one, here or at an https:// address. It is data: one that came over the network can name
-neither files nor servers of this machine. `CL_KERAS_ZOO` holds several separated by commas.
+A catalog is a folder of entries (`<name>/card.json`), or a file that `tools/make_catalog.py` made
+from one, on this machine or at an https:// address. It is only data: a catalog from the network
+cannot name files or servers of this machine.
 """
 
 import collections
@@ -26,7 +26,7 @@ MAX_BYTES = 2 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class CatalogFile:
-    """What stands in the file. `base` is the address below which the entries' folders lie."""
+    """The content of a catalog file. `base` is the address above the folders of the entries."""
 
     schema: int
     base: str | None
@@ -42,13 +42,13 @@ class CatalogFile:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A card, and the catalog that it stands in.
+    """A card, and the catalog it comes from.
 
     Args:
         card: `cards.Card`.
-        where: path or address of the catalog, for people.
-        folder: of the catalog's files on this machine, or None.
-        base: address below which they lie, or None.
+        where: path or address of the catalog, for messages.
+        folder: folder of the catalog's files on this machine, or None.
+        base: address above the folders of the entries, or None.
         referrer: address of the catalog, if it came over the network.
     """
 
@@ -58,11 +58,11 @@ class Entry:
     base: str | None
     referrer: str | None = None
 
-    def locate(self, file):
-        """Where a file of the card is: a `pathlib.Path`, or an address.
+    def locate(self, file: cards.File) -> pathlib.Path | str:
+        """The location of a file of the card: a `pathlib.Path`, or an address.
 
         Raises:
-            FileNotFoundError: if it is not here, and no address is known.
+            FileNotFoundError: if it is not on this machine, and has no address.
             ValueError: if a link leads out of the catalog's folder.
         """
         if file.address.startswith("file://"):
@@ -74,23 +74,25 @@ class Entry:
             if os.path.realpath(path) != os.path.join(
                 os.path.realpath(self.folder), self.card.name, *file.address.split("/")
             ):
-                raise ValueError(f"{path} leads out of {self.folder} by a symbolic link: refused.")
+                raise ValueError(
+                    f"{path} leads out of {self.folder} through a link, which is refused."
+                )
             if path.is_file():
                 return path
         if self.base is not None:
             return f"{self.base.rstrip('/')}/{self.card.name}/{file.address}"
         raise FileNotFoundError(
-            f"The file {file.address} of {self.card.name} is not beside its catalog "
-            f"({self.where}), which names no address for it. Take a clone of cl_keras, whose "
-            "folder zoo/ has it, and set CL_KERAS_ZOO to that folder."
+            f"The file {file.address} of {self.card.name} is not next to its catalog "
+            f"({self.where}), which gives no address for it. Clone the repository of cl_keras, "
+            "whose folder zoo/ has it, and set CL_KERAS_ZOO to that folder."
         )
 
 
-def entries():
-    """All entries of all catalogs, in their order.
+def entries() -> list[Entry]:
+    """All entries of all catalogs, in order.
 
     Raises:
-        ValueError: if a catalog is not valid, with the place.
+        ValueError: if a catalog is not valid; the message says where.
         OSError: if one cannot be read.
     """
     found = list(_read_file(OWN, OWN.parents[2] / "zoo"))
@@ -99,11 +101,11 @@ def entries():
     return found
 
 
-def find(name):
-    """The entry of a name.
+def find(name: str) -> Entry:
+    """The entry with a name.
 
     Raises:
-        ValueError: if there is none, with near names, or if catalogs differ about it.
+        ValueError: if there is none, with similar names, or if catalogs disagree about it.
     """
     name, known = names.check_name(name), entries()
     found = [entry for entry in known if entry.card.name == name]
@@ -114,12 +116,12 @@ def find(name):
             f"all {len(every)}; CL_KERAS_ZOO names more catalogs."
         )
     if any(entry.card != found[0].card for entry in found):
-        places = " and ".join(entry.where for entry in found)
-        raise ValueError(f"Catalogs differ about {name!r}: {places}. Use one of them.")
+        catalogs = " and ".join(entry.where for entry in found)
+        raise ValueError(f"Catalogs disagree about {name!r}: {catalogs}. Use only one of them.")
     return found[0]
 
 
-def read(where):
+def read(where: str) -> list[Entry]:
     """The entries of a catalog.
 
     Args:
@@ -139,17 +141,17 @@ def read(where):
         return read_folder(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"CL_KERAS_ZOO names {where!r}, where there is neither a folder nor a file."
+            f"CL_KERAS_ZOO names {where!r}, but there is no such folder or file."
         )
     return _read_file(path, path.parent)
 
 
-def read_folder(folder):
+def read_folder(folder: str | pathlib.Path) -> list[Entry]:
     """The entries of a folder of `<name>/card.json`."""
     found = []
     for path in sorted(pathlib.Path(folder).glob("*/card.json")):
         if path.is_symlink() or path.parent.is_symlink():
-            raise ValueError(f"{path} leads out of {folder} by a symbolic link: refused.")
+            raise ValueError(f"{path} leads out of {folder} through a link, which is refused.")
         card = cards.parse(_bounded(path), str(path))
         if card.name != path.parent.name:
             raise ValueError(f"{path} is the card of {card.name!r}; folder and name must agree.")
@@ -162,11 +164,16 @@ def _read_file(path, folder):
     return [Entry(card, str(path), folder, content.base) for card in content.entries]
 
 
-def parse(text, what, *, referrer=None):
-    """A `CatalogFile` from JSON; `referrer`: its address, if it came over the network.
+def parse(text: str | bytes, what: str, *, referrer: str | None = None) -> CatalogFile:
+    """A `CatalogFile` from JSON.
+
+    Args:
+        text: the JSON.
+        what: its name, for errors.
+        referrer: its address, if it came from the network; default: None.
 
     Raises:
-        ValueError: with what is wrong, and where.
+        ValueError: if it is not valid; the message says where.
     """
     content = schema.read(CatalogFile, schema.parse_json(text, what), what)
     if content.base is not None:
@@ -182,13 +189,13 @@ def _bounded(path):
     with open_plain(path) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"{path} has more than the {MAX_BYTES} bytes that a catalog may have.")
+        raise ValueError(f"{path} has more than {MAX_BYTES} bytes, the maximum of a catalog.")
     return content
 
 
-@functools.cache  # once a process
+@functools.cache  # once per process
 def _read_remote(address, root):
-    """The catalog at an address; the last one downloaded, where there is no network."""
+    """The catalog at an address, or the last one downloaded if there is no network."""
     folder = root / "catalogs" / hashlib.sha256(address.encode()).hexdigest()[:16]
     path, partial = folder / "catalog.json", folder / "partial"
     if not cache.is_offline():
@@ -205,10 +212,10 @@ def _read_remote(address, root):
         except OSError as error:
             if not path.is_file():
                 raise
-            logging.warning("%s Using the catalog of last time, %s.", error, path)
+            logging.warning("%s Using the previous catalog, %s.", error, path)
     if not path.is_file() or path.is_symlink():
         raise OSError(
-            f"CL_KERAS_OFFLINE is set, and the catalog {addresses.shown(address)} is not in {path}."
+            f"CL_KERAS_OFFLINE is set, but the catalog {addresses.shown(address)} is not in {path}."
         )
     content = parse(_bounded(path), addresses.shown(address), referrer=address)
     base = content.base or address.rpartition("/")[0]

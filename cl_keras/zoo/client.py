@@ -1,4 +1,4 @@
-"""The zoo as users call it: list, card, download, load."""
+"""The functions of the zoo for users: list, card, download, load."""
 
 import contextlib
 import pathlib
@@ -17,18 +17,18 @@ from cl_keras.zoo.weights import building
 def list(
     *, method: str | None = None, encoder: str | None = None, data: str | None = None
 ) -> typing.List[str]:  # noqa: UP006  `list` is this function here
-    """Names of all entries, or of those of one method, encoder and data.
+    """Names of all entries, or of those with a given method, encoder or data set.
 
     Args:
-        method: such as "moco_v2".
-        encoder: such as "resnet50".
-        data: such as "imagenet".
+        method: such as "moco_v2"; default: None, any.
+        encoder: such as "resnet50"; default: None, any.
+        data: such as "imagenet"; default: None, any.
 
     Returns:
         A sorted list of names for `card`, `load` and `download`.
 
     Raises:
-        ValueError: if no entry has such a method, encoder or data.
+        ValueError: if no entry has such a method, encoder or data set.
     """
     found = {entry.card.name: entry.card for entry in catalog.entries()}
     wanted = {"method": method, "encoder": encoder, "data": data}
@@ -36,9 +36,9 @@ def list(
         known = {_field(card, field) for card in found.values()}
         if value is not None and value not in known:
             raise ValueError(
-                f"The zoo has nothing of the {field} {value!r}."
+                f"The zoo has no entry with the {field} {value!r}."
                 f"{did_you_mean(str(value), known, 3)} "
-                f"It has: {', '.join(sorted(known)) or 'nothing'}."
+                f"It has: {', '.join(sorted(known)) or 'none'}."
             )
         if value is not None:
             found = {n: card for n, card in found.items() if _field(card, field) == value}
@@ -46,30 +46,30 @@ def list(
 
 
 def card(name: str) -> cards.Card:
-    """The `Card` of an entry; nothing is downloaded but catalogs.
+    """The `Card` of an entry; only catalogs are downloaded.
 
     Raises:
-        ValueError: if there is no such entry; near names are in the message.
+        ValueError: if there is no such entry; the message suggests similar names.
     """
     return catalog.find(name).card
 
 
 def download(name: str, *, kind: str = "encoder", progress: bool = True) -> pathlib.Path:
-    """Brings a file of an entry onto this machine, checks its hash, and leaves it at that.
+    """Downloads a file of an entry, if necessary, and checks its hash.
 
-    Where its authors publish no hash, the first download is trusted and pinned, and a later change
-    is refused.
+    If its authors publish no hash, the first download is trusted and pinned, and later changes are
+    refused.
 
     Args:
-        name: of the entry.
-        kind: "encoder", or "pretraining" where there is one.
-        progress: show a progress bar.
+        name: name of the entry.
+        kind: "encoder", or "pretraining" if there is one; default: "encoder".
+        progress: show a progress bar; default: True.
 
     Returns:
-        The path of the file, in the cache, or beside a catalog on this machine.
+        The path of the file, in the cache or next to a catalog on this machine.
 
     Raises:
-        ValueError: if there is no such entry or kind of file, or the file is not the card's.
+        ValueError: if there is no such entry or kind of file, or the file does not match the card.
         OSError: if it cannot be downloaded or read.
     """
     entry = catalog.find(name)
@@ -78,27 +78,27 @@ def download(name: str, *, kind: str = "encoder", progress: bool = True) -> path
 
 
 def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Model:
-    """A published model: fetched if need be, checked, built and filled, in one pass.
+    """Loads a pretrained model: downloads it if necessary, checks its hash, and builds it.
 
         encoder = cl_keras.zoo.load("simclr_small_resnet_fashion_mnist_mini")
         classifier = keras.Sequential([encoder, keras.layers.Dense(10)])
 
-    A checkpoint of another project is converted at every call: it takes a tenth of the time in
-    which the network is built, and so nothing derived from a file has to be trusted.
+    A checkpoint of another project is converted in every call, which takes a tenth of the time of
+    building the network, so that no derived file has to be trusted.
 
     Args:
-        name: of the entry; `zoo.list()` has them all.
-        kind: "encoder", or "pretraining" for the whole method with head, queue or bank, where the
-            entry has it.
-        progress: show a progress bar of the download.
+        name: name of the entry; `zoo.list()` lists all.
+        kind: "encoder", or "pretraining" for the whole method with its head, queue or bank, if the
+            entry has it; default: "encoder".
+        progress: show a progress bar during the download; default: True.
 
     Returns:
-        For "encoder" a trainable `keras.Model` from images in 0..255 (its preprocessing is inside)
-        to `[b, d]`, ready for `fit` and `export.saved_model`. For "pretraining" the compiled
-        method, ready to be trained on; the optimizer begins anew.
+        For "encoder", a trainable `keras.Model` from images in 0..255 (with its preprocessing
+        inside) to `[b, d]`, ready for `fit` and `export.saved_model`. For "pretraining", the
+        compiled method, ready for further training with a new optimizer.
 
     Raises:
-        ValueError: if there is no such entry or kind of file, or its files are not the card's.
+        ValueError: if there is no such entry or kind of file, or its files do not match the card.
         OSError: if a file cannot be downloaded or read.
     """
     entry = catalog.find(name)
@@ -118,13 +118,13 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
 def open_verified(
     entry: catalog.Entry, file: cards.File, *, progress: bool = True
 ) -> Iterator[BinaryIO]:
-    """A file of an entry, open, whose hash was checked through this very descriptor."""
-    place = entry.locate(file)
-    if isinstance(place, pathlib.Path):
-        opened = cache.open_verified(place, cache.ExpectedFile.of(file))
+    """Opens a file of an entry; its hash was checked through the same descriptor."""
+    location = entry.locate(file)
+    if isinstance(location, pathlib.Path):
+        opened = cache.open_verified(location, cache.ExpectedFile.of(file))
     else:
         options = {"progress": progress, "referrer": entry.referrer}
-        opened = cache.open_fetched(entry.card.name, file, place, **options)
+        opened = cache.open_fetched(entry.card.name, file, location, **options)
     with opened as stream:
         yield stream
 

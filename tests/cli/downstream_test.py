@@ -116,4 +116,4 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, cap
         out = tmp_path / "file" / "out.csv" if command == "predict" else tmp_path / "file/a.npz"
         arguments = [command, flag, "--data=folder:none", f"--out={out}"]
         assert main.main(arguments) == main.FAILURE
-        assert "of --out cannot be made" in capsys.readouterr().err
+        assert "of --out cannot be created" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def test_every_command_describes_its_flags(command, capsys):
         (["pretrain", "--run=a", "--data=b", "--batch_size=1"], "batch_size"),
         (["pretrain", "--run=a", "--data=b", "--method=magic"], "should be one of"),
         (["pretrain", "photos", "--run=a", "--data=b"], "received 'photos'"),
-        (["zoo"], "say what to do, one of list, card"),
+        (["zoo"], "give an action, one of list, card"),
         (["zoo", "lst"], "one of list, card, download, publish, import; received 'lst'"),
         (["zoo", "list", "more"], "received 'more'"),
     ],
@@ -68,9 +68,9 @@ def test_what_cannot_be_done_is_said_in_a_sentence(arguments, message, capsys, t
 
 def test_one_encoder_must_be_named(capsys, tmp_path):
     assert main.main(["export", f"--out={tmp_path}"]) == main.FAILURE
-    assert "one of --run=FOLDER, --encoder=FILE.keras and --zoo=NAME" in capsys.readouterr().err
+    assert "one of --run=FOLDER, --encoder=FILE.keras or --zoo=NAME" in capsys.readouterr().err
     assert main.main(["export", f"--out={tmp_path}", "--encoder=a.h5"]) == main.FAILURE
-    assert "must be a .keras file that exists" in capsys.readouterr().err
+    assert "must be an existing .keras file" in capsys.readouterr().err
 
 
 def test_stopping_has_its_own_code(monkeypatch, capsys):

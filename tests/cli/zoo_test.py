@@ -109,7 +109,7 @@ def photos(tmp_path):
         (["evaluate", f"--zoo={NAME}"], "needs --data and --test_data"),
         (["evaluate", f"--zoo={NAME}", "--run=a"], "Give one of --run"),
         (["evaluate"], "Give one of --run"),
-        (["evaluate", "--run=a", "--data=b", "--train_data=b"], "are the same; give one"),
+        (["evaluate", "--run=a", "--data=b", "--train_data=b"], "are the same; give only one"),
         (["export", "--zoo=simclr_small_resnet_photo", "--out=a"], f"Did you mean '{NAME}'"),
     ],
 )

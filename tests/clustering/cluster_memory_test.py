@@ -63,7 +63,7 @@ def test_it_survives_its_config():
 
 
 def test_too_few_images_are_refused(random):
-    with pytest.raises(ValueError, match="5 images are fewer than 6 clusters"):
+    with pytest.raises(ValueError, match="at most 5, the number of images; received 6"):
         ClusterMemory(5, 3, 6)
     memory = ClusterMemory(6, 3, 4)
     memory.remember(tf.constant([0, 2]), list(random.normal(size=[2, 2, 3])))

@@ -131,11 +131,11 @@ def test_many_vectors_and_clusters_take_seconds(random):
 @pytest.mark.parametrize(
     "vectors, k, message",
     [
-        (np.ones([3, 2]), 4, "4 clusters need at least as many vectors; received 3"),
-        (np.ones([3, 2]), 0, "Give k from 1 to 3"),
-        (np.ones([3]), 1, "must be .N, d.; received shape .3,"),
-        (np.array([[1.0, 0.0], [0.0, 0.0]]), 1, "1 of 2 do not, the first is number 1"),
-        (np.array([[1.0, np.nan], [0.0, 1.0]]), 1, "the first is number 0"),
+        (np.ones([3, 2]), 4, "k must be from 1 to 3, the number of vectors; received 4"),
+        (np.ones([3, 2]), 0, "from 1 to 3.*received 0"),
+        (np.ones([3]), 1, "must have shape .N, d.; received shape .3,"),
+        (np.array([[1.0, 0.0], [0.0, 0.0]]), 1, "1 others of 2, the first with index 1"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), 1, "the first with index 0"),
     ],
 )
 def test_what_cannot_be_clustered_is_refused(vectors, k, message):

@@ -160,7 +160,7 @@ def test_missing_paths_files_and_empty_folders_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder .*/nowhere"):
         folder_of(tmp_path / "nowhere")
     fill(tmp_path, ["1.png"])
-    with pytest.raises(NotADirectoryError, match="1.png is a file; a folder"):
+    with pytest.raises(NotADirectoryError, match="expected a folder of images; .*1.png is a file"):
         folder_of(tmp_path / "1.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image in the folder .*found no files at all"):
@@ -215,7 +215,7 @@ def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
     assert reasons == {
         "c.heic": f"HEIC (.heic) is not read: {advice}",
         "d.dng": f"camera raw (.dng) is not read: {advice}",
-        "b_bomb.png": "an image of more than 50,000,000 pixels, the most that is decoded",
+        "b_bomb.png": "an image of more than 50,000,000 pixels, the maximum that is decoded",
         "b_empty.jpg": "empty file",
         "b_link.png": "cannot be opened: No such file or directory",
         "b_pipe.png": "not a regular file",
@@ -236,7 +236,7 @@ def test_too_many_bad_files_are_an_error_that_names_them(twenty):
     for name in ["03.png", "07.png"]:
         (twenty / name).write_bytes(b"")
     message = (
-        r"2 of 20 image files in .* \(10.0%\) cannot be read, max_bad_share permits 5.0%. "
+        r"2 of 20 image files in .* \(10.0%\) cannot be read; max_bad_share allows 5.0%. "
         r"The first: 03.png \(empty file\); 07.png \(empty file\).*max_bad_share=0.1\)"
     )
     with pytest.raises(ValueError, match=message):

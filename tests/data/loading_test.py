@@ -17,9 +17,9 @@ def array():
 def test_a_source_is_returned_as_it_is(array):
     source = load(array, labels=[0, 1, 0, 1])
     assert load(source) is source
-    with pytest.raises(ValueError, match="loaded already: give image_size, channels where"):
+    with pytest.raises(ValueError, match="already loaded: give image_size, channels when"):
         load(source, image_size=4, channels=3)
-    with pytest.raises(ValueError, match="loaded already: give labels where"):
+    with pytest.raises(ValueError, match="already loaded: give labels when"):
         load(source, labels=None)
 
 

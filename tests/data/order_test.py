@@ -1,4 +1,4 @@
-"""The order of an epoch: a pure function, a fair permutation, and the same for ever."""
+"""The order of an epoch is a pure function, a fair permutation, and will never change."""
 
 import numpy as np
 import pytest

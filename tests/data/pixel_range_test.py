@@ -41,7 +41,7 @@ def test_a_dataset_of_small_floats_warns_once(scale, shift, range_, form):
     images = (PIXELS / scale - shift).astype("float32")
     elements = {"images": images, "dict": {"image": images}, "pair": (images, np.arange(4))}[form]
     dataset = watch_scale(tf.data.Dataset.from_tensor_slices(elements).batch(2))
-    with pytest.warns(UserWarning, match=f"hold values of {range_}") as caught:
+    with pytest.warns(UserWarning, match=f"have values in {range_}") as caught:
         found = [*dataset, *dataset]
     assert len(caught) == 1
     first = tf.nest.flatten(found[0])[0]

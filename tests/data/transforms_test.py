@@ -135,7 +135,7 @@ def test_workers_share_what_is_mapped(batches):
     shares = [indices(mapped.of_worker(worker, 2).from_epoch(1).take(4)) for worker in (0, 1)]
     assert [a + b for a, b in zip(*shares, strict=True)] == drawn(1)[:3] + drawn(2)[:1]
     assert mapped.keeps_batches and not batches.unbatch().batch(2).keeps_batches
-    with pytest.raises(ValueError, match="cannot share batches that unbatch, batch made anew"):
+    with pytest.raises(ValueError, match="cannot share batches that unbatch, batch has rebatched"):
         batches.unbatch().batch(4).of_worker(0, 2)
 
 

@@ -69,14 +69,14 @@ def test_devices_limit_a_name(gpus):
     [
         (["mirored"], "received 'mirored'. Did you mean 'mirrored'"),
         (["tpu"], "auto, cpu, gpu, mirrored, multiworker"),
-        (["gpu"], "finds no GPU"),
-        (["gpu:0"], "There is no gpu:0 here; there are cpu:0, cpu:1"),
-        (["cpu:0,cpu:7"], "There is no cpu:7 here"),
-        (["cpu:0,cpu:0"], "different ones of one kind"),
-        (["cpu:0,gpu:0"], "different ones of one kind"),
+        (["gpu"], "needs a GPU"),
+        (["gpu:0"], "among cpu:0, cpu:1; received gpu:0"),
+        (["cpu:0,cpu:7"], "received cpu:7"),
+        (["cpu:0,cpu:0"], "distinct and of the same kind"),
+        (["cpu:0,gpu:0"], "distinct and of the same kind"),
         (["cpu:a"], "received 'cpu:a'"),
-        (["cpu", "cpu:1"], "leave it out"),
-        (["multiworker"], "set TF_CONFIG"),
+        (["cpu", "cpu:1"], "omit it"),
+        (["multiworker"], "Set TF_CONFIG"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, complaint):
@@ -102,7 +102,7 @@ def test_several_workers_must_be_known_before_tensorflow_works(monkeypatch):
     )
     tf.constant(0.0)
     for name in ("auto", "multiworker"):
-        with pytest.raises(RuntimeError, match=r"call cl.distribute.strategy\(...\) first"):
+        with pytest.raises(RuntimeError, match=r"Call cl.distribute.strategy\(...\) before"):
             distribute.strategy(name)
 
 

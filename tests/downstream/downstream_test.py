@@ -42,7 +42,7 @@ def test_select_covers_every_cluster_before_any_twice():
     centers = np.repeat(np.eye(5), 20, axis=0)
     x = centers + 0.01 * np.random.default_rng(0).normal(size=centers.shape)
     assert sorted(select(x, 5) // 20) == [0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match="at most the 97 images without a label; received 98"):
+    with pytest.raises(ValueError, match="at most 97, the unlabeled images; received 98"):
         select(x, 98, labeled=[0, 1, 2])
 
 

@@ -44,5 +44,5 @@ def test_a_model_that_holds_maps_has_the_variables_once():
 
 
 def test_a_name_that_fits_nothing_is_refused():
-    with pytest.raises(ValueError, match="at must name layers .* received 'stage9'"):
+    with pytest.raises(ValueError, match="at must be names.* received 'stage9'"):
         encoders.feature_map(tiny_encoder(), at="stage9")

@@ -132,7 +132,7 @@ def test_the_bar_can_be_named_and_switched_off(capfd, monkeypatch):
         (lambda: _dataset(_images(8), range(8)).take(0), "at least one batch.*received none"),
         (lambda: tf.data.Dataset.from_tensors(_images(8)), "received EagerTensor"),
         (lambda: [{"images": 0}], r"received \['images'\]"),
-        (lambda: _images(8)[0], r"Expected images \[N, H, W, C\]"),
+        (lambda: _images(8)[0], r"Expected images \[n, h, w, c\]"),
     ],
 )
 def test_a_wrong_stream_is_explained(batches, message):

@@ -64,5 +64,5 @@ def test_an_even_spread_reaches_the_reference():
 def test_wrong_input_is_explained():
     with pytest.raises(ValueError, match="at least 2 rows; received 1"):
         uniformity([[1.0, 2.0]])
-    with pytest.raises(ValueError, match=r"one shape; received \(2, 2\) and \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"the same shape; received \(2, 2\) and \(3, 2\)"):
         alignment(np.eye(2), np.ones((3, 2)))

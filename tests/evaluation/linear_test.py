@@ -155,7 +155,7 @@ def test_share_keeps_at_least_one_row_of_each_class():
         ({"total": 1}, "from 2, one label per class, to 5; received 1"),
         ({"share": 0}, "above 0 and at most 1; received 0"),
         ({"share": 2}, "received 2"),
-        ({"per_class": 3}, "received 3, and class 1 has 2 rows"),
+        ({"per_class": 3}, "at most 2, the size of the smallest class, 1; received 3"),
         ({"trials": 0}, "trials must be an integer of at least 1"),
     ],
 )
@@ -170,7 +170,7 @@ def test_ids_as_labels_cost_no_more_than_their_classes():
     numbered = Features(x, ids % 2)
     expected = linear_probe(numbered, numbered)["top1"]
     assert linear_probe(Features(x, ids), Features(x, ids))["top1"] == expected
-    with pytest.raises(ValueError, match="labels up to 20240102 of only 2 classes"):
+    with pytest.raises(ValueError, match="labels up to 20240102 for only 2 classes"):
         fit_linear_head(x, ids)
 
 

@@ -58,5 +58,5 @@ def test_a_balanced_difference_weighs_classes_alike():
 
 
 def test_other_test_images_are_refused():
-    with pytest.raises(ValueError, match="do not fit together"):
+    with pytest.raises(ValueError, match="do not match"):
         difference(metric_of("a", np.ones(3) > 0, ""), metric_of("b", np.ones(4) > 0, ""))

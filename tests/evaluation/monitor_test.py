@@ -62,7 +62,7 @@ def test_it_logs_the_knn_of_the_epoch(tmp_path):
 def _monitor_that_finds(*values, **options):
     monitor = KNNMonitor([_data(60, seed=0)], [_data(30, seed=1)], **options)
     found = iter(values)
-    monitor.measure = lambda: next(found)
+    monitor.compute = lambda: next(found)
     return monitor
 
 

@@ -46,7 +46,7 @@ def test_an_encoder_that_wins_is_said_to_win():
     assert (found.outcome, found.healthy, found.equal_labels) == ("better", True, 160)
     assert "With 160 labels, its accuracy on test images is 80.0 %" in found.text
     assert "25.0 points above PCA-128, whitened" in found.text
-    assert "160 labels on it are as good as the 78.0 % that the best baseline" in found.text
+    assert "160 labels are enough to match the 78.0 % that the best baseline" in found.text
     few = next(c for c in found.comparisons if c.metric == "linear_160_labels")
     assert few.difference.is_above and few.difference.value == pytest.approx(0.25)
     assert json.loads(json.dumps(found.as_json()))["outcome"] == "better"
@@ -94,7 +94,7 @@ def test_without_labels_retrieval_decides():
 
     found = verdict({"raw pixels": retrieval(0.2), LEARNED: retrieval(0.9)}, HEALTHY)
     assert found.outcome == "better"
-    assert "Without labels, it finds 90.0 %" in found.text
+    assert "Without labels, it retrieves the originals of 90.0 %" in found.text
 
 
 def test_a_verdict_needs_something_to_compare_with():

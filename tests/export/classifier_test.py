@@ -56,7 +56,7 @@ def test_classify_with_a_keras_model_and_no_names(encoder, tmp_path):
         ((np.ones([6, 2]), np.zeros(3)), r"received shapes \(6, 2\) and \(3,\)"),
         ("linear", "head must be .kernel"),
         (keras.Sequential([keras.Input([7]), keras.layers.Dense(2)]), "embeddings of width 6"),
-        (keras.layers.Dense(2), r"head must be built; call it on vectors \[B, 6\]"),
+        (keras.layers.Dense(2), r"head must be built; call it on vectors \[b, 6\]"),
         (keras.layers.Dense(2, activation="softmax"), "head must give logits"),
     ],
 )

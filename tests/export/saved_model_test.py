@@ -286,7 +286,7 @@ def test_a_model_without_a_vector_is_refused(tmp_path):
 
 
 def test_other_channels_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="1 channel or 3; 'tiny' takes 4"):
+    with pytest.raises(ValueError, match="1 or 3 channels can be exported; 'tiny' takes 4"):
         export.saved_model(tiny_encoder(channels=4), tmp_path)
 
 

@@ -79,9 +79,11 @@ def test_it_finds_patches_above_chance_on_smooth_images(images):
 def test_what_does_not_fit_is_refused(images):
     with pytest.raises(ValueError, match="directions must be of .* received"):
         tiny_cpc(directions=("north",))
-    with pytest.raises(ValueError, match="steps must be numbers of rows"):
+    with pytest.raises(ValueError, match="steps must be row offsets"):
         tiny_cpc(steps=(0,))
-    with pytest.raises(ValueError, match="predicts 4 rows ahead; the grid of the views has 4 rows"):
+    with pytest.raises(
+        ValueError, match="predicts 4 rows ahead, but the grid of the views has only 4 rows"
+    ):
         tiny_cpc(steps=(4,)).fit(images, batch_size=8, verbose=0)
 
 

@@ -85,7 +85,7 @@ def test_data_with_which_it_would_go_wrong_is_refused(images):
         model.fit(tf.data.Dataset.from_tensors({"image": images}), verbose=0)
     with pytest.raises(ValueError, match="num_images=20; .* has 32"):
         tiny_deep_cluster(num_images=20).fit(images, batch_size=4, verbose=0)
-    with pytest.raises(ValueError, match="32 images are fewer than 40 clusters"):
+    with pytest.raises(ValueError, match="at most 32, the number of images; received 40"):
         tiny_deep_cluster(num_clusters=40)
     with pytest.raises(ValueError, match="at least 2 views"):
         tiny_deep_cluster(views=lambda images, **draw: images)

@@ -182,7 +182,7 @@ def test_an_order_that_tells_the_image_by_its_age_is_warned_of(images, caplog, m
     tiny_inst_disc().fit(source.batches(16), verbose=0)
     assert not caplog.text
     tiny_inst_disc().fit(source.batches(16, shuffle=False), verbose=0)
-    assert "has shuffle=False: each image comes at nearly the same moment" in caplog.text
+    assert "has shuffle=False: each image comes at nearly the same point" in caplog.text
     monkeypatch.setattr(type(source), "shuffles_whole", False)
     tiny_inst_disc().fit(source.batches(16), verbose=0)
     assert "is too large to be shuffled whole" in caplog.text

@@ -133,5 +133,5 @@ def test_what_does_not_fit_the_data_is_refused(images, options, message):
 def test_images_without_index_and_too_many_clusters_are_refused(images):
     with pytest.raises(ValueError, match="PCL needs the index of each image"):
         tiny_pcl().fit(tf.data.Dataset.from_tensors({"image": images}), verbose=0)
-    with pytest.raises(ValueError, match="32 images are fewer than 33 clusters"):
+    with pytest.raises(ValueError, match="at most 32, the number of images; received 33"):
         tiny_pcl(num_clusters=(33,))

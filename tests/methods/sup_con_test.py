@@ -63,5 +63,7 @@ def test_any_shared_number_can_be_the_label(images):
 
 
 def test_images_without_labels_are_refused(images):
-    with pytest.raises(ValueError, match='elements of {"image", "label"}, -1 for an unlabeled'):
+    with pytest.raises(
+        ValueError, match='elements of {"image", "label"}, -1 where an image has none'
+    ):
         tiny(SupCon).fit(data.load(images), batch_size=8, verbose=0)

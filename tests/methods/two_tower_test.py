@@ -85,7 +85,7 @@ def test_views_of_the_other_side_are_drawn_apart(images):
 def test_what_does_not_fit_is_refused(images):
     with pytest.raises(ValueError, match="loss must be one of .* received 'hinge'"):
         tiny_tower(loss="hinge")
-    with pytest.raises(ValueError, match="vectors of one width; they give"):
+    with pytest.raises(ValueError, match="vectors of the same width; received"):
         TwoTower(
             tiny_encoder(),
             other_tower(),

@@ -51,5 +51,5 @@ def test_two_replicas_hold_the_keys_of_both(random, float64, mirrored):
 
 
 def test_an_empty_queue_is_refused():
-    with pytest.raises(ValueError, match="received size=0"):
+    with pytest.raises(ValueError, match="size must be at least 1 key; received 0"):
         KeyQueue(0, 4)

@@ -224,7 +224,7 @@ def test_an_index_outside_is_an_error(index, wrap):
 
 
 def test_no_index_is_an_error():
-    with pytest.raises(ValueError, match='must come with its index .* received no "index"'):
+    with pytest.raises(ValueError, match='needs the index of each image .* received no "index"'):
         MemoryBank(32, 4).checked(None)
 
 

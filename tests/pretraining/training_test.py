@@ -122,7 +122,7 @@ def test_weights_of_another_kind_are_refused(finished, given, message):
 
 
 def test_weights_that_are_nowhere_or_do_not_fit(finished):
-    with pytest.raises(FileNotFoundError, match="is none of them"):
+    with pytest.raises(FileNotFoundError, match="or the name of an entry of the zoo; received"):
         initial.load("nowhere/run")
     loaded = initial.load(str(finished))
     other = cl.encoders.small_resnet(image_size=16, channels=1, width=0.5)

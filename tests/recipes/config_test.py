@@ -42,7 +42,10 @@ def test_every_option_has_a_help_that_ends_in_a_stop():
     "values, message",
     [
         ({"method": "mocco"}, "Did you mean 'moco'?"),
-        ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs must be below epochs; received 5 of 5"),
+        (
+            {"epochs": 5, "warmup_epochs": 5},
+            "warmup_epochs must be less than epochs; received 5 of 5",
+        ),
         ({"method_options": {"queue": 1}}, "simclr has no option 'queue'"),
         ({"method": "moco", "method_options": {"queue_sise": 1}}, "Did you mean 'queue_size'?"),
         ({"method": "moco", "method_options": {"queue_size": "many"}}, "must be a whole number"),

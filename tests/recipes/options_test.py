@@ -39,7 +39,7 @@ def test_numpy_numbers_and_tuples_become_plain():
         ({"light": 1}, "light must be true or false; received 1"),
         ({"mode": "gril"}, "one of fan, grill; received 'gril'. Did you mean 'grill'?"),
         ({"settings": [1]}, "settings must be an object of names and values"),
-        ({"settings": {"a": {1, 2}}}, "holds finite numbers, text and lists"),
+        ({"settings": {"a": {1, 2}}}, "can only hold finite numbers, text, lists"),
         ({"notes": "one"}, "notes must be a list"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_broken_one_is_found_and_the_one_before_it_taken(images, tmp_path, har
 
 def test_one_of_another_model_is_refused(images, tmp_path):
     _, checkpoints = trained(images, tmp_path)
-    with pytest.raises(ValueError, match="It was made by another model"):
+    with pytest.raises(ValueError, match="It comes from another model"):
         checkpoints.restore(tiny_simclr(head="v2"))
 
 
@@ -79,7 +79,7 @@ def test_when_all_are_broken_it_says_so(images, tmp_path):
     _, checkpoints = trained(images, tmp_path)
     for path in tmp_path.glob("*.npz"):
         path.write_bytes(b"")
-    with pytest.raises(OSError, match="None of the checkpoints in .* is whole"):
+    with pytest.raises(OSError, match="All checkpoints in .* are damaged"):
         checkpoints.restore(tiny_simclr())
 
 
@@ -169,7 +169,7 @@ def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
     assert checkpoints.restore(tiny_simclr()).epoch == kept[-1]
     if best is None:
         assert checkpoints.best() is None
-        with pytest.raises(OSError, match="holds no best checkpoint"):
+        with pytest.raises(OSError, match="has no best checkpoint"):
             checkpoints.restore_best(tiny_simclr())
     else:
         again = tiny_simclr()
@@ -183,7 +183,7 @@ def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
     "options, message",
     [
         ({"keep": 0}, "keep must be at least 1 checkpoint; received 0"),
-        ({"monitor": "purity"}, "mode must be .* of 'purity' is good; received None"),
+        ({"monitor": "purity"}, "mode must be .* 'purity' is better; received None"),
         ({"monitor": "knn", "mode": "high"}, "received 'high'"),
     ],
 )
@@ -231,7 +231,7 @@ def test_without_any_whole_record_nothing_is_begun_anew(tmp_path):
     checkpoints = logged({"loss": 2.0})(tmp_path)
     for path in tmp_path.glob("*.json"):
         path.write_bytes(b"{")
-    with pytest.raises(OSError, match="None of the checkpoints in .* is whole"):
+    with pytest.raises(OSError, match="All checkpoints in .* are damaged"):
         checkpoints.restore(tiny_simclr())
 
 
@@ -288,7 +288,7 @@ def test_all_replicas_go_on_from_one_checkpoint(tmp_path, mirrored):
 def test_workers_that_see_different_folders_are_told_so(tmp_path, monkeypatch):
     checkpoints = logged({"loss": 1.0})(tmp_path)
     monkeypatch.setattr(distribute, "from_every_worker", lambda step: [step, 0])
-    with pytest.raises(OSError, match="of the steps 10, 0. All must see one shared folder"):
+    with pytest.raises(OSError, match="of the steps 10, 0. Give all a shared folder"):
         checkpoints.restore(tiny_simclr())
 
 

@@ -99,7 +99,7 @@ def test_a_damaged_configuration_is_a_sentence(content, tmp_path):
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="is not empty and holds no run; nothing was written"):
+    with pytest.raises(ValueError, match="is not empty but holds no run; nothing was written"):
         Run(tmp_path, {"epochs": 3})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -107,7 +107,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 def test_no_run_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         Run(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="has no encoder.keras: the run has not ended"):
+    with pytest.raises(FileNotFoundError, match="has no encoder.keras: the run is not finished"):
         begin(tmp_path / "run").load_encoder()
 
 

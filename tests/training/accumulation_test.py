@@ -64,7 +64,7 @@ def test_every_method_is_named():
 
 def test_parts_that_do_not_divide_the_batch_are_refused(images):
     model = tiny_simclr(gradient_accumulation=3)
-    with pytest.raises(ValueError, match="gradient_accumulation=3 .* 16 does not divide by 3"):
+    with pytest.raises(ValueError, match="gradient_accumulation=3 .* divisible by 3; received 16"):
         model.fit(images, batch_size=16, verbose=0)
     with pytest.raises(ValueError, match="at least 1, .* received 0"):
         tiny_simclr(gradient_accumulation=0)

@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(images):
         (lambda x: tf.data.Dataset.from_tensor_slices(x), "must come in batches"),
         (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(1, True), "has no negatives"),
         (lambda x: tf.data.Dataset.from_tensors({"picture": x}), r"dictionary of \['picture'\]"),
-        (lambda x: np.repeat(x, 3, axis=-1), "takes images of 1 channels; the data has 3"),
+        (lambda x: np.repeat(x, 3, axis=-1), "takes images with 1 channels; the data has 3"),
         (lambda x: x[:1], "has no negatives"),
     ],
 )
@@ -124,7 +124,7 @@ def test_images_in_another_form_are_refused_before_training(images, make, messag
 def test_a_batch_that_the_replicas_do_not_divide_is_refused(images, mirrored):
     with mirrored.scope():
         model = tiny_simclr()
-    with pytest.raises(ValueError, match="must divide by the 2 replicas; received 5"):
+    with pytest.raises(ValueError, match="must be divisible by the 2 replicas; received 5"):
         model.fit(images, batch_size=5, verbose=0)
 
 
@@ -135,7 +135,7 @@ def test_more_misuse_gets_a_clear_word(images):
     with pytest.raises(ValueError, match="brings its own batches"):
         model.fit(data.load(images).batches(8), batch_size=8)
     model.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match="brings its own loss"):
+    with pytest.raises(ValueError, match="defines its own loss"):
         model.fit(images, batch_size=8, verbose=0)
     base = PretextModel(tiny_encoder(), views=None)
     with pytest.raises(NotImplementedError, match="must define objective"):

@@ -44,5 +44,5 @@ def test_patches_are_laid_side_by_side(pixels, made, columns, side):
 
 
 def test_views_without_images_are_refused(pixels):
-    with pytest.raises(ValueError, match="give no images of 3 channels"):
+    with pytest.raises(ValueError, match="must give images with 3 channels"):
         views.view_grid(pixels, lambda images, seed, step: tf.range(3))

@@ -156,7 +156,7 @@ def test_views_survive_their_config(make):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"grid": 1}, "at least 2 cells a side; received 1"),
+        ({"grid": 1}, "at least 2 cells per side; received 1"),
         ({"look": View(9)}, "patches of 9 pixels and cell_size=8"),
         ({"num_permutations": 0}, "from 1 to 20000 for 9 patches; received 0"),
         ({"num_permutations": 25, "grid": 2}, "from 1 to 24 for 4 patches; received 25"),

@@ -42,8 +42,8 @@ def test_a_change_is_for_all_views_or_for_each():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"gray_probability": 0.1}, "no argument gray_probability; they have .*grayscale_prob"),
-        ({"hue": [0.1, 0.1, 0.1]}, "a list of 2, one for each"),
+        ({"gray_probability": 0.1}, "no argument gray_probability; it has .*grayscale_prob"),
+        ({"hue": [0.1, 0.1, 0.1]}, "a list of 2, one per view"),
     ],
 )
 def test_changes_that_do_not_fit_are_refused(wrong, message):

@@ -1,4 +1,4 @@
-"""All that is to be measured on a GPU, as one command.
+"""All measurements on a GPU, as one command.
 
   python tools/bench/gpu.py --torch-python=PEERS/bin/python --out=gpu
   python tools/bench/gpu.py --tiny --out=/tmp/tiny          the same in small, also on a CPU

@@ -1,4 +1,4 @@
-"""What an entry of the zoo is: its card, name, addresses and page."""
+"""The description of a zoo entry: its card, name, addresses and page."""
 
 from cl_keras.zoo.cards.card import (
     DATA,

@@ -1,4 +1,4 @@
-"""Where a file of the zoo may come from."""
+"""The addresses that files of the zoo may come from."""
 
 import ipaddress
 import pathlib
@@ -16,18 +16,18 @@ _HUB = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?/(.+)", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", re.ASCII)
 
 
-def check(address, *, referrer=None):
+def check(address: str, *, referrer: str | None = None) -> None:
     """Refuses an address that nothing should be read from.
 
     Args:
-        address: with its scheme.
-        referrer: the address of what named it, a catalog or a redirecting server; None: this
-            machine. What came over the network cannot name files, and what came from elsewhere
-            cannot name servers of this machine or of its network.
+        address: address with its scheme.
+        referrer: address of the catalog or redirecting server that named it; default: None, this
+            machine. A referrer from the network cannot name files, and one from another machine
+            cannot name servers of this machine or its network.
 
     Raises:
-        ValueError: for another scheme, http:// to another machine, a password inside, and what is
-            not an address at all. Passwords are not repeated in the message.
+        ValueError: for another scheme, http:// to another machine, a password inside, or anything
+            that is not an address. The message does not repeat passwords.
     """
     if not _PRINTABLE.fullmatch(address) or "\\" in address:
         raise ValueError(f"{shown(address)!r} is not an address. Expected {FORMS}.")
@@ -37,20 +37,20 @@ def check(address, *, referrer=None):
         parse_hub(address)
     elif scheme == "file":
         local_path(address)
-        _refuse_if(referrer, address, f"names a file of this machine, and {by} may not")
+        _refuse_if(referrer, address, f"is a file on this machine, which {by} may not name")
     elif scheme in ("https", "http"):
         host = _host(address)
         _refuse_if(
-            scheme == "http" and not _is_here(host), address, "is not encrypted; give https://"
+            scheme == "http" and not _is_here(host), address, "is not encrypted; use https://"
         )
         inside = _is_here(host) or not is_public(host)
         from_remote = referrer is not None and is_remote(referrer)
-        _refuse_if(inside and from_remote, address, f"names this machine, and {by} may not")
+        _refuse_if(inside and from_remote, address, f"is on this machine, which {by} may not name")
     else:
-        raise ValueError(f"{shown(address)!r} is not an address of a known kind. Expected {FORMS}.")
+        raise ValueError(f"{shown(address)!r} is not a supported address. Expected {FORMS}.")
 
 
-def parse_hub(address):
+def parse_hub(address: str) -> tuple[str, str | None, str]:
     """`hf://owner/repository[@revision]/path` as (repository, revision or None, path).
 
     Raises:
@@ -59,14 +59,14 @@ def parse_hub(address):
     found = _HUB.fullmatch(address)
     if not found or ".." in "".join(found.group(1, 2)):
         raise ValueError(
-            f"An address of the Hugging Face Hub is hf://owner/repository[@revision]/path; "
+            f"An address of the Hugging Face Hub must be hf://owner/repository[@revision]/path; "
             f"received {shown(address)!r}."
         )
     owner, repository, revision, path = found.groups()
     return f"{owner}/{repository}", revision, names.check_relative_path(path)
 
 
-def local_path(address):
+def local_path(address: str) -> pathlib.Path:
     """The path that a `file://` address names.
 
     Raises:
@@ -75,23 +75,25 @@ def local_path(address):
     parts = urllib.parse.urlsplit(address)
     path = pathlib.Path(urllib.request.url2pathname(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):
-        raise ValueError(f"A file is named as file:///folder/name; received {shown(address)!r}.")
+        raise ValueError(
+            f"The address of a file must be file:///folder/name; received {shown(address)!r}."
+        )
     return path
 
 
-def last_segment(address):
-    """What stands behind the last slash of an address, without `?` and `#`."""
+def last_segment(address: str) -> str:
+    """The part after the last slash of an address, without `?` and `#`."""
     return urllib.parse.urlsplit(address).path.rpartition("/")[2]
 
 
-def shown(address):
-    """An address as messages may show it: without user, password and query, and not too long."""
+def shown(address: str) -> str:
+    """An address for messages: without user, password and query, and not too long."""
     bare = re.sub(r"//.*@", "//…@", address, flags=re.DOTALL)
     return re.sub(r"\?.*", "?…", bare, flags=re.DOTALL)[:MAX_SHOWN]
 
 
-def is_remote(address):
-    """Whether an address is of another machine."""
+def is_remote(address: str) -> bool:
+    """Whether an address is on another machine."""
     return not address.startswith("file:") and (
         address.startswith("hf://") or not _is_here(_host(address))
     )
@@ -105,7 +107,7 @@ def _host(address):
         raise ValueError(f"{shown(address)!r} is not a valid address.") from None
     if not host or "@" in parts.netloc or not _HOST.fullmatch(host):
         raise ValueError(
-            f"The address {shown(address)!r} must name a host, and no user or password."
+            f"The address {shown(address)!r} must have a host, and no user or password."
         )
     return host.rstrip(".")
 
@@ -121,13 +123,13 @@ def _is_here(host):
 
 
 def is_public(host):
-    """Whether a host, a name or a number, is a name, or a number that all of the internet knows."""
+    """Whether a host is a name, or a publicly routable IP address."""
     ip = _ip(host)
     return ip is None or (ip.is_global and not ip.is_multicast)
 
 
 def _ip(host):
-    """The number that a host is written as, in any form that connecting accepts, or None."""
+    """The IP address of a host that is written as one, in any form that works, or None."""
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -138,6 +140,6 @@ def _ip(host):
     return getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
 
 
-def _refuse_if(condition, address, why):
+def _refuse_if(condition, address, reason):
     if condition:
-        raise ValueError(f"The address {shown(address)!r} {why}.")
+        raise ValueError(f"The address {shown(address)!r} {reason}.")

@@ -1,4 +1,4 @@
-"""The card of an entry: what it is, where it comes from, how good it is, and how to check it."""
+"""The card of an entry: its content, origin, metrics, and hashes."""
 
 import dataclasses
 import pathlib
@@ -9,10 +9,10 @@ from cl_keras.zoo.cards import addresses, names, schema
 
 SCHEMA = 1
 OWN_FORMAT = "cl_keras"
-"""Format of the files that `publish` writes; every other is one of `zoo.imports.FORMATS`."""
+"""Format of the files that `publish` writes; all others are in `zoo.imports.FORMATS`."""
 KINDS = ("encoder", "encoder_data", "pretraining")
 DATA = "encoder_data"
-"""The second file of a TensorFlow checkpoint, whose first is its index."""
+"""The second file of a TensorFlow checkpoint; the first is its index."""
 MAX_FILE_BYTES = 2**40
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -22,10 +22,10 @@ _WEB = re.compile(r"https?://[^\s<>\"'\\|`]+", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """The network, by the name of its builder in `cl_keras.encoders`, and its arguments.
+    """The network: the name of its builder in `cl_keras.encoders`, and its arguments.
 
-    `features` is the width of its output; `stem` null is the builder's own choice; `norm` the kind
-    of normalization, see `encoders.resnet50`.
+    `features` is the width of its output; `stem` null means the builder's default; `norm` is the
+    kind of normalization, see `encoders.resnet50`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Encoder:
     def __post_init__(self):
         for name in ("name", "norm"):
             if not names.is_word(value := getattr(self, name)):
-                raise ValueError(f"{name} must be of letters, digits and '_'; received {value!r}.")
+                raise ValueError(f"{name} must be letters, digits and '_'; received {value!r}.")
         check_image_size(self.image_size, at_least=8)
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3; received {self.channels}.")
@@ -54,10 +54,9 @@ class File:
     """One file of an entry.
 
     `address` is a path below the entry's folder, or `https://…`, `hf://owner/repository/path`,
-    `file:///…` (in catalogs on this machine alone). `sha256` is null where its authors publish
-    none; then the first download is trusted, and a later change is refused. `sha256_prefix` and
-    `md5_prefix` are what some authors publish instead. `size` in bytes is null where it is not
-    known.
+    `file:///…` (only in catalogs on this machine). `sha256` is null if its authors publish none;
+    then the first download is trusted, and later changes are refused. `sha256_prefix` and
+    `md5_prefix` are hashes that some authors publish instead. `size` is in bytes, null if unknown.
     """
 
     kind: str
@@ -88,12 +87,12 @@ class File:
                     f"{prefix!r}."
                 )
         if self.format == OWN_FORMAT and (self.sha256 is None or self.size is None):
-            raise ValueError(f"a file of the format {OWN_FORMAT!r} needs its sha256 and its size.")
+            raise ValueError(f"a file of the format {OWN_FORMAT!r} needs a sha256 and a size.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One metric and how it was measured. `source` says by whom; null: by `cl-keras evaluate`."""
+    """A metric and its protocol. `source` says who reports it; null: `cl-keras evaluate`."""
 
     name: str
     value: float
@@ -102,42 +101,42 @@ class Metric:
 
     def __post_init__(self):
         if not self.name or not self.protocol:
-            raise ValueError("a metric needs its name, and the protocol by which it was taken.")
+            raise ValueError("a metric needs a name, and the protocol of its evaluation.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """Where the method was published."""
+    """The paper of the method."""
 
     title: str
     url: str
 
     def __post_init__(self):
         if not self.title:
-            raise ValueError("a paper needs its title.")
+            raise ValueError("a paper needs a title.")
         _check_web(self.url)
 
 
 @dataclasses.dataclass(frozen=True)
 class License:
-    """Of the weights: its name (SPDX where there is one), and where its text stands."""
+    """The license of the weights: its name (SPDX if there is one), and the URL of its text."""
 
     name: str
     url: str | None
 
     def __post_init__(self):
         if not self.name.strip():
-            raise ValueError("the license needs its name.")
+            raise ValueError("a license needs a name.")
         if self.url is not None:
             _check_web(self.url)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights came to be; null or empty: not known.
+    """How the weights were trained; null or empty means unknown.
 
-    `recipe` is the file of flags in the entry's folder, or an address; `config` the whole
-    configuration of the run, from which the pre-training model is built again.
+    `recipe` is the file of flags in the entry's folder, or an address; `config` is the complete
+    configuration of the run, from which the pretraining model can be rebuilt.
     """
 
     epochs: int | None
@@ -149,9 +148,9 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """All that is known of an entry of the zoo.
+    """The description of a zoo entry.
 
-    `golden` is a file of images and of the features that the encoder gives for them.
+    `golden` is a file of images, with the features that the encoder must give for them.
     """
 
     schema: int
@@ -178,23 +177,29 @@ class Card:
         words = [self.method, self.encoder.name, self.data, *([self.tag] if self.tag else [])]
         for word in words:
             if not names.is_word(word):
-                raise ValueError(f"method, data and tag must be words of a name; received {word!r}")
+                raise ValueError(
+                    "method, data and tag must be lowercase letters, digits and '_'; received "
+                    f"{word!r}."
+                )
         if self.name != names.check_name("_".join(words)):
             raise ValueError(f"name must be {'_'.join(words)!r}; received {self.name!r}.")
         kinds = [file.kind for file in self.files]
         if "encoder" not in kinds or not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
-            raise ValueError(f"files must be an encoder, at most one of each of {KINDS}.")
+            raise ValueError(
+                f"files must include an encoder, and at most one of each of {KINDS}; received "
+                f"{kinds}."
+            )
         if "pretraining" in kinds and self.training.config is None:
-            raise ValueError("a file of the kind 'pretraining' needs training.config to be built.")
+            raise ValueError("a file of kind 'pretraining' needs training.config.")
         if not self.origin:
-            raise ValueError("origin must say who made the weights.")
+            raise ValueError("origin must say who trained the weights.")
 
     def has(self, kind: str) -> bool:
-        """Whether there is a file of a kind."""
+        """Whether there is a file of the given kind."""
         return any(file.kind == kind for file in self.files)
 
     def file(self, kind: str) -> File:
-        """The `File` of a kind.
+        """The `File` of the given kind.
 
         Raises:
             ValueError: if the entry has no such file.
@@ -202,24 +207,24 @@ class Card:
         for file in self.files:
             if file.kind == kind:
                 return file
-        there = ", ".join(repr(file.kind) for file in self.files)
-        raise ValueError(f"{self.name} has no file of kind {kind!r}; it has {there}.")
+        known = ", ".join(repr(file.kind) for file in self.files)
+        raise ValueError(f"{self.name} has no file of kind {kind!r}; it has {known}.")
 
 
-def parse(text, what):
+def parse(text: str | bytes, what: str) -> Card:
     """A `Card` from JSON.
 
     Args:
         text: str or bytes.
-        what: the name of it, for errors.
+        what: its name, for errors.
 
     Raises:
-        ValueError: with what is wrong, and where.
+        ValueError: if it is not valid; the message says where.
     """
     return schema.read(Card, schema.parse_json(text, what), what)
 
 
-def read(path):
+def read(path: str | pathlib.Path) -> Card:
     """A `Card` from its file; see `parse`."""
     path = pathlib.Path(path)
     return parse(path.read_bytes(), str(path))
@@ -227,4 +232,4 @@ def read(path):
 
 def _check_web(url):
     if not _WEB.fullmatch(url):
-        raise ValueError(f"an address must begin with https:// or http://; received {url!r}.")
+        raise ValueError(f"a URL must begin with https:// or http://; received {url!r}.")

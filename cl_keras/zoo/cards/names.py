@@ -1,4 +1,4 @@
-"""Names of the zoo: `<method>_<encoder>_<data>[_<tag>]`, and no path before they are checked."""
+"""Checks names of entries, `<method>_<encoder>_<data>[_<tag>]`, and paths of their files."""
 
 import re
 
@@ -8,30 +8,30 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 MAX_NAME = 120
 
 
-def check_name(name):
-    """The name of an entry in lower case, if it can be one.
+def check_name(name: str) -> str:
+    """The name of an entry in lower case, if it is valid.
 
     Raises:
-        TypeError: if it is not text.
-        ValueError: if it is not of letters, digits and single underscores.
+        TypeError: if it is not a str.
+        ValueError: if it has anything but letters, digits and single underscores.
     """
     if not isinstance(name, str):
-        raise TypeError(f"A name of the zoo is a str; received {type(name).__name__}.")
+        raise TypeError(f"The name of a zoo entry must be a str; received {type(name).__name__}.")
     lowered = name.lower()
     if len(name) > MAX_NAME or not _NAME.fullmatch(lowered):
         raise ValueError(
-            "A name of the zoo is <method>_<encoder>_<data>[_<tag>], letters, digits and single "
-            f"underscores, at most {MAX_NAME}; received {name[:MAX_NAME]!r}."
+            "The name of a zoo entry must be <method>_<encoder>_<data>[_<tag>], of at most "
+            f"{MAX_NAME} letters, digits and single underscores; received {name[:MAX_NAME]!r}."
         )
     return lowered
 
 
-def is_word(text):
-    """Whether `text` can be one word of a name."""
+def is_word(text: str) -> bool:
+    """Whether `text` can be part of a name."""
     return len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
 
 
-def check_relative_path(path):
+def check_relative_path(path: str) -> str:
     """A path with `/` that stays below the folder it starts from.
 
     Raises:
@@ -41,7 +41,7 @@ def check_relative_path(path):
     parts = path.split("/")
     if len(path) > 2 * MAX_NAME or not all(_SEGMENT.fullmatch(part) for part in parts):
         raise ValueError(
-            "A file of the zoo is named by a path below the entry's folder, of letters, digits, "
+            "The path of a file must be below the entry's folder, and have only letters, digits, "
             f"'.', '_' and '-'; received {path[: 2 * MAX_NAME]!r}."
         )
     return path

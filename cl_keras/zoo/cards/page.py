@@ -1,4 +1,4 @@
-"""Pages for people, in Markdown, made from cards: that of an entry, and that of all entries."""
+"""Markdown pages made from cards: one for each entry, and one for all entries."""
 
 import re
 
@@ -6,21 +6,21 @@ from cl_keras.evaluation import METRICS
 from cl_keras.zoo import cards
 
 MADE = "This page is made from the cards."
-"""Ends the page of all entries, and tells it from one that somebody wrote."""
+"""Last line of the page of all entries, which distinguishes it from a handwritten page."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
 
 
 def markdown(card):
-    """The page of a `cards.Card`. What the card says is shown as text, never as markup."""
+    """The page of a `cards.Card`. The content of the card is shown as text, never as markup."""
     parts = [
         f"# {card.name}",
         _usage(card),
         _table(["", ""], _facts(card)),
-        "## How good it is",
+        "## Metrics",
         _table(["metric", "value", "protocol", "source"], _metrics(card))
         if card.metrics
-        else "Not measured.",
+        else "None.",
         "## Files",
         _table(["kind", "format", "bytes", "hash", "address"], _files(card)),
         *(["## Notes", *map(_text, card.notes)] if card.notes else []),
@@ -30,28 +30,28 @@ def markdown(card):
 
 
 def overview(found):
-    """The page of all entries of a folder: the metrics and the license of each.
+    """The page of all entries of a folder, with their metrics and licenses.
 
     Args:
         found: `cards.Card`s.
     """
     own = [card for card in found if any(metric.source is None for metric in card.metrics)]
-    parts = ["# The zoo", "Each name links to its page, which gives the protocol of each metric."]
+    parts = ["# The zoo", "Each name links to a page with the protocol of each metric."]
     for data in sorted({card.data for card in own}):
         here = [card for card in own if card.data == data]
-        parts += [f"## Measured with `cl-keras evaluate`: {_text(data)}", _measured(here)]
+        parts += [f"## Evaluated with `cl-keras evaluate`: {_text(data)}", _evaluated(here)]
     if others := [card for card in found if card not in own]:
         parts += ["## By others, with the metrics that they published", _published(others)]
     return "\n\n".join([*parts, MADE]) + "\n"
 
 
-def _measured(found):
+def _evaluated(found):
     rows = []
     for card in found:
         values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
         epochs = "not known" if card.training.epochs is None else card.training.epochs
-        measured = (values.get(name, "") for name in METRICS)
-        rows.append([_leading(card), epochs, *measured, _text(card.license.name)])
+        metrics = (values.get(name, "") for name in METRICS)
+        rows.append([_link(card), epochs, *metrics, _text(card.license.name)])
     return _table(["entry", "epochs", *METRICS.values(), "license"], rows)
 
 
@@ -60,7 +60,7 @@ def _published(found):
         ["entry", "data", "metrics", "license"],
         [
             (
-                _leading(card),
+                _link(card),
                 _text(card.data),
                 ", ".join(f"{_text(m.name)} {100 * m.value:.1f}" for m in card.metrics)
                 or "none published",
@@ -71,8 +71,8 @@ def _published(found):
     )
 
 
-def _leading(card):
-    """The name, which leads to the page of the entry."""
+def _link(card):
+    """The name, with a link to the page of the entry."""
     return f"[{_text(card.name)}]({card.name}/README.md)"
 
 
@@ -136,12 +136,12 @@ def _files(card):
 
 
 def _hash(file):
-    """What a download is checked by."""
+    """The hash that a download is checked against."""
     if file.sha256:
         return f"SHA-256 {file.sha256}"
     for name, prefix in (("SHA-256", file.sha256_prefix), ("MD5", file.md5_prefix)):
         if prefix:
-            return f"{name} begins {prefix}; the rest is trusted on first use"
+            return f"{name} begins with {prefix}; the rest is trusted on first use"
     return "none published: trusted on first use"
 
 

@@ -14,14 +14,14 @@ MAX_LIST = 10_000
 
 
 def parse_json(text, what):
-    """An object of JSON, read strictly: no key twice, no NaN, no infinity.
+    """A JSON object, parsed strictly: no repeated keys, no NaN, no infinity.
 
     Args:
         text: str or bytes.
-        what: the name of it, for errors.
+        what: its name, for errors.
 
     Raises:
-        ValueError: if it is not one.
+        ValueError: if it is not valid.
     """
     try:
         if isinstance(text, bytes):
@@ -38,13 +38,13 @@ def parse_json(text, what):
 def read(kind, value, where):
     """A dataclass from a JSON object, its fields checked against their annotations.
 
-    Known are str, int, float, bool, None, unions, `tuple[X, ...]`, `dict` (plain JSON) and other
-    dataclasses. What else must hold, a `__post_init__` says by a ValueError.
+    Supported are str, int, float, bool, None, unions, `tuple[X, ...]`, `dict` (plain JSON) and
+    other dataclasses. A `__post_init__` checks everything else and raises a ValueError.
 
     Args:
         kind: the dataclass.
-        value: what JSON gave.
-        where: the place of it, for errors.
+        value: the parsed JSON.
+        where: its name, for errors.
 
     Raises:
         ValueError: for a field that is missing, unknown, or of another type.
@@ -71,7 +71,7 @@ def read(kind, value, where):
 
 
 def as_json(value):
-    """What `read` reads, as text: sorted as the fields are, one indented line each."""
+    """A dataclass as JSON for `read`: one indented line per field, in their order."""
     return json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False) + "\n"
 
 
@@ -113,7 +113,7 @@ def _as_float(value, where):
 
 
 def _check_plain(value, where):
-    """Refuses infinite numbers and long or unprintable text, all the way down."""
+    """Refuses infinite numbers and long or unprintable text, at any depth."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} must be finite.")
     if isinstance(value, int) and abs(value) >= 2**63:
@@ -139,7 +139,7 @@ def _kind(value):
 
 
 def _check_depth(text):
-    """Before it is parsed: how deep the parser itself can go depends on the version of Python."""
+    """Checks the depth before parsing, since the parser's own limit depends on Python's version."""
     depth, inside = 0, re.sub(r'"(?:[^"\\]|\\.)*+"?', "", text, flags=re.DOTALL)
     for bracket in re.finditer(r"[\[{}\]]", inside):
         depth += 1 if bracket[0] in "[{" else -1
@@ -151,10 +151,10 @@ def _no_key_twice(pairs):
     found = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key[:60]!r} is there twice")
+            raise ValueError(f"the key {key[:60]!r} is repeated")
         found[key] = value
     return found
 
 
 def _no_constant(name):
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a valid number")

@@ -1,7 +1,7 @@
-"""Official checkpoints as encoders of ours.
+"""Imports official checkpoints of other projects.
 
-The weights are read without the library that wrote them and without running anything that stands
-in the file; every parameter of the encoder is filled, and every key of its state is used or known.
+The weights are read without the library that wrote them and without running anything in the file.
+Every parameter of the encoder is set, and every key in the file is either used or known.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 _FORMATS = TORCH_FORMATS | {SimCLRFormat.name: SimCLRFormat()}
 
 FORMATS = {name: reader.description for name, reader in _FORMATS.items()}
-"""Name of a format to a sentence about what has it."""
+"""Maps the name of each format to a description."""
 
 
 __all__ = ["FORMATS", "encoder_of", "import_checkpoint", "network"]
@@ -27,19 +27,19 @@ __all__ = ["FORMATS", "encoder_of", "import_checkpoint", "network"]
 def import_checkpoint(
     path: str | pathlib.Path, format: str, *, image_size: int = 224
 ) -> keras.Model:
-    """The encoder in a checkpoint of another project.
+    """Imports the encoder from a checkpoint of another project.
 
     Args:
-        path: of the file. SimCLR's checkpoints have two; see `simclr.SimCLRFormat.open`.
+        path: path of the file. SimCLR's checkpoints have two; see `simclr.SimCLRFormat.open`.
         format: a name in `zoo.imports.FORMATS`, such as "torchvision".
-        image_size: side in pixels of the images that it is meant for; any other is accepted.
+        image_size: side in pixels of the images it is for; others are accepted; default: 224.
 
     Returns:
         A trainable `keras.Model` from images `[b, h, w, 3]`, uint8 or float in 0..255, to features
-        `[b, d]`, named `resnet18`, `resnet34` or `resnet50` as the file is.
+        `[b, d]`, named `resnet18`, `resnet34` or `resnet50` after its architecture.
 
     Raises:
-        ValueError: for an unknown format, and for a file that is not a whole checkpoint of it.
+        ValueError: for an unknown format, or a file that is not a complete checkpoint of it.
         OSError: if it cannot be read.
     """
     check_image_size(image_size, at_least=8)
@@ -58,11 +58,11 @@ def encoder_of(description, format, streams, what):
         description: `cards.Encoder`.
         format: a name in `FORMATS`.
         streams: the open files, as the format's `read` takes them.
-        what: the name of it, for errors.
+        what: name of the checkpoint, for errors.
 
     Raises:
-        ValueError: if they are not a whole checkpoint of the format, or of another encoder; no
-            network is made then.
+        ValueError: if they are not a complete checkpoint of the format, or of another encoder; then
+            no network is built.
     """
     reader = _format(format)
     with _named(what):
@@ -85,8 +85,8 @@ def network(format, encoder, *, width=1.0, image_size=224):
     Args:
         format: a name in `FORMATS`.
         encoder: `"resnet18"`, `"resnet34"` or `"resnet50"`.
-        width: multiplier of all widths.
-        image_size: side in pixels that it is meant for.
+        width: multiplier of all widths; default: 1.0.
+        image_size: side in pixels of the images it is for; default: 224.
 
     Raises:
         ValueError: for an unknown format, or an encoder that it does not have.
@@ -97,15 +97,15 @@ def network(format, encoder, *, width=1.0, image_size=224):
 def _format(name):
     if name not in _FORMATS:
         raise ValueError(
-            f"There is no format {name!r}.{did_you_mean(str(name), _FORMATS, 3)} "
-            f"There are: {', '.join(_FORMATS)}."
+            f"Unknown format {name!r}.{did_you_mean(str(name), _FORMATS, 3)} "
+            f"The formats are {', '.join(_FORMATS)}."
         )
     return _FORMATS[name]
 
 
 @contextlib.contextmanager
 def _named(what):
-    """Errors about a file say which."""
+    """Adds the name of a file to errors about it."""
     try:
         yield
     except ValueError as error:

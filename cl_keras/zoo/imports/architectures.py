@@ -1,4 +1,4 @@
-"""Which ResNet a checkpoint is of, and what each of its layers is called here and there."""
+"""Recognizes the ResNet of a checkpoint, and maps the names of its layers to ours."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from cl_keras import encoders
 
 MAX_WIDTH = 5
-"""Times the usual width; the widest ResNet-50 that was published."""
+"""Largest multiple of the usual width, that of the widest published ResNet-50."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution and the batch normalization behind it.
+    """A convolution and the batch normalization after it.
 
     Attributes:
-        name: of the pair in our encoders: `stem` for `stem_conv` and `stem_norm`.
+        name: name of the pair in our encoders: `stem` for `stem_conv` and `stem_norm`.
         conv, norm: their names in torchvision's ResNets.
-        shape: of the kernel, as Keras has it: height, width, channels in, channels out.
+        shape: shape of the kernel in Keras: height, width, input and output channels.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Family:
 
     blocks: tuple[int, int, int, int]
     convolutions: int
-    """In a block: 2 in a basic one, 3 in a bottleneck."""
+    """Per block: 2 in a basic one, 3 in a bottleneck."""
     build: Callable
 
     def layers(self, width):
-        """All pairs of convolution and normalization, in the order in which TensorFlow makes them.
+        """All pairs of convolution and normalization, in TensorFlow's order of creation.
 
         Args:
-            width: number of channels that the stem gives: 64 at the usual width.
+            width: number of output channels of the stem, 64 at the usual width.
         """
         found = [Layer("stem", "conv1", "bn1", (7, 7, 3, width))]
         expansion = 4 if self.convolutions == 3 else 1
@@ -78,10 +78,10 @@ def recognize(shapes):
         shapes: {name: shape} of its parameters.
 
     Returns:
-        (Name in `FAMILIES`, number of channels of the stem.)
+        (name in `FAMILIES`, number of channels of the stem).
 
     Raises:
-        ValueError: if it is none that our encoders have.
+        ValueError: if our encoders do not include it.
     """
     blocks = tuple(
         sum(f"layer{stage}.{block}.conv1.weight" in shapes for block in range(64))
@@ -101,10 +101,10 @@ def recognize(shapes):
 
 
 def check_width(shape):
-    """The channels of a stem from the end of its kernel's shape, if a network can be so wide."""
+    """The channels of a stem, from the end of its kernel's shape, if they are not too many."""
     if len(shape) != 1 or not 1 <= shape[0] <= 64 * MAX_WIDTH:
         raise ValueError(
-            f"The stem must give 1 to {64 * MAX_WIDTH} channels; "
+            f"The stem must have 1 to {64 * MAX_WIDTH} output channels; "
             f"received {[*shape] or 'no kernel'}."
         )
     return shape[0]

@@ -1,33 +1,33 @@
-"""From named arrays of a checkpoint to the variables of an encoder: all of them, and no others."""
+"""Fills all variables of an encoder from the named arrays of a checkpoint."""
 
 import numpy as np
 
 MAX_NAMES = 8
-"""Of missing or surplus keys, in one error."""
+"""Maximum number of missing or surplus keys that an error lists."""
 
 
 def check_keys(expected, found, dropped, what):
-    """Every expected key must be there, and what else is there must be known as not needed.
+    """Checks that every expected key is there, and every other key is known to be unused.
 
     Args:
         expected: {key: shape}.
-        found: {key: shape}.
+        found: {key: shape}, None for anything but a tensor.
         dropped: function that tells whether a key is left out on purpose.
-        what: the name of the format, for errors.
+        what: name of the format, for errors.
 
     Raises:
-        ValueError: naming the keys that are missing or too many, or of another shape.
+        ValueError: for missing or surplus keys, or other shapes; the message names them.
     """
     if missing := [key for key in expected if key not in found]:
         raise ValueError(f"A checkpoint of the format {what!r} must have {_list(missing)}.")
     if surplus := [key for key in found if key not in expected and not dropped(key)]:
         raise ValueError(
-            f"A checkpoint of the format {what!r} must have no {_list(surplus)}; it holds more "
-            "than the encoder and what is left out on purpose."
+            f"A checkpoint of the format {what!r} must not have {_list(surplus)}, which neither "
+            "belongs to the encoder nor is known to be unused."
         )
     for key, shape in expected.items():
         if found[key] is None:
-            raise ValueError(f"{key!r} must be a tensor of plain numbers; it is not.")
+            raise ValueError(f"{key!r} must be a tensor of plain numbers, but is not.")
         if tuple(found[key]) != tuple(shape):
             raise ValueError(
                 f"{key!r} must have the shape {list(shape)}; received {list(found[key])}."
@@ -45,7 +45,7 @@ def check_values(key, array):
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise ValueError(f"{key!r} must hold finite numbers; some are not, or exceed float32.")
+        raise ValueError(f"{key!r} must hold finite float32 numbers; some are not.")
     if key.endswith(("running_var", "moving_variance")) and (array < 0).any():
         raise ValueError(f"{key!r} must hold variances; some are below 0.")
     return array
@@ -70,7 +70,7 @@ def fill(encoder, arrays):
 
 
 def features_of(arrays):
-    """The width of what an encoder with such variables gives: its last normalization's."""
+    """The number of features of an encoder with such variables: that of its last normalization."""
     last = max(name for name in arrays if name.startswith("stage") and name.endswith("/gamma"))
     return arrays[last].shape[0]
 

@@ -1,10 +1,10 @@
 """A reader of pickles that runs nothing: a small machine for the opcodes that checkpoints use.
 
-It builds dicts, lists, tuples, strings, bytes, numbers, booleans and None, and what a caller's own
-builders make. A name in the file (`os.system`) is looked up in the caller's table and nowhere else;
-any other becomes an `Opaque`, and so does all that is made of it: no module is imported, no
-attribute is read, nothing is called. Libraries for this task (PyTorch's `weights_only`, fickling)
-need PyTorch, or decide what to allow and then unpickle; and none bounds time and memory.
+It builds dicts, lists, tuples, strings, bytes, numbers, booleans and None, and the results of the
+caller's own builders. A name in the file (`os.system`) is only looked up in the caller's table; any
+other name becomes an `Opaque`, as does everything made from it: no module is imported, no attribute
+is read, nothing is called. Libraries for this task (PyTorch's `weights_only`, fickling) need
+PyTorch, or first check and then unpickle; and none bounds time and memory.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ MAX_STRING_BYTES = 8 * 2**20
 MAX_INTEGER_BYTES = 16
 MAX_NAME = 200
 MAX_STEPS = 400_000
-"""Opcodes, and elements that they touch; the state of a ResNet-50 takes some 20,000."""
+"""Limit of opcodes and elements they touch; the state of a ResNet-50 takes about 20,000."""
 
 PROTOCOLS = range(2, 6)
 _MARK = object()
@@ -24,14 +24,14 @@ _MARK = object()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Builder:
-    """What may stand where a pickle calls a function: `build(*arguments)`, which checks them."""
+    """A function that a pickle may call: `build(*arguments)`, which must check its arguments."""
 
     build: Callable
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Opaque:
-    """Stands for what is not built: a class, a function, an object. Calling it gives it again."""
+    """Stands for a class, function or object that is not built. Calling it returns itself."""
 
     name: str
 
@@ -40,16 +40,16 @@ def read(stream, names, persistent, *, max_steps=None):
     """The value of one pickle.
 
     Args:
-        stream: binary file, at the beginning of the pickle; afterwards just behind it.
-        names: {(module, name): what stands for it}. All other names become `Opaque`.
+        stream: binary file at the beginning of the pickle; afterwards just after its end.
+        names: {(module, name): value}. All other names become `Opaque`.
         persistent: function from a persistent id, a tuple of at most `MAX_NAME` items, to a value.
-        max_steps: opcodes and elements that it may take; default: `MAX_STEPS`.
+        max_steps: limit of opcodes and elements; default: `MAX_STEPS`.
 
     Returns:
-        The value, of the kinds that the module's text lists.
+        The value, of the kinds that the module's docstring lists.
 
     Raises:
-        ValueError: for anything but a pickle, and for one that takes too many steps.
+        ValueError: for anything but a pickle, or one that takes too many steps.
     """
     machine = _Machine(names, persistent, MAX_STEPS if max_steps is None else max_steps)
     for opcode, argument in _opcodes(stream):
@@ -62,11 +62,11 @@ def _opcodes(stream):
         for opcode, argument, _ in pickletools.genops(_Limited(stream)):
             yield opcode.name, argument
     except (ValueError, IndexError, OverflowError) as error:
-        raise ValueError(f"This is not a whole, valid pickle: {error}.") from None
+        raise ValueError(f"This is not a complete, valid pickle: {error}.") from None
 
 
 class _Limited:
-    """A stream that hands out a bounded number of bytes, in bounded pieces."""
+    """A stream that returns a limited number of bytes, in pieces of limited size."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -110,7 +110,7 @@ class _Machine:
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self, argument)
         else:
-            raise ValueError(f"The pickle opcode {opcode} has no place in a checkpoint.")
+            raise ValueError(f"The pickle opcode {opcode} is not supported in checkpoints.")
 
     def result(self):
         if len(self._stack) != 1 or self._stack[0] is _MARK:
@@ -118,7 +118,7 @@ class _Machine:
         return self._stack[0]
 
     def _spend(self, steps):
-        """Counts whatever takes time: also each element of what the memo gives again and again."""
+        """Counts everything that takes time, including elements that the memo repeats."""
         self._steps += steps
         if self._steps > self._max_steps:
             raise ValueError(f"The pickle takes more than {self._max_steps} steps.")
@@ -138,17 +138,17 @@ class _Machine:
         return self._stack.pop()
 
     def _pop_to_mark(self):
-        for place in range(len(self._stack) - 1, -1, -1):
-            if self._stack[place] is _MARK:
-                items = self._stack[place + 1 :]
-                del self._stack[place:]
+        for index in range(len(self._stack) - 1, -1, -1):
+            if self._stack[index] is _MARK:
+                items = self._stack[index + 1 :]
+                del self._stack[index:]
                 self._spend(len(items))
                 return items
         raise ValueError("This is not a valid pickle: a mark is missing.")
 
     def _protocol(self, version):
         if version not in PROTOCOLS:
-            raise ValueError(f"Pickle protocol {version} is not known.")
+            raise ValueError(f"Pickle protocol {version} is not supported.")
 
     def _nothing(self, argument):
         pass
@@ -260,21 +260,22 @@ class _Machine:
         self._new_object(_)
 
     def _build(self, _):
-        """The state of an object. That of a dict is PyTorch's `_metadata`, which is not needed."""
+        """Drops the state of an object; that of a dict is PyTorch's `_metadata`."""
         self._pop()
         self._top((dict, Opaque))
 
     def _persistent_id(self, _):
         identity = self._pop(tuple)
         if len(identity) > MAX_NAME:
-            raise ValueError("The file refers to something outside itself that is not a storage.")
+            raise ValueError("The file has an external reference that is not a storage.")
         self._spend(len(identity))
         self._stack.append(self._persistent(identity))
 
 
 def pairs(items):
-    """A dict of keys and values in turn. What has a key that is neither text nor a number is left
-    out: only objects have such keys, and their hash may be made to take for ever.
+    """A dict from alternating keys and values, without keys that are neither text nor numbers.
+
+    Only objects have such keys, and files can be crafted so that hashing them takes forever.
 
     Raises:
         ValueError: if a value is missing.
@@ -286,7 +287,7 @@ def pairs(items):
 
 
 def _is_key(value):
-    # Whole numbers below 2**61 - 1 are their own hash; larger ones can be made to collide.
+    # Integers below 2**61 - 1 are their own hash; larger ones can be made to collide.
     return isinstance(value, str | bytes) or (type(value) is int and abs(value) < 2**60)
 
 
@@ -304,7 +305,7 @@ def _kind(value):
 
 _OBJECT, _SET = Opaque("an object"), Opaque("a set")
 
-# Checkpoints are written in protocol 2, by Python 2 or 3; the opcodes of later ones do no harm.
+# Checkpoints use protocol 2, from Python 2 or 3; the opcodes of later ones do no harm.
 _PUSHES_ARGUMENT = frozenset(
     "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()

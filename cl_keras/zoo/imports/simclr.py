@@ -1,7 +1,7 @@
-"""Official checkpoints of SimCLR v1 and v2, which TensorFlow 1 has written.
+"""Official checkpoints of SimCLR v1 and v2, written by TensorFlow 1.
 
-Their network differs from torchvision's in two ways: pixels are only brought to 0..1, and the max
-pooling behind the stem pads as TensorFlow's "SAME" does, at the end first.
+Their network differs from torchvision's in two ways: pixels are only scaled to 0..1, and the max
+pooling after the stem has TensorFlow's "SAME" padding, which begins at the end.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ ENCODER = "resnet50"
 DROPPED = (
     r"global_step$",
     r"head_(supervised|contrastive)/",
-    r"ema_model/",  # a moving average of the whole model; the published figures are without it
+    r"ema_model/",  # a moving average of the whole model, not used for the published metrics
     r"(.*/)?(Momentum|LARSOptimizer)",
 )
 _INDEX = re.compile(r"(?:.*/)?model\.ckpt-\d+\.index")
@@ -26,13 +26,13 @@ _DATA = ".data-00000-of-00001"
 
 
 class SimCLRFormat:
-    """The form of SimCLR's checkpoints; as `torch_formats.TorchFormat`."""
+    """The format of SimCLR's checkpoints; see `torch_formats.TorchFormat`."""
 
     name = "simclr"
     description = "SimCLR v1 and v2, ResNet-50 without selective kernels: TensorFlow checkpoints."
 
     def network(self, encoder, *, width, image_size):
-        """The encoder with fresh weights: github.com/google-research/simclr, resnet.py."""
+        """The encoder with fresh weights; see github.com/google-research/simclr, resnet.py."""
         if encoder != ENCODER:
             raise ValueError(f"SimCLR's checkpoints are read into {ENCODER}; received {encoder!r}.")
         images = keras.Input([None, None, 3], name="images")
@@ -49,18 +49,18 @@ class SimCLRFormat:
 
     @contextlib.contextmanager
     def open(self, path):
-        """The open files of a checkpoint, as `read` takes them.
+        """Opens the files of a checkpoint, as `read` takes them.
 
         Args:
-            path: of the `.index` file, of what it and the `.data` file begin with, of a folder
-                that holds one checkpoint, or of a zip archive that does.
+            path: path of the `.index` file, the common prefix of the `.index` and `.data` files, a
+                folder with one checkpoint, or a zip archive of it.
         """
         if path.is_dir():
             found = sorted(path.glob("model.ckpt-*.index"))
             if len(found) != 1:
                 raise ValueError(
-                    f"The folder must hold one checkpoint, a file 'model.ckpt-<step>.index'; it "
-                    f"holds {len(found)}."
+                    f"The folder must have one checkpoint, a file 'model.ckpt-<step>.index'; it "
+                    f"has {len(found)}."
                 )
             path = found[0]
         prefix = str(path).removesuffix(".index")
@@ -72,21 +72,21 @@ class SimCLRFormat:
                 yield [index, data]
 
     def read(self, stream, data=None):
-        """The weights of the encoder; as `TorchFormat.read`.
+        """Reads the weights of the encoder; see `TorchFormat.read`.
 
         Args:
-            stream: the open index, or, without `data`, an open zip archive with both files.
-            data: the open file of numbers.
+            stream: the open index, or without `data`, an open zip archive with both files.
+            data: the open data file; default: None.
         """
         if data is not None:
             return self._read(stream, data, data.seek(0, 2))
-        most = 4 * stream.seek(0, 2) + 2**20  # weights hardly become smaller by compression
+        most = 4 * stream.seek(0, 2) + 2**20  # weights hardly compress
         with zips.opened(stream) as archive:
             found = [name for name in archive.namelist() if _INDEX.fullmatch(name)]
             if len(found) != 1:
                 raise ValueError(
-                    "The archive must hold one checkpoint, a file 'model.ckpt-<step>.index'; it "
-                    f"holds {len(found)}."
+                    "The archive must have one checkpoint, a file 'model.ckpt-<step>.index'; it "
+                    f"has {len(found)}."
                 )
             members = [found[0], found[0].removesuffix(".index") + _DATA]
             if lacking := set(members) - set(archive.namelist()):
@@ -122,13 +122,13 @@ class SimCLRFormat:
             raise ValueError(
                 f"A checkpoint of the format {self.name!r} must have 'base_model/conv2d/kernel' of "
                 f"the shape [7, 7, 3, channels]; received {kernel} among {sorted(shapes)[:3]}. "
-                "Networks with selective kernels, or for CIFAR, are not read."
+                "Networks with selective kernels, or for CIFAR, are not supported."
             )
         return architectures.check_width(kernel[3:])
 
 
 def _keys(i, layer):
-    """{key: (variable of ours, shape)} of the i-th convolution and normalization made."""
+    """{key: (our variable, shape)} of the i-th convolution and normalization."""
     number = f"_{i}" if i else ""
     norm = f"base_model/batch_normalization{number}"
     found = {f"base_model/conv2d{number}/kernel": (f"{layer.name}_conv/kernel", layer.shape)}

@@ -1,8 +1,8 @@
-"""TensorFlow's checkpoints without TensorFlow's reader, which aborts the process on a crafted one.
+"""Reads TensorFlow's checkpoints without TensorFlow's reader, which crashes on crafted files.
 
-A checkpoint is an index, a sorted table as LevelDB writes it, and the numbers in another file. Of
-the first the format is github.com/google/leveldb, doc/table_format.md; its values are the messages
-of tensorflow/core/protobuf/tensor_bundle.proto.
+A checkpoint is an index, a sorted table of LevelDB, and a data file with the numbers. The format of
+the table is documented in github.com/google/leveldb, doc/table_format.md; its values are the
+messages of tensorflow/core/protobuf/tensor_bundle.proto.
 """
 
 import struct
@@ -28,7 +28,7 @@ def read_index(stream):
     Entries are `tensor_bundle_pb2.BundleEntryProto`.
 
     Raises:
-        ValueError: if it is not a whole index of one file of numbers.
+        ValueError: if it is not a complete index of one data file.
     """
     data = stream.read(MAX_INDEX_BYTES + 1)
     if not _FOOTER <= len(data) <= MAX_INDEX_BYTES:
@@ -37,8 +37,8 @@ def read_index(stream):
     if struct.unpack_from("<Q", footer, _FOOTER - 8)[0] != _MAGIC:
         raise ValueError("It is not the index of a TensorFlow checkpoint.")
     try:
-        _, place = _handle(footer, 0)  # that of the filters, which checkpoints lack
-        (offset, size), _ = _handle(footer, place)
+        _, position = _handle(footer, 0)  # of the filters, which checkpoints do not have
+        (offset, size), _ = _handle(footer, position)
         entries, left = {}, len(data)
         for _, value in _block(data, offset, size):
             (offset, size), _ = _handle(value, 0)
@@ -54,7 +54,7 @@ def read_index(stream):
     header = _message(tensor_bundle_pb2.BundleHeaderProto, entries.pop(b"", b""))
     if header.num_shards != 1 or header.endianness != header.LITTLE:
         raise ValueError(
-            f"The numbers must be in one file, little-endian; it has {header.num_shards} files."
+            f"The data must be in one little-endian file; received {header.num_shards} files."
         )
     return {
         name.decode("utf-8", "replace"): _message(tensor_bundle_pb2.BundleEntryProto, message)
@@ -68,17 +68,17 @@ def shape_of(entry):
 
 
 def read_arrays(stream, entries):
-    """The numbers of tensors, in the order in which they stand in the file.
+    """Reads tensors, in the order in which they are stored.
 
     Args:
-        stream: the open file of numbers; it need only be read forward.
+        stream: the open data file; it is only read forward.
         entries: {name: entry}.
 
     Yields:
-        (Name, array.)
+        (name, array).
 
     Raises:
-        ValueError: if a tensor is not whole, of other numbers, or damaged.
+        ValueError: if a tensor is incomplete, not floating-point, or damaged.
     """
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].offset):
@@ -93,53 +93,54 @@ def read_arrays(stream, entries):
         stream.seek(entry.offset)
         data, end = stream.read(size), entry.offset + size
         if len(data) != size:
-            raise ValueError(f"The file of numbers ends within {name!r}.")
+            raise ValueError(f"The data file ends within {name!r}.")
         if _masked(google_crc32c.value(data)) != entry.crc32c:
-            raise ValueError(f"The numbers of {name!r} are damaged: their checksum differs.")
+            raise ValueError(f"The data of {name!r} is damaged: its checksum differs.")
         yield name, np.frombuffer(data, dtype).reshape(shape)
 
 
 def _block(data, offset, size):
-    """(Key, value) of each entry of a block of the table."""
+    """(key, value) of each entry of a block of the table."""
     content = memoryview(data)[offset : offset + size]
     trailer = data[offset + size : offset + size + _TRAILER]
     if len(trailer) < _TRAILER or trailer[0] != 0:
-        raise ValueError("The index is cut, or compressed, which checkpoints are not.")
+        raise ValueError("The index is cut off, or compressed, which checkpoints are not.")
     if (
         _masked(google_crc32c.value(data[offset : offset + size + 1]))
         != struct.unpack("<I", trailer[1:])[0]
     ):
         raise ValueError("The index is damaged: its checksum differs.")
     [restarts] = struct.unpack_from("<I", content, size - 4)
-    place, last, key = 0, size - 4 - 4 * restarts, b""
-    while place < last:
-        shared, place = _varint(content, place)
-        own, place = _varint(content, place)
-        length, place = _varint(content, place)
-        if shared > len(key) or shared + own > MAX_NAME_BYTES or place + own + length > last:
+    position, last, key = 0, size - 4 - 4 * restarts, b""
+    while position < last:
+        shared, position = _varint(content, position)
+        own, position = _varint(content, position)
+        length, position = _varint(content, position)
+        if shared > len(key) or shared + own > MAX_NAME_BYTES or position + own + length > last:
             raise ValueError("The index is damaged: an entry leads beyond its block.")
         if length > MAX_ENTRY_BYTES:
             raise ValueError(f"An entry of the index has {length} bytes.")
-        key = key[:shared] + bytes(content[place : place + own])
-        yield key, content[place + own : place + own + length]
-        place += own + length
+        key = key[:shared] + bytes(content[position : position + own])
+        yield key, content[position + own : position + own + length]
+        position += own + length
 
 
-def _handle(data, place):
-    """((Offset, size) of a block, place behind them)."""
-    offset, place = _varint(data, place)
-    size, place = _varint(data, place)
-    return (offset, size), place
+def _handle(data, position):
+    """((offset, size) of a block, position after them)."""
+    offset, position = _varint(data, position)
+    size, position = _varint(data, position)
+    return (offset, size), position
 
 
-def _varint(data, place):
+def _varint(data, position):
+    """(number, position after it)."""
     number = 0
     for shift in range(0, 35, 7):
-        byte = data[place]
-        place += 1
+        byte = data[position]
+        position += 1
         number |= (byte & 127) << shift
         if byte < 128:
-            return number, place
+            return number, position
     raise ValueError("The index is damaged: a number is too long.")
 
 
@@ -151,5 +152,5 @@ def _message(kind, data):
 
 
 def _masked(crc):
-    """As LevelDB stores checksums."""
+    """A checksum in the form that LevelDB stores."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

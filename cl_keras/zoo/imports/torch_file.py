@@ -1,7 +1,7 @@
-"""Checkpoints of PyTorch without PyTorch, and without running anything that stands in them.
+"""Reads PyTorch's checkpoints without PyTorch, and without running anything in them.
 
-Both forms of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older file of
-several pickles with the numbers behind them. Numbers stay on the disk until they are asked for.
+Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older file of
+several pickles followed by the numbers. Numbers are only read when they are requested.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_KEY = 120
 MAX_HEAD_STEPS, MAX_KEYS_STEPS = 1000, 60_000
-"""Of the pickles around the value, in the older form: 20,000 storages take three each."""
+"""Limits for the pickles around the value in the older format; each of 20,000 keys takes three."""
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -28,8 +28,8 @@ class TorchFile:
     """An open checkpoint.
 
     Attributes:
-        value: what was saved: dicts, lists, plain values, `torch_tensors.Tensor`s, and
-            `pickles.Opaque` for all else.
+        value: the saved value: dicts, lists, plain values, `torch_tensors.Tensor`s, and
+            `pickles.Opaque` for everything else.
     """
 
     def __init__(self, value, read_storage):
@@ -37,16 +37,16 @@ class TorchFile:
         self._read_storage = read_storage
 
     def arrays(self, tensors):
-        """The numbers of tensors of this file; each storage is read once, however many share it.
+        """Reads tensors of this file; a storage that several share is read only once.
 
         Args:
             tensors: {key: `torch_tensors.Tensor`}.
 
         Yields:
-            (Key, array.)
+            (key, array).
 
         Raises:
-            ValueError: if the file does not hold them whole.
+            ValueError: if they are incomplete in the file.
         """
         by_storage = sorted(tensors.items(), key=lambda item: item[1].storage.key)
         for storage, group in itertools.groupby(by_storage, key=lambda item: item[1].storage):
@@ -62,7 +62,7 @@ class TorchFile:
 
 @contextlib.contextmanager
 def opened(stream):
-    """Hands out the `TorchFile` in an open file.
+    """Yields the `TorchFile` in an open file.
 
     Raises:
         ValueError: if it is not such a checkpoint, or is damaged.
@@ -77,7 +77,7 @@ def opened(stream):
         yield _from_pickles(stream)
     else:
         raise ValueError(
-            "It is not a checkpoint that torch.save has written: it begins with "
+            "It is not a checkpoint written by torch.save: it begins with "
             f"{start!r}, neither a zip archive nor a pickle."
         )
 
@@ -86,10 +86,10 @@ def _from_zip(archive):
     members = _checked_members(archive)
     [root] = {name.split("/")[0] for name in members} or {""}
     if f"{root}/data.pkl" not in members:
-        raise ValueError(f"It is a zip archive without a data.pkl; received {sorted(members)[:5]}.")
+        raise ValueError(f"It is a zip archive without data.pkl; received {sorted(members)[:5]}.")
     order = members.get(f"{root}/byteorder")
     if order is not None and _read_member(archive, order, 16) != b"little":
-        raise ValueError("Its numbers are not in little-endian order; only that is read.")
+        raise ValueError("Its numbers must be in little-endian order.")
 
     def read_storage(storage):
         name = f"{root}/data/{storage.key}"
@@ -102,15 +102,15 @@ def _from_zip(archive):
 
 
 def _checked_members(archive):
-    """{name: member} of an archive as torch.save writes them: one folder, stored, no links."""
+    """{name: member} of an archive like those of torch.save: one folder, stored, no links."""
     infos = archive.infolist()
     members = {info.filename: info for info in infos}
     if len(members) != len(infos):
-        raise ValueError("The archive has two members of one name.")
+        raise ValueError("The archive has two members with the same name.")
     for name, info in members.items():
         parts = name.split("/")
         if "\\" in name or not all(parts) or {".", ".."} & set(parts) or len(parts) < 2:
-            raise ValueError(f"The archive has a member of the name {name[:120]!r}.")
+            raise ValueError(f"The archive has a member with the invalid name {name[:120]!r}.")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise ValueError(f"The archive's member {name[:120]!r} is a link.")
         stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
@@ -135,45 +135,45 @@ def _read_member(archive, info, nbytes):
 
 
 def _from_pickles(file):
-    """The form before PyTorch 1.6: magic, protocol, system, value, keys, then the numbers."""
+    """The format before PyTorch 1.6: magic, protocol, system, value, keys, then the numbers."""
     plain = _Unpickler()
     if plain.read(file, MAX_HEAD_STEPS) != MAGIC:
-        raise ValueError("It is a pickle, but not one that torch.save has written.")
+        raise ValueError("It is a pickle, but was not written by torch.save.")
     protocol, system = plain.read(file, MAX_HEAD_STEPS), plain.read(file, MAX_HEAD_STEPS)
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
-        raise ValueError(f"It is not of the protocol {LEGACY_PROTOCOL}; only that is read.")
+        raise ValueError(f"It must have protocol {LEGACY_PROTOCOL}; received {str(protocol)[:40]}.")
     if system.get("little_endian") is not True:
-        raise ValueError("Its numbers are not in little-endian order; only that is read.")
+        raise ValueError("Its numbers must be in little-endian order.")
     unpickler = _Unpickler()
     value, keys = unpickler.read(file), plain.read(file, MAX_KEYS_STEPS)
-    places = _places(file, keys, unpickler.storages)
+    offsets = _offsets(file, keys, unpickler.storages)
 
     def read_storage(storage):
-        file.seek(places[storage.key])
+        file.seek(offsets[storage.key])
         return file.read(storage.nbytes)
 
     return TorchFile(value, read_storage)
 
 
-def _places(file, keys, storages):
-    """{key: where its numbers begin}, from the count that stands before each."""
+def _offsets(file, keys, storages):
+    """{key: offset of its numbers}, found by the count before each."""
     texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
     if not texts or sorted(keys) != sorted(storages):
-        raise ValueError("Its list of storages is not that of its tensors.")
+        raise ValueError("Its list of storages does not match its tensors.")
     end = os.fstat(file.fileno()).st_size
-    places = {}
+    offsets = {}
     for key in keys:
         count = file.read(8)
         if len(count) < 8 or struct.unpack("<q", count)[0] != storages[key].size:
-            raise ValueError(f"Its storage {key!r} is not of the size that the tensors say.")
-        places[key] = file.tell()
+            raise ValueError(f"Its storage {key!r} has another size than its tensors say.")
+        offsets[key] = file.tell()
         if file.seek(storages[key].nbytes, os.SEEK_CUR) > end:
-            raise ValueError(f"It ends within the storage {key!r}; it is not whole.")
-    return places
+            raise ValueError(f"It is cut off within the storage {key!r}.")
+    return offsets
 
 
 class _Unpickler:
-    """Reads pickles that refer to storages, and notes which."""
+    """Reads pickles that refer to storages, and collects these."""
 
     def __init__(self):
         self.storages = {}
@@ -182,12 +182,12 @@ class _Unpickler:
         return pickles.read(stream, torch_tensors.NAMES, self._persistent, max_steps=max_steps)
 
     def _persistent(self, identity):
-        """What a pickle refers to: a storage, or something that is not needed."""
+        """The target of a reference: a storage, or something that is not needed."""
         kind, *rest = identity or [None]
         if kind != "storage":
             return pickles.Opaque("a reference")
         if len(rest) not in (4, 5):
-            raise ValueError("It refers to a storage without saying all of it.")
+            raise ValueError("It has an incomplete reference to a storage.")
         type_, key, _, size, *view = rest
         if not isinstance(key, str) or len(key) > MAX_KEY or not (key.isalnum() and key.isascii()):
             raise ValueError(f"A storage must have a plain key; received {str(key)[:40]!r}.")
@@ -196,8 +196,8 @@ class _Unpickler:
         if not isinstance(type_, torch_tensors.StorageType):
             return pickles.Opaque("a storage of an unknown type")
         if view not in ([], [None]):
-            raise ValueError("A storage is a view of another one; such files are not read.")
+            raise ValueError("A storage is a view of another one, which is not supported.")
         storage = torch_tensors.Storage(key, type_, size)
         if self.storages.setdefault(key, storage) != storage:
-            raise ValueError(f"The storage {key!r} is described in two ways.")
+            raise ValueError(f"The storage {key!r} has two different descriptions.")
         return storage

@@ -1,8 +1,8 @@
-"""Official checkpoints that PyTorch has written: where the encoder stands in them.
+"""Official PyTorch checkpoints: how to find the encoder in each format.
 
-Each format is the state of the network in its authors' code, which is named next to it. Whatever
-else a file holds (epoch, optimizer, arguments, a memory bank) belongs to training and is not used.
-Within the state every key is either of the encoder or matches a pattern in `dropped`.
+Each format is the state of the network in its authors' code, which is named next to it. Everything
+else in a file (epoch, optimizer, arguments, a memory bank) belongs to training and is not used.
+Every key of the state either belongs to the encoder or matches a pattern in `dropped`.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from cl_keras.zoo.imports import architectures, fill, torch_file
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the state stands in the file, and what precedes torchvision's names in it."""
+    """The path of the state in the file, and the prefix of torchvision's names in it."""
 
     path: tuple[str, ...]
     prefix: str
 
     def state(self, value):
-        """The state in what was saved, or None if this layout is not that of the file."""
+        """The state in the saved value, or None if the file does not have this layout."""
         for key in self.path:
             value = value.get(key) if isinstance(value, dict) else None
         there = isinstance(value, dict) and f"{self.prefix}conv1.weight" in value
@@ -31,15 +31,15 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class TorchFormat:
-    """One form of checkpoint.
+    """A format of checkpoints.
 
     Attributes:
-        name: by which users ask for it.
-        description: what has it.
-        layouts: the first that fits counts.
-        dropped: patterns of the keys that are left out on purpose.
-        std: per channel, for pixels in 0..255, that the authors' code divides by; default: that of
-            ImageNet.
+        name: the name that users give.
+        description: the checkpoints that have this format.
+        layouts: possible layouts, of which the first that fits is used.
+        dropped: patterns of the keys that are left out on purpose; default: ().
+        std: standard deviation per channel, for pixels in 0..255, by which the authors' code
+            divides; default: None, that of ImageNet.
     """
 
     name: str
@@ -62,18 +62,18 @@ class TorchFormat:
 
     @contextlib.contextmanager
     def open(self, path):
-        """The open files of a checkpoint, as `read` takes them: one."""
+        """Opens the file of a checkpoint, as `read` takes it."""
         with open_plain(path) as stream:
             yield [stream]
 
     def read(self, stream):
-        """The weights of the encoder in an open file.
+        """Reads the weights of the encoder from an open file.
 
         Returns:
-            (Name of the encoder, its width as a multiple of 64 channels, {variable: array}.)
+            (name of the encoder, its width as a multiple of 64 channels, {variable: array}).
 
         Raises:
-            ValueError: for any file but a whole one of this format.
+            ValueError: for anything but a complete file of this format.
         """
         with torch_file.opened(stream) as checkpoint:
             state, prefix = self._state(checkpoint.value)
@@ -104,15 +104,15 @@ class TorchFormat:
                 return {key: item for key, item in state.items() if isinstance(key, str)}, (
                     layout.prefix
                 )
-        places = " or ".join(_place(layout) for layout in self.layouts)
+        keys = " or ".join(_first_key(layout) for layout in self.layouts)
         raise ValueError(
-            f"A checkpoint of the format {self.name!r} must have {places}; received "
+            f"A checkpoint of the format {self.name!r} must have {keys}; received "
             f"{_outline(value)}.{_suggestion(value)}"
         )
 
 
 def _keys(prefix, layer):
-    """(Key in the file, variable of ours) of each parameter of a layer."""
+    """(key in the file, our variable) of each parameter of a layer."""
     norm = f"{prefix}{layer.norm}"
     return [
         (f"{prefix}{layer.conv}.weight", f"{layer.name}_conv/kernel"),
@@ -124,24 +124,23 @@ def _keys(prefix, layer):
 
 
 def _shapes(prefix, layer):
-    """(Key in the file, shape) of each parameter; kernels are [out, in, height, width] there."""
+    """(key in the file, shape) of each parameter; kernels are [out, in, height, width] there."""
     height, width, inputs, outputs = layer.shape
     [kernel, *rest] = [key for key, _ in _keys(prefix, layer)]
     return [(kernel, (outputs, inputs, height, width)), *((key, (outputs,)) for key in rest)]
 
 
 def _check_size(size, tensors):
-    """Views of one storage could make a small file a large network, and storages that overlap in
-    the file a long work of it."""
+    """Refuses shared or overlapping storages, which could turn a small file into a huge network."""
     storages = {tensor.storage for tensor in tensors}
     needed = sum(tensor.size * tensor.storage.type.stored.itemsize for tensor in tensors)
     if max(needed, sum(storage.nbytes for storage in storages)) > size:
         raise ValueError(
-            f"The encoder's tensors have {needed} bytes, more than the file; they share storages."
+            f"The encoder's tensors have {needed} bytes, more than the file: they share storages."
         )
 
 
-def _place(layout):
+def _first_key(layout):
     nested = "".join(f"[{key!r}]" for key in layout.path)
     return f"{layout.prefix + 'conv1.weight'!r} in {nested or 'its top level'}"
 
@@ -163,7 +162,7 @@ def _suggestion(value):
 
 
 SWAV_STD = (0.228 * 255, 0.224 * 255, 0.225 * 255)
-"""For red all but SwAV's authors have .229: github.com/facebookresearch/swav, eval_linear.py."""
+"""SwAV has .228 for red, all others .229: github.com/facebookresearch/swav, eval_linear.py."""
 
 _MOCO_LAYOUTS = (
     Layout(("state_dict",), "module.encoder_q."),
@@ -240,7 +239,7 @@ TORCH_FORMATS = {
             "lightning",
             "A Lightning module whose ResNet is called `backbone`.",
             (Layout(("state_dict",), "backbone."),),
-            (r"backbone\.fc\.", r"(?!backbone\.)"),  # other modules are the training's
+            (r"backbone\.fc\.", r"(?!backbone\.)"),  # other modules belong to training
         ),
         TorchFormat(  # github.com/facebookresearch/dino, main_dino.py
             "dino",

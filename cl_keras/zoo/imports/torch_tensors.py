@@ -1,4 +1,4 @@
-"""PyTorch's tensors as they stand in a pickle: a storage of numbers, and a view into it."""
+"""PyTorch's tensors in a pickle: a storage of numbers, and a view into it."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ STORAGES = {
     "ByteStorage": "<u1",
     "BoolStorage": "|b1",
 }
-"""PyTorch's name of a storage to the type of its numbers, little-endian."""
+"""Maps PyTorch's name of a storage to the type of its numbers, little-endian."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class StorageType:
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """Numbers in the file, not read yet: `size` of them, under `key`."""
+    """The `size` numbers under `key` in the file, not yet read."""
 
     key: str
     type: StorageType
@@ -50,7 +50,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A view of a storage. Every number that it names lies in there; strides count numbers."""
+    """A view into a storage, checked to stay within it; strides count numbers."""
 
     storage: Storage
     offset: int
@@ -67,7 +67,9 @@ class Tensor:
                 f"{len(self.strides)} for {len(self.shape)}."
             )
         if not all(is_size(number) for number in (self.offset, *self.shape, *self.strides)):
-            raise ValueError("Offset, shape and strides of a tensor must be whole and not below 0.")
+            raise ValueError(
+                "Offset, shape and strides of a tensor must be integers of at least 0."
+            )
         spans = [(length - 1) * step for length, step in zip(self.shape, self.strides, strict=True)]
         last = self.offset + sum(spans) if self.size else 0
         if last >= max(self.storage.size, 1) or self.size > self.storage.size:
@@ -78,14 +80,14 @@ class Tensor:
 
     @property
     def size(self):
-        """How many numbers it names."""
+        """Its number of elements."""
         size = 1
         for length in self.shape:
             size *= length
         return size
 
     def take(self, numbers):
-        """The tensor as an array, from all numbers of its storage; bfloat16 as float32."""
+        """The tensor as an array, from the numbers of its storage; bfloat16 becomes float32."""
         steps = [step * numbers.itemsize for step in self.strides]
         view = np.lib.stride_tricks.as_strided(
             numbers[self.offset :], self.shape, steps, writeable=False
@@ -96,12 +98,12 @@ class Tensor:
 
 
 def is_size(number):
-    """Whether it can be a number of things: an int, not a bool, from 0 to what memory can hold."""
+    """Whether a value can be a size: an int, not a bool, from 0 to what fits into memory."""
     return type(number) is int and 0 <= number < 2**48
 
 
 def _rebuild(storage, offset, shape, strides, *_):
-    """`torch._utils._rebuild_tensor[_v2]`; what follows is about gradients."""
+    """`torch._utils._rebuild_tensor[_v2]`; its other arguments concern gradients."""
     if isinstance(storage, pickles.Opaque):
         return storage
     return Tensor(storage, offset, shape, strides)
@@ -112,11 +114,11 @@ def _rebuild_parameter(tensor, *_):
 
 
 def _ordered_dict(items=()):
-    """`collections.OrderedDict` as a dict, which is ordered too."""
+    """`collections.OrderedDict`, built as a dict, which is ordered too."""
     if not isinstance(items, list | tuple) or not all(
         isinstance(item, list | tuple) and len(item) == 2 for item in items
     ):
-        raise ValueError("An OrderedDict must be made of pairs.")
+        raise ValueError("The items of an OrderedDict must be pairs.")
     return pickles.pairs([part for item in items for part in item])
 
 
@@ -131,4 +133,4 @@ NAMES = {
         for name, dtype in STORAGES.items()
     },
 }
-"""What is built of what the pickles of PyTorch ask for. All else stays unbuilt."""
+"""The names in PyTorch's pickles that are built; all others are not."""

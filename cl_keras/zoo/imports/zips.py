@@ -1,4 +1,4 @@
-"""Zip archives from anywhere: what their directory may cost, and damage in one kind of error."""
+"""Opens untrusted zip archives: bounds their directory, and reports damage as one kind of error."""
 
 import contextlib
 import struct
@@ -12,7 +12,7 @@ _BROKEN = (OSError, EOFError, struct.error, IndexError, RuntimeError, zlib.error
 
 @contextlib.contextmanager
 def opened(stream):
-    """A `zipfile.ZipFile` of an open file, whose directory is small enough to be parsed.
+    """A `zipfile.ZipFile` of an open file, if its directory is small enough to be parsed.
 
     Raises:
         ValueError: if it is damaged, or has too many members.
@@ -31,7 +31,7 @@ def opened(stream):
 
 @contextlib.contextmanager
 def damage():
-    """Turns what goes wrong in reading a member into a ValueError."""
+    """Turns errors in reading a member into a ValueError."""
     try:
         yield
     except (*_BROKEN, zipfile.BadZipFile, NotImplementedError) as error:
@@ -40,7 +40,7 @@ def damage():
 
 
 class _Bounded:
-    """A stream that refuses to read the directory, at once and whole, if it is too large."""
+    """A stream that refuses to read the directory if it is too large."""
 
     def __init__(self, stream):
         self._stream = stream

@@ -1,1 +1,1 @@
-"""From a finished run to an entry."""
+"""Publishes a finished run as an entry of the zoo."""

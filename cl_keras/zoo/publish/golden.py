@@ -1,4 +1,4 @@
-"""Images and the features that an encoder gave for them: by these it is known again."""
+"""Golden files: images with the features of an encoder, by which to verify it later."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from cl_keras.zoo.weights import tensors
 
 RANDOM, SMOOTH = 2, 2
 TOLERANCE = 1e-5
-"""Largest difference, as a share of the largest feature, by which an encoder is still the same."""
+"""Largest allowed difference, as a share of the largest feature."""
 
 
 def images(image_size, channels):
@@ -27,7 +27,7 @@ def write(path, encoder, description):
     """Writes the golden file of an encoder.
 
     Args:
-        path: of the file, .safetensors.
+        path: path of the file, .safetensors.
         encoder: the `keras.Model`.
         description: its `cards.Encoder`.
     """
@@ -37,7 +37,7 @@ def write(path, encoder, description):
 
 
 def gap(encoder, stream, card):
-    """How far an encoder is from the features of its golden file.
+    """The difference between an encoder and the features of its golden file.
 
     Args:
         encoder: the `keras.Model`.
@@ -48,7 +48,7 @@ def gap(encoder, stream, card):
         The largest difference, as a share of the largest feature.
 
     Raises:
-        ValueError: if the file is not that of such an encoder.
+        ValueError: if the file does not match such an encoder.
     """
     size, channels = card.encoder.image_size, card.encoder.channels
     rows = RANDOM + SMOOTH

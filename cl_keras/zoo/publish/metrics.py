@@ -1,4 +1,4 @@
-"""The metrics of a run for its card, each with the protocol by which it was measured."""
+"""The metrics of a run for its card, each with its protocol."""
 
 import json
 
@@ -8,10 +8,10 @@ LEARNED = "learned encoder"
 
 
 def metrics_of_run(folder):
-    """`cards.Metric`s of the learned encoder in evaluation.json; none, if it is not there.
+    """`cards.Metric`s of the learned encoder from evaluation.json, if it exists.
 
     Raises:
-        ValueError: if that file is not as `cl-keras evaluate` writes it.
+        ValueError: if `cl-keras evaluate` did not write that file.
     """
     path = folder / "evaluation.json"
     if not path.is_file():
@@ -24,4 +24,4 @@ def metrics_of_run(folder):
             if not metric["name"].endswith("_labels")  # the label curve
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not as `cl-keras evaluate` writes it: {error!r}.") from None
+        raise ValueError(f"{path} was not written by `cl-keras evaluate`: {error!r}.") from None

@@ -1,4 +1,4 @@
-"""From a finished run to an entry of the zoo."""
+"""Publishes a finished run as an entry of the zoo."""
 
 import contextlib
 import os
@@ -47,38 +47,41 @@ def publish(
     """Makes an entry of the zoo from a finished and evaluated run.
 
     The folder `out/name` gets `encoder.safetensors`, `golden.safetensors`, `recipe.flags`,
-    `metrics.csv`, `evaluation.json`, `card.json` and its page `README.md`; with `pretraining` also
-    `pretraining.safetensors`. It appears whole or not at all. A folder that holds a `recipe.flags`
-    alone is completed: its comment stays, its flags become those of the run.
+    `metrics.csv`, `evaluation.json`, `card.json` and a page `README.md`; with `pretraining`, also
+    `pretraining.safetensors`. It is written atomically. A folder with only a `recipe.flags` is
+    completed: its comment stays, and its flags become those of the run.
 
     Args:
-        run_folder: of `cl-keras pretrain` and `cl-keras evaluate`.
+        run_folder: folder of `cl-keras pretrain` and `cl-keras evaluate`.
         name: <method>_<encoder>_<data>[_<tag>].
-        license: of the weights: `cards.License`, or its name.
-        out: folder of the entries.
-        metrics: `cards.Metric`s in addition to those of evaluation.json, or instead of that file.
-        data: the word of the name that stands for the data; default: as the run calls it.
-        hardware: what it was trained on.
-        paper: `cards.Paper`.
-        origin: who made it; default: trained with this version of cl_keras.
-        notes: sentences for the reader.
-        pretraining: publish the whole method too; with a bank or a queue it may be large.
-        upload: hf://owner/repository[/folder] to copy the entry to; needs the extra `hf`.
+        license: license of the weights: `cards.License`, or its name.
+        out: folder of the entries; default: "zoo".
+        metrics: `cards.Metric`s in addition to those of evaluation.json, or instead of that file;
+            default: None.
+        data: name of the data set within `name`; default: None, as in the run.
+        hardware: hardware it was trained on; default: None, unknown.
+        paper: `cards.Paper`; default: None.
+        origin: who trained it; default: None, "trained with this version of cl_keras".
+        notes: notes for the reader; default: none.
+        pretraining: include the whole method, which may be large with a bank or a queue; default:
+            False.
+        upload: hf://owner/repository[/folder] to copy the entry to; needs the extra `hf`; default:
+            None.
 
     Returns:
         `pathlib.Path` of the folder.
 
     Raises:
-        ValueError: if the run is not finished or not measured, there is no license, or the name
-            does not fit.
-        FileExistsError: if the entry is there already.
+        ValueError: if the run is not finished or not evaluated, has no license, or does not match
+            the name.
+        FileExistsError: if the entry already exists.
         OSError: if it cannot be written or uploaded.
     """
     run, name = Run(run_folder), names.check_name(name)
     words = _words(name, run.config, data)
     if not isinstance(license, cards.License):
         if not isinstance(license, str) or not license.strip():
-            raise ValueError("Weights need a license to be of use; give its name, say Apache-2.0.")
+            raise ValueError("Weights need a license to be usable; give its name, e.g. Apache-2.0.")
         license = cards.License(license.strip(), None)
     _check_finished(run)
     found = (*metrics_of_run(run.folder), *(metrics or ()))
@@ -123,7 +126,7 @@ def publish(
 
 
 def _words(name, config, data):
-    """Method, data and tag of a name, which must fit the run."""
+    """Method, data and tag of a name, which must match the run."""
     head = f"{config['method']}_{config['encoder']}_"
     if not name.startswith(head) or name == head:
         raise ValueError(f"The name of this run must begin with {head!r}; received {name!r}.")
@@ -132,13 +135,13 @@ def _words(name, config, data):
     if rest != data and not rest.startswith(f"{data}_"):
         raise ValueError(
             f"The run was trained on {config['data']!r}, so its name must be {head}{data}[_<tag>]; "
-            f"received {name!r}. Give data=… (--data_name) if the data has another name."
+            f"received {name!r}. Give data=… (--data) if the data set has another name."
         )
     return {"method": config["method"], "data": data, "tag": rest[len(data) + 1 :] or None}
 
 
 def _data_word(spec):
-    """The images of a run as a word of a name: "tfds:cifar10/train" is cifar10."""
+    """The images of a run as part of a name: "cifar10" for "tfds:cifar10/train"."""
     kind, _, rest = spec.partition(":")
     if kind == "folder":
         spec = pathlib.PurePath(rest).name
@@ -155,13 +158,13 @@ def _check_finished(run):
         done = int(epochs[-1]) if epochs else 0
         raise ValueError(
             f"{run.folder} is not finished: {done} of {run.config['epochs']} epochs are done"
-            f"{'' if run.encoder_path.is_file() else ', and there is no encoder.keras'}. Start the "
-            "same `cl-keras pretrain` command again; it resumes."
+            f"{'' if run.encoder_path.is_file() else ', and there is no encoder.keras'}. Run the "
+            "same `cl-keras pretrain` command again to resume it."
         )
 
 
 def _check_target(target):
-    """The comment of a recipe that waits for its weights, or None; any other folder is refused."""
+    """The comment of a recipe without weights, or None; any other folder is refused."""
     if not target.exists() and not target.is_symlink():
         return None
     if target.is_symlink() or not target.is_dir() or os.listdir(target) != [RECIPE]:
@@ -171,7 +174,7 @@ def _check_target(target):
 
 
 def _write_weights(folder, run, pretraining):
-    """Writes the arrays, and checks that the encoder comes back from them."""
+    """Writes the weights, and checks that the encoder can be restored from them."""
     trained = run.load_encoder()
     size = encoders.image_size(trained)
     description = cards.Encoder(
@@ -193,7 +196,7 @@ def _write_weights(folder, run, pretraining):
         model = _whole_model(run, description)
         for name, value in variables.values(model.encoder).items():
             if not np.array_equal(value, variables.values(trained)[name]):
-                raise ValueError(f"{run.folder}: the last checkpoint is not that of encoder.keras.")
+                raise ValueError(f"{run.folder}: the last checkpoint does not match encoder.keras.")
         tensors.write(folder / "pretraining.safetensors", variables.values(model))
         files.append(_file("pretraining", folder / "pretraining.safetensors"))
     return description, tuple(files), _file("golden", folder / "golden.safetensors")
@@ -214,7 +217,7 @@ def _file(kind, path):
 
 
 def _move(folder, target):
-    """Gives the finished folder its name; the card, which makes it an entry, comes last."""
+    """Gives the finished folder its name; the card, which makes it an entry, is moved last."""
     os.chmod(folder, 0o755)
     if not target.exists():
         os.rename(folder, target)
@@ -226,7 +229,7 @@ def _move(folder, target):
 
 @contextlib.contextmanager
 def _single_precision():
-    """Golden features are those of float32, whatever the caller works in."""
+    """Golden features are always computed in float32, whatever the caller's policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

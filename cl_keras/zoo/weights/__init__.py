@@ -1,1 +1,1 @@
-"""The project's own weight files, and the models that they fill."""
+"""The project's own weight files, and building models from them."""

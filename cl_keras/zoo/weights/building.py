@@ -1,4 +1,4 @@
-"""Networks from the words of a card, and their weights from its files."""
+"""Builds the networks that cards describe, and fills them with weights."""
 
 import math
 
@@ -10,23 +10,23 @@ from cl_keras.spelling import did_you_mean
 from cl_keras.zoo.weights import tensors, variables
 
 MAX_VARIABLES = 10_000
-"""Of a model; MoCo of a ResNet-50 has some 700."""
+"""Limit for a model; MoCo with a ResNet-50 has about 700."""
 
 
 def filled(make, stream, what):
-    """A model with the weights of a file, which must have all of its variables and no others.
+    """A model with the weights of a file, which must have exactly its variables.
 
-    The model is first made in a graph of its own, where variables have shapes but no memory, and
-    given up as soon as it needs more of them than the file can hold. So no card can ask for a
+    The model is first built in a separate graph, where variables have shapes but no memory, and
+    abandoned as soon as it needs more of them than the file can hold. So a card cannot request a
     network that its file does not fill, in width or in number of layers.
 
     Args:
-        make: function that makes the model.
-        stream: the open file, a binary one.
-        what: the name of the file, for errors.
+        make: function that builds the model.
+        stream: the open binary file.
+        what: name of the file, for errors.
 
     Raises:
-        ValueError: if the file is not of this model, or is damaged.
+        ValueError: if the file does not match the model, or is damaged.
     """
     size = stream.seek(0, 2)
     with tf.Graph().as_default(), tf.variable_creator_scope(_bounded(size, what)):
@@ -38,9 +38,9 @@ def filled(make, stream, what):
 
 
 def _bounded(size, what):
-    """A creator of variables for a model whose weights are a file of `size` bytes.
+    """A variable creator for a model whose weights are in a file of `size` bytes.
 
-    Optimizer and metrics, which are not in the file, have a few times as many.
+    It allows several times as many, for the optimizer and the metrics, which are not in the file.
     """
     left, count = 8 * size + 2**20, MAX_VARIABLES
 
@@ -50,14 +50,16 @@ def _bounded(size, what):
         left -= math.prod(variable.shape) * variable.dtype.size
         count -= 1
         if left < 0 or count < 0:
-            raise ValueError(f"The card of {what} asks for more than its {size} bytes can fill.")
+            raise ValueError(
+                f"The card of {what} requests more weights than its {size} bytes hold."
+            )
         return variable
 
     return create
 
 
 def encoder(description):
-    """The untrained encoder of a card.
+    """Builds the untrained encoder of a card.
 
     Args:
         description: `cards.Encoder`.
@@ -82,20 +84,20 @@ def encoder(description):
         raise ValueError(f"{description.name} cannot be built: {error}.") from None
     if built.output_shape[-1] != description.features:
         raise ValueError(
-            f"{description.name} of width {description.width:g} gives {built.output_shape[-1]} "
+            f"{description.name} of width {description.width:g} has {built.output_shape[-1]} "
             f"features; the card says {description.features}."
         )
     return built
 
 
 def pretraining(card):
-    """The untrained method of a card, compiled with its optimizer.
+    """Builds the untrained method of a card, compiled with its optimizer.
 
     Args:
         card: `cards.Card` whose training has a configuration.
 
     Raises:
-        ValueError: if the configuration makes no model.
+        ValueError: if no model can be built from the configuration.
     """
     config, shape = card.training.config, [card.encoder.image_size] * 2 + [card.encoder.channels]
     where = f"{card.name}: training.config"
@@ -106,9 +108,9 @@ def pretraining(card):
         config = build.resolve(config, config.images, tuple(shape))
         return build.make_model(config, tuple(shape), steps_per_epoch(config))
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{where} makes no model: {error!r}.") from None
+        raise ValueError(f"No model can be built from {where}: {error!r}.") from None
 
 
 def steps_per_epoch(config):
-    """Steps of an epoch of a configuration, whose last batch is dropped if it is not whole."""
+    """Steps per epoch of a configuration; an incomplete last batch is dropped."""
     return max(1, config.images // config.batch_size)

@@ -1,4 +1,4 @@
-"""The project's own weight files, in the format of safetensors: named tensors and nothing else."""
+"""The project's own weight files, in the safetensors format: only named tensors."""
 
 import math
 
@@ -7,7 +7,7 @@ import safetensors
 import safetensors.numpy
 
 MAX_HEADER_BYTES = 1024
-"""Bytes that one tensor may take in the header, its name included."""
+"""Maximum number of bytes of one tensor in the header, including its name."""
 
 _DTYPES = {
     "F64": "float64",
@@ -29,7 +29,7 @@ def write(path, arrays):
     """Writes arrays of finite numbers.
 
     Args:
-        path: of the file, which ends in .safetensors.
+        path: path of the file, which ends in .safetensors.
         arrays: {name: array}.
 
     Raises:
@@ -42,15 +42,15 @@ def write(path, arrays):
 
 
 def read(stream, expected, what):
-    """Reads exactly the arrays that are expected.
+    """Reads exactly the expected arrays.
 
     Args:
-        stream: binary file, open.
+        stream: open binary file.
         expected: {name: (shape, dtype)}.
-        what: the name of the file, for errors.
+        what: name of the file, for errors.
 
     Returns:
-        {name: array}, in the order of `expected`; the arrays cannot be written to.
+        {name: array}, in the order of `expected`; the arrays are read-only.
 
     Raises:
         ValueError: if the file has anything else, or is damaged.
@@ -58,15 +58,17 @@ def read(stream, expected, what):
     most = sum(_bytes_of(*form) for form in expected.values())
     most += MAX_HEADER_BYTES * (len(expected) + 1)
     if (size := stream.seek(0, 2)) > most:
-        raise ValueError(f"{what} has {size} bytes, more than the {most} of all that it may hold.")
+        raise ValueError(f"{what} has {size} bytes, more than the {most} that the model needs.")
     stream.seek(0)
     try:
         found = dict(safetensors.deserialize(stream.read()))
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{what} is not a whole .safetensors file: {str(error)[:200]}.") from None
+        raise ValueError(
+            f"{what} is not a complete .safetensors file: {str(error)[:200]}."
+        ) from None
     if surplus := [name for name in found if name not in expected]:
         raise ValueError(
-            f"{what} holds {surplus[0][:200]!r}, which the model has no place for. It was made by "
+            f"{what} holds {surplus[0][:200]!r}, which the model does not have. It comes from "
             "another encoder, method or version."
         )
     if missing := [name for name in expected if name not in found]:
@@ -91,7 +93,7 @@ def _array(tensor, shape, dtype, what):
 
 def _check_numbers(array, name, whose):
     if array.dtype.name not in _DTYPES.values():
-        raise ValueError(f"{whose} has {name} of {array.dtype}; only plain numbers are kept.")
+        raise ValueError(f"{whose} has {name} of {array.dtype}; only plain numbers are supported.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{whose} has numbers that are not finite in {name}.")
 

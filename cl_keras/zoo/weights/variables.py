@@ -1,4 +1,4 @@
-"""The variables of a model by their place in it."""
+"""Stable names for the variables of a model."""
 
 import keras
 
@@ -6,14 +6,14 @@ from cl_keras.training import PretextModel
 
 
 def named_variables(model):
-    """All variables of an encoder or a method by names that are the same wherever it is built.
+    """All variables of an encoder or a method, by names that are the same in every process.
 
-    Inside an encoder or head that is the layer, "stem_conv/kernel"; outside of them the attribute
-    of the model that holds it, "momentum_encoder/head/dense_0/kernel", since Keras counts layers of
-    one class and names the second another way. Metrics and the optimizer are left out.
+    Within an encoder or head, the name is that of the layer, "stem_conv/kernel"; elsewhere it is
+    the attribute that holds it, "momentum_encoder/head/dense_0/kernel", since Keras numbers layers
+    of the same class in a process. Metrics and the optimizer are left out.
 
     Raises:
-        ValueError: if two variables have one name.
+        ValueError: if two variables have the same name.
     """
     found = {}
     _collect(model, "", found, set())
@@ -26,7 +26,7 @@ def values(model):
 
 
 def forms(model):
-    """Shape and type of `named_variables`."""
+    """Shape and dtype of `named_variables`."""
     return {name: (tuple(v.shape), v.dtype) for name, v in named_variables(model).items()}
 
 
@@ -36,18 +36,18 @@ def assign(model, arrays):
         variable.assign(arrays[name])
 
 
-def _collect(layer, place, found, seen):
+def _collect(layer, prefix, found, seen):
     children = dict(_children(layer))
     below = {id(v) for child in children.values() for v in child.variables}
     for variable in layer.variables:
         if id(variable) not in below | seen:
-            name = place + variable.name
+            name = prefix + variable.name
             if name in found:
                 raise ValueError(f"Two variables have the name {name!r}.")
             found[name] = variable
             seen.add(id(variable))
     for name, child in children.items():
-        _collect(child, f"{place}{name}/", found, seen)
+        _collect(child, f"{prefix}{name}/", found, seen)
 
 
 def _children(layer):

@@ -136,7 +136,7 @@ def test_the_address_cannot_choose_a_name_that_has_a_use(server, path, cache_fol
 @pytest.mark.parametrize("name", ["..", "../a", "/etc", "a_b/../c", ""])
 def test_no_name_leads_out_of_the_cache(server, name, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ValueError, match="name of the zoo"):
+    with pytest.raises(ValueError, match="name of a zoo entry"):
         fetch(server, name=name)
     assert sorted(tmp_path.rglob("*")) == before and not server.requests
 

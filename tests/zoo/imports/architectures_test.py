@@ -55,5 +55,5 @@ def test_another_depth_is_refused():
 
 @pytest.mark.parametrize("shape", [(), (0,), (321,), (64, 3)])
 def test_a_stem_that_no_network_has_is_refused(shape):
-    with pytest.raises(ValueError, match="must give 1 to 320 channels"):
+    with pytest.raises(ValueError, match="must have 1 to 320 output channels"):
         architectures.check_width(shape)

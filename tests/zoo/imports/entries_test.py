@@ -146,5 +146,5 @@ def test_a_checkpoint_that_is_none_is_refused(entry, server, tmp_path, cache_fol
 
 
 def test_an_unknown_format_is_answered_with_near_ones(entry):
-    with pytest.raises(ValueError, match="no format 'torchvison'. Did you mean 'torchvision'"):
+    with pytest.raises(ValueError, match="Unknown format 'torchvison'. Did you mean 'torchvision'"):
         zoo.import_checkpoint(FIXTURE, "torchvison")

@@ -44,9 +44,11 @@ def test_the_network_alone_takes_the_weights(format):
 
 
 def test_an_unknown_format_is_an_error_with_the_known_ones():
-    with pytest.raises(ValueError, match="no format 'moko'. Did you mean .*moco.* There are"):
+    with pytest.raises(
+        ValueError, match="Unknown format 'moko'. Did you mean .*moco.* The formats are"
+    ):
         imports.import_checkpoint(FIXTURE, "moko")
-    with pytest.raises(ValueError, match="no format 'moko'"):
+    with pytest.raises(ValueError, match="Unknown format 'moko'"):
         imports.network("moko", "resnet50")
 
 

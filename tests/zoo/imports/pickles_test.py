@@ -151,7 +151,7 @@ def test_references_are_given_to_the_caller():
         (b"Pname\n.", "opcode PERSID"),
         (b"I5\n.", "opcode INT"),
         (b"ccollections\nOrderedDict\n]R.", "list is out of place"),
-        (b"ccollections\nOrderedDict\nK\x01\x85R.", "must be made of pairs"),
+        (b"ccollections\nOrderedDict\nK\x01\x85R.", "must be pairs"),
         (b"ccollections\nOrderedDict\nNNN\x87R.", "takes from 0 to 1 positional"),
         (b"0.", "stack runs empty"),
         (b"\x8a\x11" + b"\xff" * 16 + b"\x7f.", "more than 16 bytes"),

@@ -95,7 +95,7 @@ def test_a_flipped_bit_of_the_numbers_is_found(checkpoint):
     index, data, known = checkpoint
     changed = bytearray(data)
     changed[len(data) // 2] ^= 4
-    with pytest.raises(ValueError, match="damaged: their checksum differs"):
+    with pytest.raises(ValueError, match="damaged: its checksum differs"):
         read(index, bytes(changed), known.keys() - {"global_step"})
 
 

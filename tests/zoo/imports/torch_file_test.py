@@ -107,7 +107,7 @@ def test_a_missing_file_is_an_error_of_the_system(tmp_path):
 
 def test_errors_name_the_file(tmp_path):
     (tmp_path / "page.pth").write_bytes(b"<html>")
-    with pytest.raises(ValueError, match="page.pth: It is not a checkpoint that torch.save"):
+    with pytest.raises(ValueError, match="page.pth: It is not a checkpoint written by torch.save"):
         imports.import_checkpoint(tmp_path / "page.pth", "torchvision")
 
 

@@ -184,8 +184,8 @@ def test_an_entry_that_is_a_link_is_refused(run, tmp_path):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("../moco_small_resnet_photos", {}, "A name of the zoo is"),
-        ("moco", {}, "A name of the zoo is"),
+        ("../moco_small_resnet_photos", {}, "The name of a zoo entry must be"),
+        ("moco", {}, "The name of a zoo entry must be"),
         ("simclr_small_resnet_photos", {}, "must begin with 'moco_small_resnet_'"),
         ("moco_small_resnet_birds", {}, "Give data="),
         ("moco_small_resnet_photosbirds", {}, "Give data="),
@@ -209,9 +209,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, name
         ("no metrics", "is not finished: 0 of 2 epochs"),
         ("an epoch is missing", "is not finished: 1 of 2 epochs are done"),
         ("no evaluation", "run `cl-keras evaluate"),
-        ("broken evaluation", "is not as `cl-keras evaluate` writes it"),
-        ("other evaluation", "is not as `cl-keras evaluate` writes it"),
-        ("another checkpoint", "the last checkpoint is not that of encoder.keras"),
+        ("broken evaluation", "was not written by `cl-keras evaluate`"),
+        ("other evaluation", "was not written by `cl-keras evaluate`"),
+        ("another checkpoint", "the last checkpoint does not match encoder.keras"),
         ("no run", "holds no run"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_page_shows_a_card_as_text():
     assert "<script>" not in text and "\\<script\\>" in text
     assert "\\| \\[a\\](javascript:b) \\`c\\` \\*d\\*" in text
     assert "<https://arxiv.org/abs/2002.05709>" in text
-    assert "Not measured." in page.markdown(card_of(metrics=()))
+    assert "None." in page.markdown(card_of(metrics=()))
 
 
 def test_the_page_of_all_has_the_measured_by_their_data_and_the_published_apart():
