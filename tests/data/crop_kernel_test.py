@@ -1,0 +1,26 @@
+import numba
+import numpy as np
+
+from cl_keras.data import crop_kernel
+
+
+def test_what_can_be_kept_nowhere_is_compiled_anyway(monkeypatch):
+    njit = numba.njit
+
+    def read_only(*, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", read_only)
+    twice = crop_kernel.compiled(lambda x: x + x)
+    assert twice(3) == 6
+
+
+def test_a_part_is_rounded_to_whole_levels():
+    """By hand: the middle of two pixels is their mean, halves upwards."""
+    image = np.array([[[10], [20], [31]]], np.uint8)
+    out = np.empty([1, 1, 1], np.uint8)
+    where = (np.float32(number) for number in (0, 1.5, 1, 1))
+    crop_kernel.cut_bytes(image, *where, False, out)
+    assert out.item() == 26  # 25.5
