@@ -8,12 +8,13 @@ BIN := .venv/bin
 # A file to a process: what its tests share is made once. The longest first, as conftest.py sorts.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all lint environment clean distclean
+.PHONY: help demo test test-all test-seeds lint environment clean distclean
 
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
 	@echo "make test       lint, types, layering, unit tests, wheel: about twenty minutes"
 	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats"
+	@echo "make test-seeds the training of every method on all bundled images, with two more seeds"
 	@echo "make lint       lint and types alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
 
@@ -27,7 +28,10 @@ test: lint
 	$(BIN)/python tools/check_wheel.py
 
 test-all: test
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not seeds"
+
+test-seeds: environment
+	$(PYTEST) -m seeds
 
 lint: environment
 	$(BIN)/ruff check .

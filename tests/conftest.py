@@ -17,6 +17,7 @@ tf.config.set_logical_device_configuration(
 )
 
 LONGEST = [
+    "recipes/published_test.py",
     "conformance/replicas_test.py",
     "conformance/methods_test.py",
     "cli/commands_test.py",

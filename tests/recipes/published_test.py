@@ -204,7 +204,7 @@ def test_three_epochs_of_the_small_recipe_reduce_the_loss(method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", build.METHODS)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.seeds) for n in (1, 2))])
 def test_three_epochs_on_all_bundled_images_reduce_the_loss_and_are_healthy(seed, method):
     doctor = Health(data.load("fashion_mnist_mini"), say=lambda sentence: None)
     losses = losses_of(method, 10_000, seed, doctor)

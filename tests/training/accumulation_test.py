@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.descriptors import IMAGES, OPTIONS, make
+from tests.quick import slow_but
 from tests.tiny import tiny_simclr
 
 FROM_ELSEWHERE = ["InstDisc", "InstDisc, softmax", "PIRL", "MoCo", "DeepCluster", "PCL"]
@@ -38,7 +39,7 @@ def train(name, batches, **options):
     return losses, [v for v in [*model.variables, *model.optimizer.variables]]
 
 
-@pytest.mark.parametrize("name", FROM_ELSEWHERE)
+@pytest.mark.parametrize("name", slow_but(["InstDisc", "MoCo"], FROM_ELSEWHERE))
 def test_parts_equal_the_whole_batch(name, batches, float64):
     whole_losses, whole = train(name, batches)
     losses, parts = train(name, batches, gradient_accumulation=4)
