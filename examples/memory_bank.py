@@ -1,4 +1,4 @@
-"""Memory bank: InstDisc, whose negatives are what was last made of every other image.
+"""Memory bank: InstDisc, whose negatives are the latest embeddings of all other images.
 
 python examples/memory_bank.py
 """

@@ -1,4 +1,4 @@
-"""What the shared pieces of a step cost in time and memory as replicas, batch and state grow.
+"""Time and memory of the shared parts of a step as replicas, batch and state grow.
 
   python tools/benchmark_scaling.py                          # all pieces, a table in Markdown
   python tools/benchmark_scaling.py --pieces bank --sizes 65536 1281167 --batches 256

@@ -1,4 +1,4 @@
-"""Check that an exported encoder serves the same numbers in TensorFlow 2.15 with tensorflow-addons.
+"""Checks that an exported encoder gives the same values in TensorFlow 2.15 with tensorflow-addons.
 
 That is the last TensorFlow beside which tensorflow-addons can be imported. A virtual environment
 with both is made in a temporary folder (about 1.5 GB, one to five minutes; it needs the package

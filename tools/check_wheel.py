@@ -1,4 +1,4 @@
-"""Check the wheel: what is in it, and that it works installed outside the repository.
+"""Checks the contents of the wheel, and that it works when installed outside the repository.
 
 It is built from a copy of the sources, installed into a fresh virtual environment in a temporary
 folder, and used there. Its dependencies are lent by the environment that runs this script.

@@ -1,4 +1,4 @@
-"""Trains every recipe of the bundled images alike, and prints a table of how well they did.
+"""Trains all recipes on the bundled images in the same way, and prints a table of their metrics.
 
   TF_ENABLE_ONEDNN_OPTS=1 python tools/compare_methods.py --seeds 0 1 2
 
@@ -58,9 +58,9 @@ def run(name, config, train, test):
 
 
 def report(name, seed, seconds, row, losses):
-    figures = " | ".join(f"{100 * row[name]:.1f}" for name in METRICS)
+    metrics = " | ".join(f"{100 * row[name]:.1f}" for name in METRICS)
     last = f"{losses[-1]:.3f}" if losses else "–"
-    print(f"| {name} | {seed} | {seconds:.0f} | {figures} | {last} |", flush=True)
+    print(f"| {name} | {seed} | {seconds:.0f} | {metrics} | {last} |", flush=True)
 
 
 def parse(methods):

@@ -1,4 +1,4 @@
-"""Kills a run again and again, and compares its end with that of one that was left alone.
+"""Kills a run repeatedly, and compares its result with that of an undisturbed run.
 
   python tools/kill_test.py --kills 50 --inside-write 20
 

@@ -1,4 +1,4 @@
-"""Make a catalog from a folder of entries, the page of each, and the page of all.
+"""Makes the catalog of a folder of entries, the page of each entry, and the overview.
 
     python tools/make_catalog.py                        the one that cl_keras ships
     python tools/make_catalog.py --zoo=FOLDER --out=FILE [--base=https://…]   one of your own

@@ -1,4 +1,4 @@
-"""Makes the small checkpoints that tests of the import read where PyTorch is not installed.
+"""Makes the small checkpoints for tests of the import without PyTorch.
 
     PYTHONPATH=. python tools/make_import_fixtures.py
 

@@ -1,4 +1,4 @@
-"""Trains the pretext tasks on a few bundled images, and prints what they learned, as tables.
+"""Trains the pretext tasks on a few bundled images, and prints tables of their metrics.
 
     TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py tasks --seeds 0 1 2
     TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py labels --epochs 6

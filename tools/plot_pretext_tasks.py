@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/pretext_tasks.md: views as the encoder is shown them, and the bounds.
+"""Draws the pictures of docs/pretext_tasks.md, i.e. views that the encoder sees, and bounds.
 
     python tools/plot_pretext_tasks.py
 

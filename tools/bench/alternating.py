@@ -1,4 +1,4 @@
-"""Measures several ways to do one thing in turns: a busy machine slows all of them alike."""
+"""Times several ways to do the same thing in turns, so that other load slows them equally."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def _status(key):
 
 
 def machine() -> dict:
-    """What the figures hang on."""
+    """The machine and versions on which the results depend."""
     names = "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "scikit-learn"
     versions = {}
     for name in names:
@@ -168,6 +168,6 @@ def table(topic: str, results: dict[str, dict], goals: dict[str, float]) -> str:
 
 
 def write_json(path: str, results: dict):
-    """All figures, with the machine that they are of."""
+    """Writes all results with the machine and versions."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"machine": machine(), "results": results}, file, indent=1)

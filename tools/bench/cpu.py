@@ -1,11 +1,11 @@
-"""All that is measured on a CPU beside its peers, as one command, of about a quarter of an hour.
+"""All benchmarks on a CPU, compared with peers, in one command that takes about 15 minutes.
 
   sh tools/bench/peers.sh .peers
   python tools/bench/cpu.py --peers=.peers/bin/python --out=bench
 
-Each section runs in a process of its own with a time limit. Its figures are in OUT/SECTION.json,
+Each section runs in its own process, with a time limit. Its results are in OUT/SECTION.json,
 its tables in OUT/SECTION.txt and, with the machine and the versions, all together in OUT/tables.md.
-A section that has its figures is not measured again: the command can be given again after an end at
+A section that has its results is not measured again: the command can be given again after an end at
 any moment. `--only` chooses; `--tiny` tries every section in small.
 """
 
@@ -57,12 +57,12 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in arguments.only:
-        figures = out / f"{name}.json"
-        if figures.exists():
+        results = out / f"{name}.json"
+        if results.exists():
             print(f"{name}: kept from before", flush=True)
             continue
         begin = time.monotonic()
-        problem = run(name, arguments, figures, out / f"{name}.txt")
+        problem = run(name, arguments, results, out / f"{name}.txt")
         print(f"{name}: {problem or 'done'}, {time.monotonic() - begin:.0f} s", flush=True)
         failed += [name] if problem else []
     tables = summary(out, arguments.peers)
@@ -71,10 +71,10 @@ def main():
     return 1 if failed else 0
 
 
-def run(name, arguments, figures, tables):
+def run(name, arguments, results, tables):
     """Measures one section; returns what went wrong, or None."""
     (script, *options), limit = SECTIONS[name]
-    unfinished = figures.with_suffix(".unfinished")
+    unfinished = results.with_suffix(".unfinished")
     command = [sys.executable, str(HERE / script), *options, f"--json={unfinished}"]
     command += TINY[name] if arguments.tiny else []
     if arguments.peers and name not in PEERLESS:
@@ -89,7 +89,7 @@ def run(name, arguments, figures, tables):
             return f"not done within {limit} s"
     if code:
         return f"ended with {code}"
-    unfinished.replace(figures)
+    unfinished.replace(results)
     return None
 
 
@@ -110,7 +110,7 @@ def versions_of(python: str) -> str:
 
 
 def summary(out: Path, peers: str | None) -> str:
-    """The tables of all sections that were measured, below what they were measured on."""
+    """The tables of all finished sections, below the machine and versions."""
     import alternating
 
     machine = alternating.machine()
@@ -131,7 +131,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", help="Python of the environment that peers.sh makes")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--out", default="bench", help="folder for the figures")
+    parser.add_argument("--out", default="bench", help="folder for the results")
     parser.add_argument("--tiny", action="store_true", help="every section in small, for a trial")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Ten thousand small PNG files: listing them, and an epoch of batches, beside torchvision.
+"""Speed of listing ten thousand small PNG files, and of an epoch of batches, vs. torchvision.
 
   python tools/bench/files.py --peers=PEERS/bin/python --json=files.json
 
@@ -49,7 +49,7 @@ def main():
     parser.add_argument("--peers", help="a Python that has torchvision")
     parser.add_argument("--files", type=int, default=FILES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     options = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The work of `files.py` in torchvision, for an environment of its own; see there.
+"""The work of `files.py` in torchvision, which needs its own environment; see there.
 
 Run by `files.py`; `python files_peers.py TOPIC:BATCH:FOLDER` does it once for each line of input.
 The CPU time of the workers is not counted.

@@ -1,4 +1,4 @@
-"""What a method's `fit` costs over the bare passes of the encoder that it needs.
+"""Overhead of a method's `fit` over the passes of the encoder that it needs.
 
   python tools/bench/fit.py --method MoCo --encoder resnet18 --image-size 32 --batch-size 128
 
@@ -114,7 +114,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=1, help="steps of fit in each pair")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     return parser.parse_args()
 
 

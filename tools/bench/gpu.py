@@ -45,7 +45,7 @@ VIEWS = {"views": ((224, 256), (32, 1024)), "tiny": ((16, 4),)}
 
 
 def steps_of(name, arguments, *, forms, precision="bfloat16", peers=False, strategy=None):
-    """Prints the table of one step, and returns its figures."""
+    """Prints the table of one step, and returns its results."""
     import alternating
     import step
 
@@ -61,9 +61,9 @@ def steps_of(name, arguments, *, forms, precision="bfloat16", peers=False, strat
         **work,
     )
     print(alternating.table(f"{name}, {precision}", results, {"torch": 1.0}))
-    for form, figures in results.items():
-        memory = figures.get("peak_bytes", 0) / 2**30
-        print(f"{form}: {figures['images_s']:.0f} images per second, {memory:.1f} GiB")
+    for form, row in results.items():
+        memory = row.get("peak_bytes", 0) / 2**30
+        print(f"{form}: {row['images_s']:.0f} images per second, {memory:.1f} GiB")
     return results
 
 
@@ -128,9 +128,9 @@ def views(name, arguments):
         def make(images=images, maker=maker):
             [view.numpy()[0, 0, 0, 0] for view in maker(images, seed=0, step=0, first_row=0)]
 
-        figures = alternating.measure({f"{size} px": make}, 5)
-        print(alternating.table("views", figures, {}))
-        for key, value in figures.items():
+        found = alternating.measure({f"{size} px": make}, 5)
+        print(alternating.table("views", found, {}))
+        for key, value in found.items():
             results[key] = value | {"views_s": 2 * batch / value["median"]}
             print(f"{key}: {results[key]['views_s']:.0f} views per second")
     return results
@@ -191,7 +191,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(LIMITS))
-    parser.add_argument("--out", default="gpu", help="folder for the figures")
+    parser.add_argument("--out", default="gpu", help="folder for the results")
     parser.add_argument("--torch-python", help="Python of an environment with torch")
     parser.add_argument("--tiny", action="store_true", help="small nets and batches, for a trial")
     parser.add_argument("--alone", choices=SECTIONS, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Speed and memory of losses, negatives, Sinkhorn, k-NN and the linear probe, beside their peers.
+"""Speed and memory of losses, negatives, Sinkhorn, k-NN and the linear probe, vs. their peers.
 
     sh tools/bench/peers.sh .peers
     python tools/bench/losses.py --peers=.peers/bin/python --json=losses.json
@@ -187,7 +187,7 @@ def main():
     parser.add_argument("--topics", default=",".join(TOPICS), help="of these, separated by commas")
     parser.add_argument("--peers", help="a Python that has PyTorch")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--largest", action="store_true", help="NT-Xent of --pairs alone, once")
     parser.add_argument("--pairs", type=int, default=65_536)

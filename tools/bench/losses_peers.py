@@ -1,4 +1,4 @@
-"""The work of `losses.py` in PyTorch, for an environment of its own; see there.
+"""The work of `losses.py` in PyTorch, which needs its own environment; see there.
 
 Each case is the usual form: all scores in memory. Run by `losses.py`; `python losses_peers.py CASE`
 does the case once for each line of standard input.

@@ -1,4 +1,4 @@
-"""How long the command line and the import take, beside TensorFlow and Keras alone.
+"""Startup time of the command line and the import, vs. TensorFlow and Keras alone.
 
 python tools/bench/start.py --json=start.json
 """
@@ -18,7 +18,7 @@ CLI = "import sys; sys.argv[0] = 'cl-keras'; from cl_keras.cli.main import run; 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     parser.add_argument("--demo", action="store_true")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)

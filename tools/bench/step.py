@@ -1,8 +1,8 @@
-"""A training step of SimCLR, beside the same step in PyTorch.
+"""Speed of a training step of SimCLR, vs. the same step in PyTorch.
 
   python tools/bench/step.py --torch-python=PEERS/bin/python --batch=128 --json=step.json
 
-Views are given, so that the step is measured alone: two views of each image through a ResNet and
+Views are given, so that only the step is timed: two views of each image through a ResNet and
 its head, NT-Xent, gradients, SGD with momentum. Of the library there are up to four forms: as it
 comes ("cl_keras"), the whole step compiled by XLA, the normalization alone compiled by XLA, and
 neither. The peer's environment needs torch alone. With a GPU, `--steps` of 20 or more count what a
@@ -108,7 +108,7 @@ def parse():
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["cl_keras"])
     parser.add_argument("--against", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--torch-python", help="Python of an environment with torch")
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     return parser.parse_args()
 
 

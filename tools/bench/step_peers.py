@@ -1,4 +1,4 @@
-"""The training step of `step.py` in PyTorch, for an environment of its own; see there.
+"""The training step of `step.py` in PyTorch, which needs its own environment; see there.
 
 Run by `step.py`; `python step_peers.py CASE`, a case being JSON, does its steps once for each line
 of standard input.

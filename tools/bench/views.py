@@ -1,4 +1,4 @@
-"""Speed of random views, beside albumentations.
+"""Speed of random views, vs. albumentations.
 
     sh tools/bench/peers.sh .peers
     python tools/bench/views.py --peers=.peers/bin/python --json=views.json
@@ -75,7 +75,7 @@ def main():
     parser.add_argument("--topics", default=",".join(IMAGES), help="of these, separated by commas")
     parser.add_argument("--peers", help="a Python that has albumentations")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--json", help="file for all results")
     options = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The work of `views.py` in albumentations, for an environment of its own; see there.
+"""The work of `views.py` in albumentations, which needs its own environment; see there.
 
 Run by `views.py`; `python views_peers.py TOPIC:IMAGES:FOLDER` does it once for each line of input.
 """
