@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from cl_keras import zoo
+from cl_keras import encoders, zoo
 from cl_keras.zoo import cards, imports
-from cl_keras.zoo.cards import schema
+from cl_keras.zoo.cards import page, schema
 from cl_keras.zoo.publish import golden
-from tests.zoo.entries import NAME, write_entry
+from tests.zoo.entries import DESCRIPTION, NAME, write_entry
 from tests.zoo.examples import file_of
 
 
@@ -30,6 +30,17 @@ def test_an_encoder_comes_back_bit_for_bit(entry):
         np.testing.assert_array_equal(received, wanted)
     shown = golden.images(16, 1)
     np.testing.assert_array_equal(encoder(shown), expected(shown))
+
+
+def test_an_encoder_has_the_normalization_of_its_card(tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "zoo"))
+    layered = dataclasses.replace(DESCRIPTION, norm="layer")
+    card, expected = write_entry(tmp_path / "zoo", layered)
+    encoder = zoo.load(NAME)
+    assert not any(isinstance(layer, encoders.BatchNormalization) for layer in encoder.layers)
+    shown = golden.images(16, 1)
+    np.testing.assert_array_equal(encoder(shown), expected(shown))
+    assert "1 channel, layer normalization" in page.markdown(card)
 
 
 def test_it_is_trainable(entry):
