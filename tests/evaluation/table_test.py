@@ -213,3 +213,15 @@ def test_table_without_labels_only_retrieves():
 def test_table_wants_an_encoder():
     with pytest.raises(ValueError, match="at least one encoder"):
         table({}, _images(4), _images(4))
+
+
+def test_a_stand_in_is_perturbed_once():
+    """Images 0 and 2 come twice, as where a file is broken: in a batch, and in another one."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
+    index = np.array([0, 1, 0, 2, 3, 2])
+    stream = [{"image": images[i : i + 3], "index": index[i : i + 3]} for i in (0, 3)]
+    found = list(Perturbed(stream))
+    assert [element["index"].tolist() for element in found] == [[0, 1], [2, 3]]
+    whole = perturb(images)
+    np.testing.assert_array_equal(found[0]["image"], whole[:2])
+    np.testing.assert_array_equal(found[1]["image"], whole[3:5])
