@@ -80,14 +80,16 @@ def survives(folder, arguments):
     deaths += [SPOTS[i % len(SPOTS)] for i in range(arguments.inside_write)]
     draws.shuffle(deaths)
     epochs = max(4, -(-len(deaths) * STEPS_PER_DEATH // STEPS_PER_EPOCH))
+    if arguments.train_on_changes:  # a quarter of the changes trains on, for as long as a life
+        epochs += arguments.changes // len(CHANGES) * STEPS_PER_DEATH // STEPS_PER_EPOCH + 1
     write_images(folder / "images")
     start = Starter(folder, arguments.method, arguments.workers, epochs)
 
     begin = time.monotonic()
     end_well(start(folder / "whole"))
     print(f"uninterrupted: {epochs * STEPS_PER_EPOCH} steps, {time.monotonic() - begin:.0f} s")
-    run, complaints = folder / "killed", []
-    last = epochs * STEPS_PER_EPOCH - STEPS_PER_DEATH
+    run, complaints, changes = folder / "killed", [], 0
+    last = max(1, len(deaths) - 1) * STEPS_PER_DEATH
     moments = sorted(draws.randrange(last) for _ in deaths)
     for number, (spot, moment) in enumerate(zip(deaths, moments, strict=True), 1):
         if spot is None:
@@ -102,8 +104,9 @@ def survives(folder, arguments):
         found = unreadable(run / "checkpoints")
         complaints += found
         print(f"{number:3}: {how}; at step {newest_step(run)}; unreadable: {len(found)}")
-        if number <= arguments.changes:
-            change = CHANGES[number % len(CHANGES)]
+        if changes < arguments.changes and (run / "images.json").exists():  # it has begun
+            changes += 1
+            change = CHANGES[changes % len(CHANGES)]
             word = start_with_changed_images(
                 start, run, folder / "images", change, draws, arguments.train_on_changes
             )
