@@ -44,7 +44,7 @@ def conversion(images: np.ndarray) -> str:
             "Its values are in none of the usual ranges (0 … 1, -1 … 1, 0 … 255): scale them to "
             "0 … 255, and then use images.round().astype('uint8')."
         )
-    return f"If its values are in {found}, use {AS_UINT8[found]}."
+    return f"If its values are in {found}, convert them: {AS_UINT8[found]}."
 
 
 def warn_of_scale(images: np.ndarray) -> None:

@@ -144,5 +144,5 @@ def test_what_cannot_be_clustered_is_refused(vectors, k, message):
 
 
 def test_a_start_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"centroids \[2, 3\]; received shape \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"must have shape \[2, 3\]; received shape \(3, 3\)"):
         spherical_k_means(np.eye(3), 2, start=np.eye(3))

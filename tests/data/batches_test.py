@@ -222,7 +222,7 @@ def test_a_worker_reads_its_own_images_alone(source, monkeypatch):
     [
         (4, 2, 2, "numbered from 0; received batch_size=4 and worker 2"),
         (4, -1, 2, "worker -1"),
-        (4, 0, 3, "a multiple of 3"),
+        (4, 0, 3, "a multiple of the 3 workers"),
     ],
 )
 def test_workers_that_cannot_share_a_batch_are_refused(source, size, worker, workers, complaint):

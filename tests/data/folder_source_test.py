@@ -284,7 +284,7 @@ def test_too_many_failures_reach_the_user_through_the_pipeline(twenty):
     spoil(twenty / "04.png")
     spoil(twenty / "11.png")
     source = folder_of(twenty)
-    message = r"2 of 20 image files .*max_bad_share permits 5.0%.*load\('folder:.*max_bad_share=0.1"
+    message = r"2 of 20 image files .*max_bad_share allows 5.0%.*load\('folder:.*max_bad_share=0.1"
     with pytest.raises(tf.errors.OpError, match=message):
         list(source.batches(4))
     with pytest.raises(RuntimeError, match=message):

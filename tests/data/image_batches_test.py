@@ -64,7 +64,7 @@ def test_small_floats_are_not_passed_over_in_silence():
     floats = load(ARRAY).batches(4).map(lambda e: {**e, "image": e["image"] / 255})
     watched = image_batches(floats)
     assert isinstance(watched, Batches) and watched.steps_per_epoch == 2
-    with pytest.warns(UserWarning, match="values of 0 … 1"):
+    with pytest.warns(UserWarning, match="values in 0 … 1"):
         list(watched)
 
 

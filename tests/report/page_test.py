@@ -296,7 +296,7 @@ def test_of_many_classes_the_most_confused_pairs_are_told(tmp_path):
     names = [f"class {c}" for c in range(30)]
     found = {"confusion": confusion, "class_names": names}
     page = Page(report.write(tmp_path / "r.html", title="t", classes=found))
-    assert "class 2 taken for class 7: 5 of 15" in page.text
+    assert "class 2 mistaken for class 7: 5 of 15" in page.text
     assert re.findall(r"<td>(.*?)</td>", page.source)[0] == "66.7"  # the worst comes first
 
 

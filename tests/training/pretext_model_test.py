@@ -62,7 +62,7 @@ def test_predict_says_what_makes_its_rows_wrong(images):
     model, scaled = tiny_simclr(), (images / 255).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices(scaled).batch(8)
     for given in (scaled, tf.constant(scaled), dataset):
-        with pytest.warns(UserWarning, match=r"hold values of 0 … 1.*Give images \* 255"):
+        with pytest.warns(UserWarning, match=r"have values in 0 … 1.*Give images \* 255"):
             model.predict(given, verbose=0)
     model.predict(images.astype("float32"), verbose=0)
     with pytest.warns(UserWarning, match="are shuffled.*in_order"):
