@@ -21,7 +21,7 @@ def test_the_default_is_the_papers():
 
 
 def test_it_needs_a_patch():
-    with pytest.raises(ValueError, match="received num_patches=0"):
+    with pytest.raises(ValueError, match="num_patches must be at least 1; received 0"):
         patch_head(5, num_patches=0)
 
 

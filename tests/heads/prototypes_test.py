@@ -89,5 +89,5 @@ def test_it_survives_its_config():
 
 
 def test_no_prototypes_are_refused():
-    with pytest.raises(ValueError, match="received count=0"):
+    with pytest.raises(ValueError, match="count must be at least 1; received 0"):
         Prototypes(5, 0)

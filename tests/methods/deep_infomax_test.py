@@ -114,7 +114,7 @@ def test_the_defaults_are_those_of_the_papers_local_form():
         ({"bound": "kl"}, "bound must be one of .* received 'kl'"),
         ({"critic": "sum"}, "critic must be one of .* received 'sum'"),
         ({"local_weight": 0.0}, "one of the first two must be above"),
-        ({"prior_weight": -1.0}, "must be at least 0"),
+        ({"prior_weight": -1.0}, "must not be negative"),
         ({"at": ("layer9",)}, "received 'layer9'"),
     ],
 )

@@ -7,7 +7,7 @@ from cl_keras import data, heads
 from cl_keras.methods.inst_disc import InstDisc
 from cl_keras.views import inst_disc
 from tests.complex_step import gradients
-from tests.tiny import IMAGE_SIZE, VIEWS, tiny_encoder
+from tests.tiny import IMAGE_SIZE, tiny_encoder
 
 ONE_VIEW = inst_disc(IMAGE_SIZE, channels=1)
 LOSSES = pytest.mark.parametrize("loss", ["nce", "info_nce", "softmax"])
@@ -60,7 +60,7 @@ def linear_model(loss, tau, momentum):
     """InstDisc without a nonlinearity."""
     return InstDisc(
         linear_encoder(3),
-        views=VIEWS,
+        views=inst_disc(3, 1),
         num_images=12,
         num_negatives=6,
         loss=loss,

@@ -216,5 +216,5 @@ def test_heads_may_be_models_and_come_back():
     assert model.head is head and model.patch_head is patches and model.bank.dim == 3
     again = PIRL.from_config(model.get_config())
     assert again.get_config() == model.get_config()
-    with pytest.raises(ValueError, match=r"go from \(9, 16\) to \(8,\).* to \(3,\)"):
+    with pytest.raises(ValueError, match=r"must map \(9, 16\) to \(8,\).* to \(3,\)"):
         tiny_pirl(patch_head=patches)
