@@ -1,4 +1,4 @@
-"""Kills a run repeatedly, and compares its result with that of an undisturbed run.
+"""Kills a run repeatedly, and compares its result with that of a run left alone.
 
   python tools/kill_test.py --kills 50 --inside-write 20
 
