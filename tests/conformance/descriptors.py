@@ -25,7 +25,8 @@ def label_encoder():
 def other_teacher():
     """A teacher for smaller images, in color, that gives a map."""
     images = keras.Input([8, 8, 3])
-    x = keras.layers.Conv2D(5, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(images))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.Conv2D(5, 3, activation="relu", name="conv")(x)
     return keras.Model(images, x, name="teacher")
 
 
