@@ -51,7 +51,7 @@ def tasks(arguments, train, test):
     """Task, chance, and k-NN before and after."""
     methods = [method for method in CHANCE if method.__name__ in arguments.methods]
     for method, seed in ((method, seed) for method in methods for seed in arguments.seeds):
-        model, recipe = build(method, train, arguments.epochs, seed)
+        model, recipe = build(method, train, arguments, seed)
         before = knn(model, train, test)
         seconds = fit(model, train, recipe, seed)
         batches = test.batches(recipe.batch_size, shuffle=False, drop_remainder=True)
@@ -70,7 +70,7 @@ def labels(arguments, train, test):
         shown = cl.data.load(images, labels=np.where(known, train.labels, -1))
         for method in (cl.SimCLR, cl.SupCon):
             # The same views and temperature: what differs is the labels alone.
-            model, recipe = build(method, train, arguments.epochs, seed, cl.SupCon)
+            model, recipe = build(method, train, arguments, seed, cl.SupCon)
             seconds = fit(model, shown, recipe, seed)
             found = cl.evaluation.features(model, train, progress=False).rows(np.flatnonzero(known))
             tested = cl.evaluation.features(model, test, progress=False)
@@ -84,10 +84,11 @@ TABLES = {
 }
 
 
-def build(method, train, epochs, seed, settings=None):
+def build(method, train, arguments, seed, settings=None):
     """The method on a small encoder, by the recipe of its own or of another method."""
     keras.utils.set_random_seed(seed)
-    recipe = (settings or method).recipe(images=len(train), epochs=epochs, preset="small", **KIND)
+    scale = {"images": len(train), "epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    recipe = (settings or method).recipe(preset="small", **scale, **KIND)
     encoder = cl.encoders.small_resnet(**KIND, **recipe.encoder_options)
     model = method(encoder, views=recipe.views, seed=seed, **recipe.options)
     model.compile(recipe.optimizer)
@@ -129,6 +130,7 @@ def parse():
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch_size", type=int, help="default: the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=names, default=names)
     return parser.parse_args()
