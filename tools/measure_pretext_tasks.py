@@ -6,7 +6,8 @@
 `tasks`: the accuracy in the task itself, on test images, beside chance; and k-NN on test images as
 they are and perturbed, beside the same encoder before training. `labels`: SupCon that knows the
 labels of a tenth of its images, beside SimCLR; a linear probe with the same labels on the features
-of each. A line is printed as soon as a run has ended, and after the last seed of a method its mean.
+of each; `--repeats 9` shows both methods the labeled images nine times in an epoch. A line is
+printed as soon as a run has ended, and after the last seed of a method its mean.
 """
 
 import argparse
@@ -67,10 +68,11 @@ def labels(arguments, train, test):
     images = train.images(range(len(train)))
     for seed in arguments.seeds:
         known = np.random.default_rng(seed).permutation(len(train)) < LABELED * len(train)
-        shown = cl.data.load(images, labels=np.where(known, train.labels, -1))
+        often = np.repeat(np.arange(len(train)), np.where(known, arguments.repeats, 1))
+        shown = cl.data.load(images[often], labels=np.where(known, train.labels, -1)[often])
         for method in (cl.SimCLR, cl.SupCon):
             # The same views and temperature: what differs is the labels alone.
-            model, recipe = build(method, train, arguments, seed, cl.SupCon)
+            model, recipe = build(method, shown, arguments, seed, cl.SupCon)
             seconds = fit(model, shown, recipe, seed)
             found = cl.evaluation.features(model, train, progress=False).rows(np.flatnonzero(known))
             tested = cl.evaluation.features(model, test, progress=False)
@@ -131,6 +133,7 @@ def parse():
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, help="default: the recipe's")
+    parser.add_argument("--repeats", type=int, default=1, help="of labeled images, in an epoch")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=names, default=names)
     return parser.parse_args()

@@ -30,6 +30,9 @@ class SupCon(ContrastiveModel):
     The label -1 means unlabeled; the only positive of such a view is the other view of its image.
     Without any labels, this is SimCLR.
 
+    NOTE: where few images have labels, give these to `fit` several times in an epoch. A labeled
+    image that rarely meets another of its class in a batch learns nothing from its label.
+
     Args:
         encoder: a `keras.Model` from images to vectors; see `encoders.as_encoder`.
         views: a callable that makes two views of a batch of images, such as `views.simclr(96)`.
