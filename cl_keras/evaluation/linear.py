@@ -1,6 +1,7 @@
 """The linear probe: multinomial logistic regression on frozen features."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from cl_keras.evaluation.checks import positive, vectors
 from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
-_ROWS = 65_536  # rows of logits held at a time
+_ROWS = 8_192  # of a block, which one core takes at a time
 _TOLERANCE = 1e-5  # for the largest entry of the gradient of the mean loss
 
 MAX_PRECONDITIONED = 320
@@ -126,11 +127,12 @@ def _fit(features, labels, num_classes, *, epochs, l2):
         )
     if not np.isfinite(l2) or l2 < 0:
         raise ValueError(f"l2 must be a number of at least 0; received {l2!r}.")
-    with _one_thread():
-        return _minimized(features, labels, classes, epochs=epochs, l2=l2)
+    with _one_thread(), ThreadPoolExecutor() as pool:
+        over_blocks = pool.map if len(features) > _ROWS else map
+        return _minimized(features, labels, classes, over_blocks, epochs=epochs, l2=l2)
 
 
-def _minimized(features, labels, classes, *, epochs, l2):
+def _minimized(features, labels, classes, over_blocks, *, epochs, l2):
     import scipy.optimize  # takes a fifth of a second, so not with `import cl_keras`
 
     mean, scale = _standardization(features)
@@ -140,7 +142,7 @@ def _minimized(features, labels, classes, *, epochs, l2):
     if fewer <= MAX_PRECONDITIONED * (3 if more >= 8 * fewer else 1):
         basis, penalty = _preconditioner(features, classes, l2)  # [D, r], [r]
         features = features @ basis
-    objective = _objective(features, labels, classes, penalty)
+    objective = _objective(features, labels, classes, penalty, over_blocks)
     start = np.zeros((basis.shape[1] + 1) * classes)
     budget = positive("epochs", epochs)
     options = {"gtol": _TOLERANCE, "ftol": 0.0, "maxfun": budget, "maxiter": budget}
@@ -206,8 +208,11 @@ def _preconditioner(features, classes, l2):
     return directions / np.sqrt(curvature), l2 / curvature
 
 
-def _objective(features, labels, classes, penalty):
-    """The penalized mean cross-entropy, as a function of the flat weights `[(r + 1)·C]`."""
+def _objective(features, labels, classes, penalty, over_blocks):
+    """The penalized mean cross-entropy, as a function of the flat weights `[(r + 1)·C]`.
+
+    `over_blocks` is `map`, or that of threads, which gives results in the same order.
+    """
     penalty = penalty[:, None]
     rows, width = features.shape
     features = np.asarray(features, np.float32)
@@ -217,8 +222,8 @@ def _objective(features, labels, classes, penalty):
         weights = flat.reshape(width + 1, classes)
         kernel, bias = weights[:-1].astype(np.float32), weights[-1].astype(np.float32)
         value, gradient = 0.0, np.zeros_like(weights)
-        for x, y in blocks:
-            loss, by_kernel, by_bias = _cross_entropy(x, y, kernel, bias)
+        terms = over_blocks(lambda block: _cross_entropy(*block, kernel, bias), blocks)
+        for loss, by_kernel, by_bias in terms:
             value += loss
             gradient[:-1] += by_kernel
             gradient[-1] += by_bias
