@@ -19,6 +19,7 @@ VITALS = {
     "negative_cosine": "cosine of negatives",
     "prototypes_used": "prototypes in use",
     "code_entropy": "entropy of the codes",
+    "gradient_norm": "norm of the gradient",
     "movement": "change of the weights since the start",
 }
 """Vitals that are plotted, with their titles."""
