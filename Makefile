@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist=loadfile --no-loadscope-reorder
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
 	@echo "make test       lint, types, layering, unit tests, wheel: about ten minutes"
-	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats"
+	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats: half an hour"
 	@echo "make test-seeds the training of every method on all bundled images, with two more seeds"
 	@echo "make lint       lint and types alone"
 	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
