@@ -1,6 +1,9 @@
 """Bounds that apply everywhere."""
 
+import math
 import operator
+import os
+from collections.abc import Sequence
 from typing import Any
 
 MAX_IMAGE_SIZE = 4096
@@ -28,3 +31,33 @@ def check_image_size(image_size: Any, at_least: int = 1) -> int:
             f"image_size must be from {at_least} to {MAX_IMAGE_SIZE} pixels; received {side}."
         )
     return side
+
+
+def memory_of_machine() -> int | None:
+    """Main memory of this machine in bytes; None if unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_memory(shape: Sequence[int], what: str, remedy: str) -> None:
+    """Refuses an array of 32-bit numbers that is larger than the memory of this machine.
+
+    Without the check, TensorFlow tries for up to a minute, and its error does not name the option.
+
+    Args:
+        shape: shape of the array.
+        what: what the array is, for the message.
+        remedy: what to do instead, for the message.
+
+    Raises:
+        ValueError: it cannot fit.
+    """
+    needed, there = 4 * math.prod(int(size) for size in shape), memory_of_machine()
+    if there is not None and needed > there:
+        sizes = " × ".join(f"{size:,}" for size in shape)
+        raise ValueError(
+            f"{what} of {sizes} numbers takes {needed / 2**30:,.0f} GiB, more than the "
+            f"{there / 2**30:,.0f} GiB of memory of this machine. {remedy}"
+        )

@@ -4,6 +4,7 @@ Flags and help come from `commands`, without TensorFlow, so that help is immedia
 """
 
 import importlib
+import re
 import shutil
 import sys
 import textwrap
@@ -93,10 +94,20 @@ def _run_command(name, command, flags, action):
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, IndexError) as error:
         return _complain(str(error), FAILURE, name)
     except Exception as error:  # TensorFlow's errors, which may contain one of ours
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return _complain(_out_of_memory(str(error)), FAILURE, name)
         if type(error).__module__.startswith("tensorflow"):
             return _complain(_innermost(str(error)), FAILURE, name)
         raise
     return 0
+
+
+def _out_of_memory(message):
+    shape = re.search(r"shape\s*[\[(][\d, ]*[\])]", message)
+    return (
+        f"out of memory{f' (for an array of {shape[0]})' if shape else ''}. Use smaller numbers: "
+        "of --batch_size, --image_size, or the sizes in --method_options; or a smaller encoder."
+    )
 
 
 def _innermost(message):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.bounds import check_memory
 from cl_keras.similarity import random_unit_rows
 
 UNKNOWN = -1
@@ -28,7 +29,7 @@ class Clusters(keras.layers.Layer):
         assignments: int32 `[N]`, -1 if unknown, as all are initially.
 
     Raises:
-        ValueError: for fewer images than clusters.
+        ValueError: for fewer images than clusters, or more than fit into memory.
     """
 
     def __init__(self, num_images: int, dim: int, num_clusters: int, *, seed: int = 0, **kwargs):
@@ -38,6 +39,7 @@ class Clusters(keras.layers.Layer):
                 f"num_clusters must be at most {num_images}, the number of images; received "
                 f"{num_clusters}. Use a tenth of the images or fewer."
             )
+        check_memory([num_images], "A table of clusters", "Give a smaller num_images.")
         self.num_images, self.dim, self.num_clusters = num_images, dim, num_clusters
         self.seed = seed
         self.centroids = self.add_state("centroids", [num_clusters, dim], random_unit_rows(seed))

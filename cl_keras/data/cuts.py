@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cl_keras.data import image_header
-from cl_keras.data.pixels import REDUCTIONS, checked_header, read
+from cl_keras.data.pixels import REDUCTIONS, as_array, checked_header, read
 
 TURNED_DOWN = (3, 4, 7, 8)
 """EXIF orientations in which the last stored row or column becomes the first row."""
@@ -108,8 +108,7 @@ def _decoded(data, header, channels, reduction):
                 return tf.io.decode_jpeg(
                     data, channels=3, ratio=reduction, dct_method="INTEGER_ACCURATE"
                 ).numpy()
-    image = read(data, header, channels=channels, reduction=reduction)
-    return np.asarray(image).reshape(image.height, image.width, channels)
+    return as_array(read(data, header, channels=channels, reduction=reduction))
 
 
 def _reduction(boxes, sizes) -> int:

@@ -14,11 +14,27 @@ import tensorflow as tf
 
 from cl_keras.data.image_bytes import FileBytes, GraphBytes
 
-MAX_PIXELS = 50_000_000
-"""Largest number of pixels, height × width, that is decoded: a photograph of 50 megapixels."""
+MAX_PIXELS = 25_000_000
+"""Largest number of pixels, height × width, that is decoded. Decoders take up to 8 bytes a pixel,
+200 MB: a whole image with transparency and another without it."""
+
+MAX_JPEG_PIXELS = 50_000_000
+"""The same for a JPEG with a single scan, as cameras write it: 3 or 4 bytes a pixel. Of several
+scans, decoders also hold the coefficients, 6 bytes a pixel."""
+
+MAX_WEBP_PIXELS = 12_500_000
+"""The same for a WebP: Pillow's decoder takes 16 bytes a pixel."""
+
+MAX_SCANS = 100
+"""Largest number of scans of a JPEG; usual are 1 and, for a progressive one, 10. A scan of 20 bytes
+can take as long as one of a megabyte, so many in a small file would stop a process for minutes."""
+
+SCAN = b"\xff\xda"
+"""Marker with which a scan begins. It does not occur in the data of a scan."""
 
 MAX_STEPS = 4096  # segments, chunks or blocks of a file that are parsed
 MAX_ENTRIES = 256  # of a TIFF directory
+BASELINE, PROGRESSIVE, OTHER = 1, 2, 3  # coding of a JPEG
 ORIENTATION, WIDTH, HEIGHT = 0x0112, 0x0100, 0x0101  # TIFF tags
 
 UNKNOWN, JPEG, PNG, GIF, BMP, WEBP, TIFF = range(7)
@@ -45,15 +61,17 @@ _OTHERS = (  # formats that are recognized but not read: offset and bytes of the
     ("BigTIFF", 0, b"MM\0+"),
 )
 
-FINE, EMPTY, UNRECOGNIZED, DAMAGED, TOO_LARGE, JPEG_CODING, PNG_GRAY, PNG_COLOR = range(8)
-GIF_FRAME, WEBP_FRAME, BMP_KIND = range(8, 11)
+FINE, EMPTY, UNRECOGNIZED, DAMAGED, TOO_LARGE, JPEG_CODING, JPEG_SCANS = range(7)
+PNG_GRAY, PNG_COLOR, GIF_FRAME, WEBP_FRAME, BMP_KIND = range(7, 12)
 PROBLEMS = (
     "",
     "empty file",
     "not a JPEG, PNG, GIF, BMP, WebP or TIFF image",
     "an image whose header is damaged or cut off",
-    f"an image of more than {MAX_PIXELS:,} pixels, the maximum that is decoded",
+    f"an image of too many pixels; the maximum is {MAX_PIXELS:,}, for a WebP {MAX_WEBP_PIXELS:,}, "
+    f"and for a JPEG that is not progressive {MAX_JPEG_PIXELS:,}",
     "a JPEG with 12 bits per sample, or arithmetic or lossless coding, which is not supported",
+    f"a JPEG of more than {MAX_SCANS} scans, the maximum that is decoded",
     "a PNG of fewer than 8 bits with a transparent gray, which is not supported",
     "a PNG of 16 bits with a transparent color, which is not supported",
     "a GIF whose first frame does not fill its canvas, which is not supported",
@@ -75,6 +93,7 @@ class Header(NamedTuple):
         problem: index into `PROBLEMS`; 0 if there is none.
         frame: offset in bytes of the first frame of a GIF or an animated WebP, else 0.
         transparent: 1 + the transparent index of a GIF; 1 for a PNG or WebP with transparency.
+        buffered: 1 for a JPEG with several scans, of which a decoder holds all coefficients.
     """
 
     format: int
@@ -84,6 +103,7 @@ class Header(NamedTuple):
     problem: int
     frame: int
     transparent: int
+    buffered: int = 0
 
 
 def read_header(file: bytes | BinaryIO) -> Header:
@@ -131,7 +151,10 @@ def _checked(header, data):
     valid = (header.orientation >= 1) & (header.orientation <= 8)
     problem = header.problem
     # The area is compared by division, which cannot overflow.
-    too_large = header.width > MAX_PIXELS // data.maximum(header.height, 1)
+    single_scan = (header.format == JPEG) & (header.buffered == 0)
+    most = data.pick(header.format == WEBP, MAX_WEBP_PIXELS, MAX_PIXELS)
+    most = data.pick(single_scan, MAX_JPEG_PIXELS, most)
+    too_large = header.width > most // data.maximum(header.height, 1)
     problem = data.pick((problem == FINE) & too_large, TOO_LARGE, problem)
     no_size = (header.width < 1) | (header.height < 1)
     problem = data.pick((problem == FINE) & no_size, DAMAGED, problem)
@@ -165,7 +188,7 @@ def _tag(data, start, end, tag):
 
 def _jpeg(data):
     at, step, before_pixels = 2, 0, data.size > 2
-    height, width, coding, orientation = 0, 0, 0, 0
+    height, width, coding, orientation, components, buffered = 0, 0, 0, 0, 0, 1
     while (at < data.size) & (step < MAX_STEPS) & before_pixels:
         marker, length = data.number(at + 1, 1), data.number(at + 2, 2, True)
         # Stray bytes between segments are skipped; a few segments have no length.
@@ -176,14 +199,18 @@ def _jpeg(data):
         if is_frame & (coding == 0):
             height, width = data.number(at + 5, 2, True), data.number(at + 7, 2, True)
             common = (marker <= 0xC2) & (data.number(at + 4, 1) == 8)
-            coding = data.pick(common, 1, 2)
+            coding = data.pick(common, data.pick(marker == 0xC2, PROGRESSIVE, BASELINE), OTHER)
+            components = data.number(at + 9, 1)
         if segment & (marker == 0xE1) & data.has(at + 4, b"Exif\0\0") & (orientation == 0):
             orientation = _tag(data, at + 10, at + 2 + length, ORIENTATION)
-        before_pixels = (segment & ((marker == 0xDA) | (marker == 0xD9))) == _NO
+        first_scan = segment & (marker == 0xDA)
+        single = first_scan & (coding == BASELINE) & (data.number(at + 4, 1) == components)
+        buffered = data.pick(single, 0, 1)
+        before_pixels = (first_scan | (segment & (marker == 0xD9))) == _NO
         at += data.pick(segment, data.pick(alone, 2, 2 + data.maximum(length, 2)), 1)
         step += 1
-    problem = data.pick(coding == 2, JPEG_CODING, FINE)
-    return Header(JPEG, height, width, orientation, problem, 0, 0)
+    problem = data.pick(coding == OTHER, JPEG_CODING, FINE)
+    return Header(JPEG, height, width, orientation, problem, 0, 0, buffered)
 
 
 def _png(data):

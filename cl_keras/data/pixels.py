@@ -77,21 +77,26 @@ def decode(
         shorter = min(header.height, header.width)
         reduction = next((r for r in REDUCTIONS if shorter // (2 * image_size) >= r), 1)
     image = read(contents, header, channels=channels, reduction=reduction)
-    return _to_array(image, image_size, channels)
+    return _to_array(image, image_size)
 
 
 def checked_header(contents: bytes | BinaryIO) -> image_header.Header:
     """The `Header` of an image file, if it is accepted.
 
     Args:
-        contents: bytes, or a seekable binary file, of which only the header is read.
+        contents: bytes, or a seekable binary file, of which only the header is read; the scans of a
+            JPEG are counted in bytes alone.
 
     Raises:
         UnsupportedImage: if it is not accepted.
     """
     header = image_header.read_header(contents)
-    if header.problem:
-        raise UnsupportedImage(image_header.PROBLEMS[header.problem])
+    problem = header.problem
+    if isinstance(contents, bytes) and header.buffered:
+        too_many = contents.count(image_header.SCAN) > image_header.MAX_SCANS
+        problem = problem or image_header.JPEG_SCANS * too_many
+    if problem:
+        raise UnsupportedImage(image_header.PROBLEMS[problem])
     return header
 
 
@@ -141,7 +146,7 @@ def fit(image: np.ndarray, *, image_size: int | None = None, channels: int = 3) 
     picture = Image.fromarray(
         image[..., 0] if image.shape[-1] == 1 else np.ascontiguousarray(image)
     )
-    return _to_array(_as_seen(picture, channels), image_size, channels)
+    return _to_array(_as_seen(picture, channels), image_size)
 
 
 def fit_tensor(image: tf.Tensor, *, image_size: int | None = None, channels: int = 3) -> tf.Tensor:
@@ -246,15 +251,28 @@ def _as_seen(image, channels):
     return seen
 
 
-def _to_array(image, image_size, channels):
+def _to_array(image, image_size):
     if image_size is not None and image.size != (image_size, image_size):
         width, height = image.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         image = image.crop((left, top, left + side, top + side))
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    array = np.array(image)  # a copy: asarray is read-only
-    return array[..., np.newaxis] if channels == 1 else array
+    return as_array(image)
+
+
+def as_array(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of mode "L" or "RGB", uint8 `[h, w, channels]`.
+
+    In bands of rows, since NumPy would take three times the memory of the result.
+    """
+    array = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    step = max(_BAND // max(image.width, 1), 1)
+    for top in range(0, image.height, step):
+        rows = array[top : top + step]
+        band = image.crop((0, top, image.width, top + len(rows))) if len(array) > step else image
+        rows[:] = np.asarray(band).reshape(rows.shape)
+    return array
 
 
 def _without_alpha(image):

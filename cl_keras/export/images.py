@@ -56,8 +56,10 @@ def decode(contents: tf.Tensor, channels: int, side: int | None = None) -> tf.Te
 def _decode(contents, channels, side):
     header = image_header.read_header_in_graph(contents)
     header = image_header.Header(*header)
-    problem = tf.gather(tf.constant(image_header.PROBLEMS), header.problem)
-    is_tiff = (header.format == image_header.TIFF) & (header.problem == 0)
+    number = tf.where(_has_too_many_scans(contents, header), image_header.JPEG_SCANS, 0)
+    number = tf.where(header.problem == 0, number, header.problem)
+    problem = tf.gather(tf.constant(image_header.PROBLEMS), number)
+    is_tiff = (header.format == image_header.TIFF) & (number == 0)
     problem = tf.where(is_tiff, TIFF, problem)
 
     def rgb():
@@ -104,6 +106,15 @@ def attempt_each(
         row = tf.ensure_shape(result, [None, *value.shape])[:-1]
         filled.append(tf.tensor_scatter_nd_update(blank, indices[:-1, tf.newaxis], row))
     return tuple(filled)
+
+
+def _has_too_many_scans(contents, header):
+    parts = tf.cond(
+        (header.format == image_header.JPEG) & (header.buffered == 1),
+        lambda: tf.size(tf.strings.split(contents, image_header.SCAN)),
+        lambda: 1,
+    )
+    return parts > image_header.MAX_SCANS + 1
 
 
 def _decode_jpeg(contents, header, side):

@@ -57,9 +57,10 @@ def saved_model(
     otherwise it says what is wrong, and the row of `embedding` is NaN. Files are decoded exactly as
     in training: JPEG, PNG, GIF, BMP and WebP (from TensorFlow 2.16 on), rotated by their EXIF
     orientation, with transparency on white, and only the first frame of an animation. Files that
-    would be decoded differently are refused by name in both: HEIC, AVIF, more than 50 megapixels,
-    rare kinds of JPEG, PNG and BMP. TIFF can be used for training, but is refused here;
-    `data.load` and `cl-keras export` warn about such files.
+    would be decoded differently are refused by name in both: HEIC, AVIF, rare kinds of JPEG, PNG
+    and BMP. So are images of more than 25 megapixels (a WebP: 12.5; a JPEG that is not progressive:
+    50). TIFF can be used for training, but is refused here; `data.load` and `cl-keras export` warn
+    about such files.
 
     Images of another size than the encoder's are resized as in training: the largest centered
     square, bilinearly with antialiasing.

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cl_keras.bounds import check_memory
 from cl_keras.similarity import normalize, random_unit_rows
 
 
@@ -25,7 +26,7 @@ class Prototypes(keras.layers.Layer):
         seed: seed of the initial rows; default: 0.
 
     Raises:
-        ValueError: for fewer than one prototype.
+        ValueError: for fewer than one prototype, or more than fit into memory.
     """
 
     def __init__(self, dim: int, count: int, *, frozen_steps: int = 0, seed: int = 0, **kwargs):
@@ -33,6 +34,7 @@ class Prototypes(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if count < 1:
             raise ValueError(f"count must be at least 1; received {count!r}.")
+        check_memory([count, dim], "A matrix of prototypes", "Give fewer prototypes.")
         self.dim, self.count = dim, count
         self.frozen_steps, self.seed = frozen_steps, seed
         self.rows = self.add_weight(

@@ -77,6 +77,8 @@ class DeepCluster(ContrastiveModel):
         ),
     }
 
+    num_images: int
+
     def __init__(
         self,
         encoder: keras.Model,
@@ -98,6 +100,7 @@ class DeepCluster(ContrastiveModel):
                 f"views.swav; received {views!r}."
             )
         self.head = self.build_head(head, HEADS)
+        self.num_images = int(num_images)
         self.memory = ClusterMemory(
             num_images,
             self.head.output_shape[-1],
@@ -156,12 +159,12 @@ class DeepCluster(ContrastiveModel):
         return swav_views(image_size, channels, **changes)
 
     def check_data(self, dataset: tf.data.Dataset) -> None:
-        checks.check_index(self, dataset, self.memory.num_images)
+        checks.check_index(self, dataset, self.num_images)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "num_images": self.memory.num_images,
+            "num_images": self.num_images,
             "head": keras.saving.serialize_keras_object(self.head),
             "num_clusters": self.memory.num_clusters,
             "num_clusterings": self.memory.num_heads,

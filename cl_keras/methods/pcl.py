@@ -120,6 +120,8 @@ class PCL(ContrastiveModel):
         ),
     }
 
+    num_images: int
+
     def __init__(
         self,
         encoder: keras.Model,

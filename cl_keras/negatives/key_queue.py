@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.bounds import check_memory
 from cl_keras.similarity import normalize, random_unit_rows
 
 
@@ -25,13 +26,14 @@ class KeyQueue(keras.layers.Layer):
         seed: of the initial random keys; default: 0.
 
     Raises:
-        ValueError: for a size below 1.
+        ValueError: for a size below 1, or one that does not fit into memory.
     """
 
     def __init__(self, size: int, dim: int, *, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         if size < 1:
             raise ValueError(f"size must be at least 1 key; received {size!r}.")
+        check_memory([size, dim], "A queue", "Give a smaller queue_size.")
         self.size, self.dim, self.seed = size, dim, seed
         state = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
         self.keys = self.add_weight(

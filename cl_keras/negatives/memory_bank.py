@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import distribute
+from cl_keras.bounds import check_memory
 from cl_keras.similarity import normalize, random_unit_rows
 
 _PARALLEL = 8  # images whose rows are read at once
@@ -31,7 +32,7 @@ class MemoryBank(keras.layers.Layer):
             default: False.
 
     Raises:
-        ValueError: for a size or a width below 1.
+        ValueError: for a size or a width below 1, or a bank that does not fit into memory.
     """
 
     def __init__(self, size: int, dim: int, *, seed: int = 0, empty: bool = False, **kwargs):
@@ -41,6 +42,7 @@ class MemoryBank(keras.layers.Layer):
                 "size and dim of a memory bank must be at least 1; received "
                 f"size={size!r}, dim={dim!r}."
             )
+        check_memory([size, dim], "A memory bank", "Give a smaller num_images or output_dim.")
         self.size, self.dim, self.seed = int(size), int(dim), int(seed)
         self.empty = bool(empty)
         self.bank = self.add_weight(

@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.training.precision import of_gpu
 
 
@@ -44,16 +45,10 @@ def this_machine() -> Machine:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = bounds.memory_of_machine()
     return Machine(
         cores=cores or 1,
-        memory=_memory(),
+        memory=None if memory is None else memory / 2**30,
         gpus=tuple(one.get("device_name", "GPU") for one in details),
         capability=details[0].get("compute_capability") if details else None,
     )
-
-
-def _memory():
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (AttributeError, ValueError, OSError):
-        return None

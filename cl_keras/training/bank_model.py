@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from cl_keras import heads
+from cl_keras.bounds import check_memory
 from cl_keras.losses import (
     Queries,
     noise_contrastive,
@@ -82,12 +83,17 @@ class BankModel(ContrastiveModel):
             name: functools.partial(f, output_dim=output_dim) for name, f in HEADS.items()
         }
         self.head = self.build_head(head, presets)
+        self.num_images = int(num_images)
         self.bank = MemoryBank(num_images, self.head.output_shape[-1], seed=seed)
         self.bank_momentum = check_momentum(bank_momentum)
+        if loss != "softmax":
+            check_memory([2, num_negatives], "The scores of two images", "Draw fewer negatives.")
         self.num_negatives = num_negatives
         self.loss_name, self.partition = loss, None
         if loss == "nce":
             self.partition = RunningPartition(num_images, temperature=temperature)
+
+    num_images: int
 
     query_weights: tuple[float, ...] = (1.0,)
     """Weight of each of the `queries` in the loss."""
@@ -121,7 +127,7 @@ class BankModel(ContrastiveModel):
             scores,
             self.partition.log_z_for(scores),
             temperature=self.temperature,
-            num_images=self.bank.size,
+            num_images=self.num_images,
         )
         return outcome, self.partition.estimates(scores)
 
@@ -137,13 +143,13 @@ class BankModel(ContrastiveModel):
             self.partition.update(kept["partitions"])
 
     def check_data(self, dataset: tf.data.Dataset) -> None:
-        checks.check_index(self, dataset, self.bank.size)
+        checks.check_index(self, dataset, self.num_images)
         checks.check_order(self, dataset)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "num_images": self.bank.size,
+            "num_images": self.num_images,
             "num_negatives": self.num_negatives,
             "loss": self.loss_name,
             "bank_momentum": self.bank_momentum,

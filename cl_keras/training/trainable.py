@@ -9,6 +9,7 @@ import tensorflow as tf
 from cl_keras.data import Batches, Source, image_batches, pixel_range
 from cl_keras.data.image_batches import count_steps
 from cl_keras.data.order import as_int
+from cl_keras.data.repeated_index import watch_index
 from cl_keras.training import checks, gradients, inputs, resuming
 from cl_keras.training.step_loop import (
     StepCallbacks,
@@ -20,6 +21,9 @@ from cl_keras.training.step_loop import (
 
 class Trainable(keras.Model):
     """The training loop of `PretextModel`: under any strategy, and resumable at any batch."""
+
+    num_images: int | None = None
+    """Number of images, if the method keeps a row for each, which it finds by the index."""
 
     resuming_epoch = False
     """Whether the metrics keep their values when the next epoch begins; see `initial_batch`."""
@@ -131,6 +135,8 @@ class Trainable(keras.Model):
         x = self._image_batches(x, batch_size, shuffle=shuffle)
         self.batch_size = getattr(x, "batch_size", None)
         self.check_data(x)
+        if self.num_images is not None:
+            x = watch_index(x, self.num_images)
         steps = self._length_of(x, steps_per_epoch)
         own = self.method_callbacks(x.take(steps) if steps and x.cardinality() != steps else x)
         resuming.check_position(initial_batch, steps)

@@ -248,6 +248,13 @@ def webps():
     return forms
 
 
+def with_scans(count):
+    """A progressive JPEG whose last scan comes again and again."""
+    contents = encode(RGB, "JPEG", progressive=True)
+    last = contents[contents.rindex(b"\xff\xda") : -2]
+    return contents[:-2] + last * (count - contents.count(b"\xff\xda")) + contents[-2:]
+
+
 def refused():
     """Forms that are refused by training and serving alike."""
     white = Image.new("RGB", (WIDTH, HEIGHT), "white")
@@ -265,6 +272,7 @@ def refused():
         "BigTIFF": encode(RGB, "TIFF", big_tiff=True),
         "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
         "JPEG of 12 bits": jpeg_12,
+        "a JPEG of many scans": with_scans(101),
         "PNG of 1 bit, transparent": png(bits, 1, 0, chunk(b"tRNS", b"\0\1")),
         "PNG RGB of 16 bits, transparent": png(
             np.repeat(STEPS, 3, -1), 16, 2, chunk(b"tRNS", b"\0\1" * 3)

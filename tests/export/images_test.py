@@ -8,7 +8,17 @@ import tensorflow as tf
 
 from cl_keras.data import image_header, pixels
 from cl_keras.export import images
-from tests.export.image_forms import FORMS, GRAY, JPEG, PALETTE, REFUSED, RGB, encode, picture
+from tests.export.image_forms import (
+    FORMS,
+    GRAY,
+    JPEG,
+    PALETTE,
+    REFUSED,
+    RGB,
+    encode,
+    picture,
+    with_scans,
+)
 
 SIDE = 32
 SCALAR = [tf.TensorSpec([], tf.string)]
@@ -96,7 +106,8 @@ NAMED = {
     "BigTIFF": "BigTIFF",
     "JPEG of 12 bits": "12 bits",
     "WebP with a small frame": "animated WebP",
-    "a huge PNG": "50,000,000 pixels",
+    "a huge PNG": "too many pixels; the maximum is 25,000,000",
+    "a JPEG of many scans": "more than 100 scans",
     "nothing": "empty file",
 }
 
@@ -105,6 +116,46 @@ NAMED = {
 def test_the_refusal_says_what_it_is(name):
     with pytest.raises(pixels.UnsupportedImage, match=NAMED[name]):
         pixels.decode(io.BytesIO(REFUSED[name]))
+
+
+def sized(contents, marker, height, width):
+    """A JPEG whose header announces another size, of which no pixel is decoded."""
+    at = contents.index(marker) + 5
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return contents[:at] + size + contents[at + 4 :]
+
+
+START_OF_SCAN = JPEG.index(b"\xff\xda")
+
+JPEGS = {  # with the marker of their frame, and the largest size
+    "color": (JPEG, b"\xff\xc0", (5000, 10_000)),
+    "gray": (encode(GRAY, "JPEG"), b"\xff\xc0", (5000, 10_000)),
+    "progressive": (encode(RGB, "JPEG", progressive=True), b"\xff\xc2", (5000, 5000)),
+    "a scan for each component": (
+        JPEG[: START_OF_SCAN + 4] + b"\1" + JPEG[START_OF_SCAN + 5 :],
+        b"\xff\xc0",
+        (5000, 5000),
+    ),
+}
+
+
+@pytest.mark.parametrize("contents, marker, fits", JPEGS.values(), ids=JPEGS)
+def test_the_largest_jpeg_depends_on_its_scans(contents, marker, fits):
+    height, width = fits
+    for rows, problem in ((height, image_header.FINE), (height + 1, image_header.TOO_LARGE)):
+        file = sized(contents, marker, rows, width)
+        assert image_header.read_header(file).problem == problem
+        in_graph = image_header.Header(*image_header.read_header_in_graph(tf.constant(file)))
+        assert in_graph.problem.numpy() == problem
+
+
+def test_as_many_scans_as_are_allowed_are_decoded(decoders):
+    contents = with_scans(image_header.MAX_SCANS)
+    for (channels, side), decode in decoders.items():
+        image, problem = decode(tf.constant(contents))
+        assert problem == b""
+        expected = pixels.decode(io.BytesIO(contents), image_size=side, channels=channels)
+        np.testing.assert_array_equal(image, expected)
 
 
 def test_a_tiff_is_trained_on_and_refused_by_name_when_served(decoders):
