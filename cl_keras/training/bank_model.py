@@ -87,7 +87,7 @@ class BankModel(ContrastiveModel):
         self.bank = MemoryBank(num_images, self.head.output_shape[-1], seed=seed)
         self.bank_momentum = check_momentum(bank_momentum)
         if loss != "softmax":
-            check_memory([2, num_negatives], "The scores of two images", "Draw fewer negatives.")
+            check_memory([2, num_negatives], "A table of scores", "Draw fewer negatives.")
         self.num_negatives = num_negatives
         self.loss_name, self.partition = loss, None
         if loss == "nce":
