@@ -27,6 +27,7 @@ from cl_keras.data.image_files import (
     size_and_end,
     unserved,
 )
+from cl_keras.data.kept_images import KeptImages
 from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
@@ -42,7 +43,13 @@ class FolderSource(Source):
     """The JPEG, PNG, GIF, BMP, WebP and TIFF files below a folder, in the order of their names.
 
     The folder may be flat or nested. If at least two folders of the first level hold most of the
-    images, these are the classes; see `labels.from_class_folders`. Files are read when needed.
+    images, these are the classes; see `labels.from_class_folders`.
+
+    **Files are read when needed**, and the images made from them are kept, if all of them together
+    take at most 1 GiB and an eighth of the machine's memory: each file is then decoded once, and
+    later epochs and evaluations copy from memory. (Crops are cut from the file every time.) A file
+    that changes after it was read is seen in its new form by the next source that is loaded; when
+    a file turns out to be bad, its image is no longer used.
 
     **Every listed file has an index**, even if it cannot be read. Then the next readable file
     replaces it (after the last file comes the first), and the element carries the index and label
@@ -114,6 +121,7 @@ class FolderSource(Source):
             class_names=class_names if classes is None else classes,
             names=names,
         )
+        self._kept = KeptImages((len(names), *self.image_shape))
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -163,10 +171,14 @@ class FolderSource(Source):
         return sizes != {(self._image_size, self._image_size)}
 
     def _read(self, indices):
+        self._stop_if_too_many_bad()
+        if (kept := self._kept.take(indices)) is not None:
+            return kept, indices
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         return images, self._fill(indices, self._decode, images.__setitem__)
 
     def _read_cuts(self, indices, sizes, draw):
+        self._stop_if_too_many_bad()
         crops = [np.empty((len(indices), size, size, self._channels), np.uint8) for size in sizes]
 
         def read(index):
@@ -182,7 +194,6 @@ class FolderSource(Source):
 
     def _fill(self, indices, read, keep):
         """Passes what is read for each row to `keep`; returns the indices actually read."""
-        self._stop_if_too_many_bad()
         used = np.empty(len(indices), np.int64)
 
         def some(rows):
@@ -219,15 +230,19 @@ class FolderSource(Source):
         raise RuntimeError(self._bad_share_message())
 
     def _decode(self, index):
+        if (kept := self._kept.get(index)) is not None:
+            return kept
         data = io.BytesIO(self.file_bytes(index))
         with _decoding():
             image = decode(data, image_size=self._image_size, channels=self._channels)
         if image.shape != self.image_shape:
             raise BadImage(f"is {image.shape[1]} × {image.shape[0]} pixels, unlike the others")
+        self._kept.add(index, image)
         return image
 
     def _note(self, index, reason):
         self._problems.setdefault(index, reason)  # atomic, as is list(self._problems.items())
+        self._kept.remove(index)
         self._stop_if_too_many_bad()
 
     def _stop_if_too_many_bad(self):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cl_keras.data import checking, compare, load, reading
+from cl_keras.data import checking, compare, folder, kept_images, load, reading
 from cl_keras.data.image_header import PROBLEMS, TOO_LARGE
 from tests.export.image_forms import REFUSED
 
@@ -310,11 +310,44 @@ def test_failures_are_counted_once_from_many_threads(twenty):
     assert [name for name, _ in source.skipped] == ["04.png"]
 
 
-def test_images_are_read_when_needed_and_not_kept(twenty):
+def test_images_are_read_when_needed_and_then_kept(twenty):
     source = folder_of(twenty)
-    before = source.images([0])
     shutil.copy(twenty / "09.png", twenty / "00.png")
-    assert before[0, 0, 0, 0] == 0 and source.images([0])[0, 0, 0, 0] == 9
+    first = source.images([0])
+    assert first[0, 0, 0, 0] == 9, "not read before it was needed"
+    first[:] = 77
+    shutil.copy(twenty / "08.png", twenty / "00.png")
+    assert source.images([0, 1])[:, 0, 0, 0].tolist() == [9, 1]
+    assert folder_of(twenty).images([0])[0, 0, 0, 0] == 8
+
+
+def test_every_file_is_read_once_in_all_epochs(twenty, monkeypatch):
+    source = folder_of(twenty, image_size=4)
+    opened, read = [], folder.read_image_file
+    monkeypatch.setattr(folder, "read_image_file", lambda path: opened.append(path) or read(path))
+    for element in source.batches(5, seed=1).from_epoch(0).take(12):
+        np.testing.assert_array_equal(element["image"][:, 1, 2, 0], element["index"])
+    assert sorted(map(os.path.basename, opened)) == [f"{number:02}.png" for number in range(20)]
+
+
+def test_images_that_do_not_fit_are_read_each_time(twenty, monkeypatch):
+    monkeypatch.setattr(kept_images, "MAX_BYTES", 20 * 8 * 8 * 3 - 1)
+    source = folder_of(twenty)
+    assert source.images([0])[0, 0, 0, 0] == 0
+    shutil.copy(twenty / "09.png", twenty / "00.png")
+    assert source.images([0])[0, 0, 0, 0] == 9
+
+
+def test_a_kept_image_is_not_used_once_its_file_is_known_to_be_bad(twenty):
+    source = folder_of(twenty)
+    source.images(range(20))
+    spoil(twenty / "04.png")
+    assert source.images([4])[0, 0, 0, 0] == 4, "nobody looked at the file again"
+    next(source.glances([4], 8))
+    assert source.images([4])[0, 0, 0, 0] == 5
+    assert [name for name, _ in source.skipped] == ["04.png"]
+    found = np.concatenate([each["index"] for each in source.batches(20, shuffle=False)])
+    assert found.tolist() == [0, 1, 2, 3, 5, 5, *range(6, 20)]
 
 
 def fail_once_each(monkeypatch, code, times=1):
@@ -356,6 +389,7 @@ def test_a_source_is_pickled(twenty):
     source = folder_of(twenty, labels=range(20))
     source.images([4])
     again = pickle.loads(pickle.dumps(source))
+    assert again._kept.get(5) is None and source._kept.get(5) is not None
     assert again.skipped == source.skipped and again.names == source.names
     np.testing.assert_array_equal(again.images(range(20)), source.images(range(20)))
 

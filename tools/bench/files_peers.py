@@ -1,7 +1,7 @@
 """The work of `files.py` in torchvision, which needs its own environment; see there.
 
-Run by `files.py`; `python files_peers.py TOPIC:BATCH:FOLDER` does it once for each line of input.
-The CPU time of the workers is not counted.
+Run by `files.py`; `python files_peers.py TOPIC:EPOCHS:BATCH:FOLDER` does it once for each line of
+input. The CPU time of the workers is not counted.
 """
 
 import os
@@ -13,16 +13,16 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 
 
-def main(topic, batch, folder):
+def main(topic, epochs, batch, folder):
     def load():
         return ImageFolder(folder, PILToTensor())
 
-    images = load()
-
     def read():
-        workers = os.cpu_count()
-        for _ in DataLoader(images, int(batch), shuffle=True, drop_last=True, num_workers=workers):
-            pass
+        workers = {"num_workers": os.cpu_count(), "persistent_workers": True}
+        batches = DataLoader(load(), int(batch), shuffle=True, drop_last=True, **workers)
+        for _ in range(int(epochs)):
+            for _ in batches:
+                pass
 
     serve(load if topic == "load" else read)
 
