@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import sys
+import typing
 
 if importlib.util.find_spec("tensorflow") is None:
     raise ImportError(
@@ -37,7 +38,6 @@ if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
         runs,
         training,
         views,
-        zoo,
     )
     from cl_keras.methods import (
         CPC,
@@ -57,6 +57,9 @@ if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
         SwAV,
         TwoTower,
     )
+
+if typing.TYPE_CHECKING:
+    from cl_keras import zoo
     from cl_keras.pretraining import pretrain
 
 __all__ = [
@@ -97,3 +100,16 @@ __all__ = [
     "views",
     "zoo",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """`zoo` and `pretrain` are imported when they are first used: half of what would be read."""
+    if name == "zoo":
+        return importlib.import_module("cl_keras.zoo")
+    if name == "pretrain":
+        return importlib.import_module("cl_keras.pretraining").pretrain
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,32 @@
+"""What `import cl_keras` loads, and what only comes when it is used."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import cl_keras
+
+LATER = """
+    import sys
+    import cl_keras
+    later = {"cl_keras.zoo", "cl_keras.pretraining", "cl_keras.recipes", "numba", "safetensors"}
+    assert not later & set(sys.modules), later & set(sys.modules)
+    assert cl_keras.zoo is sys.modules["cl_keras.zoo"]
+    assert cl_keras.pretrain is sys.modules["cl_keras.pretraining"].pretrain
+"""
+
+
+def test_weights_and_whole_runs_are_imported_when_they_are_first_used():
+    subprocess.run([sys.executable, "-c", textwrap.dedent(LATER)], check=True, timeout=120)
+
+
+def test_all_public_names_are_listed_and_found():
+    assert set(cl_keras.__all__) <= set(dir(cl_keras))
+    assert all(getattr(cl_keras, name) is not None for name in cl_keras.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'cl_keras' has no attribute 'zooo'"):
+        _ = cl_keras.zooo
