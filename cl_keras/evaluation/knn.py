@@ -1,6 +1,8 @@
 """Nearest neighbors by cosine, and the weighted k-NN classifier built on them."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
 _GROUP = 16  # bank rows that are first searched by their maximum
+_FEW = 2**24  # scores for which compiled loops need not be loaded
 _SCORE_BYTES = 16 * 2**20  # of a block of scores; larger blocks exceed the cache and are slower
 
 
@@ -28,8 +31,8 @@ def neighbors(
         queries: float `[q, d]`.
         k: number of neighbors, from 1 to n.
         chunk: number of queries at a time; default: as many as keep the block of scores
-            `[chunk, n]` at 16 MiB (at least one). About three such blocks are held, besides the
-            bank and its normalized copy.
+            `[chunk, n]` at 16 MiB (at least one). At most three such blocks are held, besides the
+            bank and its normalized copies.
 
     Returns:
         `(indices, cosines)`: int64 `[q, k]` and float32 `[q, k]`, nearest first.
@@ -44,12 +47,9 @@ def neighbors(
         raise ValueError(f"k must be at most the size of the bank, {len(bank)}; received {k}.")
     chunk = _chunk(len(bank)) if chunk is None else positive("chunk", chunk)
     columns = tf.transpose(bank)  # a product with columns is not repacked for each chunk
-    whole = len(bank) // _GROUP * _GROUP
-    grouped, rest = columns[:, :whole], columns[:, whole:]
-    parts = [
-        _nearest(grouped, rest, tf.constant(queries[i : i + chunk]), tf.constant(k))
-        for i in range(0, len(queries), chunk)
-    ]
+    blocks = [tf.constant(queries[i : i + chunk]) for i in range(0, len(queries), chunk)]
+    many = len(bank) * len(queries) > _FEW and not tf.config.list_logical_devices("GPU")
+    parts = _with_kernel(columns, blocks, k) if many else _in_graph(columns, blocks, k)
     indices, cosines = (np.concatenate(p) for p in zip(*parts, strict=True))
     return indices.astype(np.int64), cosines
 
@@ -57,6 +57,31 @@ def neighbors(
 def _chunk(bank_rows):
     """Number of queries that keep a block of scores within `_SCORE_BYTES`."""
     return max(1, _SCORE_BYTES // (4 * bank_rows))
+
+
+def _with_kernel(columns, blocks, k):
+    """(indices, cosines) of each block of queries, selected by a compiled loop on all cores."""
+    from cl_keras.evaluation.knn_kernel import select  # slow to import
+
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        for block in blocks:
+            scores = np.asarray(tf.matmul(block, columns))  # a view
+            rows = len(scores)
+            indices, cosines = np.empty([rows, k], np.int64), np.empty([rows, k], np.float32)
+            step = -(-rows // cores)
+            slices = [slice(start, start + step) for start in range(0, rows, step)]
+            results = [pool.submit(select, scores[s], k, indices[s], cosines[s]) for s in slices]
+            for result in results:
+                result.result()
+            yield indices, cosines
+
+
+def _in_graph(columns, blocks, k):
+    """The same by TensorFlow, on a GPU if there is one."""
+    whole = columns.shape[1] // _GROUP * _GROUP
+    grouped, rest = columns[:, :whole], columns[:, whole:]
+    return [_nearest(grouped, rest, block, tf.constant(k)) for block in blocks]
 
 
 @tf.function(reduce_retracing=True)

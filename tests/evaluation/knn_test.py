@@ -1,12 +1,14 @@
 """Nearest neighbors and the k-NN vote, against loops and scikit-learn."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from cl_keras.evaluation import Features, knn, neighbors
+from cl_keras.evaluation.knn_kernel import select
 
 
 def _clusters(rows, seed, classes=7, width=12, noise=1.5):
@@ -43,8 +45,15 @@ def _loop_votes(train_labels, indices, cosines, temperature):
     return votes
 
 
+@pytest.fixture(params=["in a graph", "by compiled loops"])
+def way(request, monkeypatch):
+    """Few scores are searched in a graph, many by compiled loops."""
+    module = sys.modules["cl_keras.evaluation.knn"]  # the name stands for the function
+    monkeypatch.setattr(module, "_FEW", 0 if request.param == "by compiled loops" else 2**40)
+
+
 @pytest.mark.parametrize("k", [1, 3, 50, 211])  # 3 looks at groups first, 50 and 211 do not
-def test_neighbors_equal_a_loop(k):
+def test_neighbors_equal_a_loop(k, way):
     bank, _ = _clusters(211, seed=0)
     queries, _ = _clusters(17, seed=1)
     indices, cosines = neighbors(bank, queries, k)
@@ -53,7 +62,7 @@ def test_neighbors_equal_a_loop(k):
     np.testing.assert_allclose(cosines, expected_cosines, atol=1e-6)
 
 
-def test_neighbors_equal_scikit_learn():
+def test_neighbors_equal_scikit_learn(way):
     bank, _ = _clusters(3000, seed=0)
     queries, _ = _clusters(200, seed=1)
     indices, cosines = neighbors(bank, queries, 20)
@@ -64,7 +73,7 @@ def test_neighbors_equal_scikit_learn():
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 17, 1000])
-def test_chunks_do_not_change_the_answer(chunk):
+def test_chunks_do_not_change_the_answer(chunk, way):
     bank, _ = _clusters(400, seed=0)
     queries, _ = _clusters(17, seed=1)
     indices, cosines = neighbors(bank, queries, 5, chunk=chunk)
@@ -74,21 +83,36 @@ def test_chunks_do_not_change_the_answer(chunk):
 
 
 @pytest.mark.parametrize("k", [4, 40])
-def test_equal_cosines_come_in_the_order_of_the_bank(k):
+def test_equal_cosines_come_in_the_order_of_the_bank(k, way):
     bank = np.tile(np.eye(4, dtype=np.float32), (100, 1))  # row i points along axis i % 4
     indices, cosines = neighbors(bank, np.eye(4, dtype=np.float32)[[2, 0]], k)
     np.testing.assert_array_equal(indices, [2 + 4 * np.arange(k), 4 * np.arange(k)])
     np.testing.assert_array_equal(cosines, 1)
 
 
-def test_zero_vectors_are_at_cosine_zero_from_all():
+def test_zero_vectors_are_at_cosine_zero_from_all(way):
     bank = np.float32([[0, 0], [1, 0], [-1, 0]])
     indices, cosines = neighbors(bank, np.float32([[1, 0], [0, 0]]), 3)
     np.testing.assert_array_equal(indices, [[1, 0, 2], [0, 1, 2]])
     np.testing.assert_array_equal(cosines, [[1, 0, -1], [0, 0, 0]])
 
 
-def test_length_does_not_matter():
+@pytest.mark.parametrize("shape", [(3, 1000), (5, 999), (4, 58)])
+@pytest.mark.parametrize("k", [1, 2, 20, 58])
+@pytest.mark.parametrize("levels", [0, 1, 7, 10**6])
+def test_compiled_loops_equal_a_stable_sort(shape, k, levels):
+    random = np.random.default_rng(shape[1] + k)
+    scores = random.normal(size=shape).astype(np.float32)
+    if levels < 10**6:  # so that there are many ties; with 0, all scores are equal
+        scores = np.round(scores * levels) * np.float32(0.1)
+    indices, cosines = np.empty([len(scores), k], np.int64), np.empty([len(scores), k], np.float32)
+    select(scores, k, indices, cosines)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(cosines, np.take_along_axis(scores, expected, axis=1))
+
+
+def test_length_does_not_matter(way):
     bank, _ = _clusters(100, seed=0)
     queries, _ = _clusters(9, seed=1)
     indices, _ = neighbors(bank, queries, 5)
