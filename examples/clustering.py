@@ -12,16 +12,17 @@ import cl_keras as cl
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=10_000, help="of the 10,000 bundled ones")
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="how many of the 10,000 bundled ones"
+    )
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--out", default="runs/example")
     args = parser.parse_args(arguments)
 
-    # Any source does as well: cl.data.load("folder:photos", image_size=96), an array, TFDS.
+    # Any source works: cl.data.load("folder:photos", image_size=96), an array, TFDS.
     train = cl.data.Subset(cl.data.load("fashion_mnist_mini"), range(args.images))
     test = cl.data.load("fashion_mnist_mini/test")
 
-    # Views, optimizer, schedule and options, for images of this number, size and kind.
+    # Views, optimizer, schedule and options for this number and kind of images.
     kind = {"image_size": 28, "channels": 1}
     recipe = cl.SwAV.recipe(images=len(train), epochs=args.epochs, preset="small", **kind)
     encoder = cl.encoders.small_resnet(**kind, **recipe.encoder_options)
@@ -33,9 +34,9 @@ def main(arguments=None):
     accuracy = cl.evaluation.knn(vectors, cl.evaluation.features(model, test), k=20)
     print(f"k-NN accuracy: {accuracy['top1']:.3f}")
 
-    # Each image belongs to the prototype that its projection is nearest to.
+    # Each image belongs to the prototype nearest to its projection.
     scores = model.prototypes(model.head(vectors.vectors))
-    print("images of each prototype:", np.bincount(np.argmax(scores, axis=1)))
+    print("images per prototype:", np.bincount(np.argmax(scores, axis=1)))
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ def main(arguments=None):
     rows = [{image.name: row for row, image in enumerate(s.identity().images)} for s in sources]
     names = sorted(rows[0].keys() & rows[1].keys())
     sides = [s.images([row[name] for name in names]) for s, row in zip(sources, rows, strict=True)]
-    # One pair in five is held out, by what precedes the first hyphen: variants stay together.
+    # Hold out one pair in five, by the name up to the first hyphen: variants stay together.
     digests = [hashlib.sha256(name.partition("-")[0].encode()).digest()[0] for name in names]
     held_out = np.array(digests) % 5 == 0
     train, test = [x[~held_out] for x in sides], [x[held_out] for x in sides]
 
-    # The data say what belongs together; the views only add that a crop changes nothing.
+    # The data say what belongs together; the views only add invariance to crops.
     changes = {"crop_area": (0.5, 1.0), "flip": 0.0, "color_probability": 0.0}
     view, pair = (make(**kind, **changes) for make in (cl.views.inst_disc, cl.views.simclr))
     encoders = [cl.encoders.small_resnet(**kind) for _ in range(3)]
@@ -50,7 +50,7 @@ def main(arguments=None):
     pca = cl.evaluation.pca_whitened(both, progress=False)
     for name, f in {"pixels": cl.evaluation.raw_pixels, "PCA": pca, "SimCLR": simclr}.items():
         vectors[name] = [f(side) for side in test]
-    print(f"{len(train[0])} pairs seen, {len(test[0])} not. Of these, the other by the one:")
+    print(f"Trained on {len(train[0])} pairs. Retrieval among {len(test[0])} unseen ones:")
     for name, found in vectors.items():
         print(name, cl.evaluation.cross_retrieval(*map(np.array, found), ks=(1, 5)))
 

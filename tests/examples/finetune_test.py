@@ -1,4 +1,4 @@
-"""The example that fine-tunes weights of the zoo, as it stands, small."""
+"""Runs the fine-tuning example on a few photographs."""
 
 import importlib.util
 import pathlib
@@ -32,14 +32,14 @@ def test_it_learns_the_classes_and_serves_them(finetune, tmp_path, monkeypatch, 
         ]
     )
     assert path == tmp_path / "export" / "1"
-    assert "Of 32 test images 100.0 % are classified rightly." in capsys.readouterr().out
+    assert "100.0 % of 32 test images are classified correctly." in capsys.readouterr().out
     classify = tf.saved_model.load(str(path)).signatures["classify"]
     for name in ("cats", "dogs"):
         pixels = np.asarray(Image.open(tmp_path / "photos" / name / "03.png"))[None, :, :, None]
         assert classify(images=tf.constant(pixels))["classes"].numpy() == [name.encode()]
 
 
-def test_it_says_that_it_needs_labels(finetune, tmp_path, monkeypatch):
+def test_images_without_labels_are_refused(finetune, tmp_path, monkeypatch):
     monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "zoo"))
     write_entry(tmp_path / "zoo")
     write_photos(tmp_path / "photos", classes=["flat"])
