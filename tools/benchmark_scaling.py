@@ -3,10 +3,9 @@
   python tools/benchmark_scaling.py                          # all pieces, a table in Markdown
   python tools/benchmark_scaling.py --pieces bank --sizes 65536 1281167 --batches 256
 
-A line is one process with so many devices: GPUs, where there are enough of them, else logical CPU
-devices, which share the cores of the machine, so that a time that grows with the replicas there is
-a cost, and one that stays is shared work. Memory is the highest of the process, less what
-TensorFlow takes by itself.
+Each line is measured in a process of its own, on GPUs if there are enough of them, otherwise on
+logical CPU devices. These share the machine's cores: time that grows with the number of replicas is
+overhead there. Memory is the peak of the process, minus what TensorFlow takes by itself.
 """
 
 import argparse
@@ -37,7 +36,7 @@ def main():
 
 
 def report(piece, size, replicas, batch, repeats):
-    """Measures in a process of its own, which alone knows its peak memory, and prints a line."""
+    """Measures in a new process, for the sake of its peak memory, and prints a line."""
     asked = {"piece": piece, "size": size, "replicas": replicas, "batch": batch}
     command = [sys.executable, __file__, "--one", json.dumps(asked | {"repeats": repeats})]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -53,7 +52,7 @@ def report(piece, size, replicas, batch, repeats):
 
 
 def measure(piece, size, replicas, batch, repeats):
-    """Median time of a call, and the memory that it took."""
+    """Median time of a call, and the memory that it takes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -91,7 +90,7 @@ def peak_megabytes():
 
 
 def gather(cl, size, local):
-    """Embeddings of all replicas, and the gradient back."""
+    """Gathers the embeddings of all replicas, and propagates the gradient back."""
     import tensorflow as tf
 
     rows = tf.random.stateless_normal([local, DIM], [0, 0])
@@ -107,7 +106,7 @@ def gather(cl, size, local):
 
 
 def in_batch(cl, size, local):
-    """InfoNCE of two views against the rows of the global batch, and its gradient."""
+    """Contrasts two views with the rows of the global batch by InfoNCE, with the gradient."""
     import tensorflow as tf
 
     views = [tf.random.stateless_normal([local, DIM], [0, i]) for i in range(2)]
@@ -123,7 +122,7 @@ def in_batch(cl, size, local):
 
 
 def queue(cl, size, local):
-    """Queries against a queue, the gradient, and the keys into it."""
+    """Contrasts queries with a queue, with the gradient, and pushes keys into it."""
     import tensorflow as tf
 
     keys = cl.negatives.KeyQueue(size, DIM)
@@ -134,15 +133,15 @@ def queue(cl, size, local):
         with tf.GradientTape() as tape:
             tape.watch(query)
             loss = tf.reduce_sum(cl.losses.info_nce(query, query, keys, temperature=0.2).losses)
-        slope = tape.gradient(loss, query)
+        gradient = tape.gradient(loss, query)
         keys.push(query)
-        return tf.reduce_sum(slope)
+        return tf.reduce_sum(gradient)
 
     return step
 
 
 def bank(cl, size, local):
-    """Queries against 4,096 rows of a bank each, the gradient, and the rows of the batch moved."""
+    """Contrasts each query with 4,096 rows of a bank, with the gradient, and updates the bank."""
     import tensorflow as tf
 
     rows = cl.negatives.MemoryBank(size, DIM)
@@ -155,15 +154,15 @@ def bank(cl, size, local):
             tape.watch(query)
             scores = rows.against_drawn([query], index, 4096, seed=0, step=0)
             loss = tf.reduce_sum(tf.reduce_logsumexp(scores / 0.07, axis=1))
-        slope = tape.gradient(loss, query)
+        gradient = tape.gradient(loss, query)
         rows.update(index, query, 0.5)
-        return tf.reduce_sum(slope)
+        return tf.reduce_sum(gradient)
 
     return step
 
 
 def sinkhorn(cl, size, local):
-    """The codes of a batch, with the sums over all replicas."""
+    """Computes the codes of a batch, with the sums over all replicas."""
     import tensorflow as tf
 
     scores = tf.random.stateless_uniform([local, size], [0, 0], -1.0, 1.0)
@@ -182,7 +181,9 @@ PIECES = {
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pieces", nargs="+", choices=PIECES, default=list(PIECES))
-    parser.add_argument("--sizes", type=int, nargs="+", help="of queue, bank, or prototypes")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", help="rows of queue or bank, or number of prototypes"
+    )
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--batches", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--repeats", type=int, default=20)

@@ -1,9 +1,9 @@
 """Checks that an exported encoder gives the same values in TensorFlow 2.15 with tensorflow-addons.
 
-That is the last TensorFlow beside which tensorflow-addons can be imported. A virtual environment
-with both is made in a temporary folder (about 1.5 GB, one to five minutes; it needs the package
-index and Python 3.9 to 3.11). This script runs once more in there, and its outputs are compared
-with those of the TensorFlow that runs it here.
+That is the last TensorFlow that tensorflow-addons can be imported with. The script creates a
+virtual environment with both in a temporary folder (about 1.5 GB, one to five minutes; it needs the
+package index and Python 3.9 to 3.11), runs itself there too, and compares the outputs with those of
+the TensorFlow here.
 
     python tools/check_tf215.py export/photos/1
     python tools/check_tf215.py --python python3.10 export/photos/1
@@ -21,7 +21,7 @@ import numpy as np
 REQUIREMENTS = ["tensorflow-cpu==2.15.1", "tensorflow-addons==0.23.0"]
 TOLERANCE = 1e-5
 IMAGES = (5, 61, 48)
-"""Number, height and width of the images: no encoder is made for this size, so it is resized."""
+"""Number, height and width of the images; no encoder is made for this size, so they are resized."""
 
 
 def main():
@@ -64,7 +64,7 @@ def make_environment(python, path):
 
 
 def save_outputs(version, file):
-    """What runs in the old environment, where tensorflow-addons is imported first."""
+    """Runs in the old environment, where tensorflow-addons is imported first."""
     import tensorflow as tf
     import tensorflow_addons as tfa
 
@@ -75,7 +75,7 @@ def save_outputs(version, file):
 def outputs(version):
     """Every float output of every signature, for the same random images each time.
 
-    Among the files is one that is cut off: its row must be NaN, and fail alone.
+    One of the files is truncated: its row must be NaN, and no other.
     """
     import tensorflow as tf
 
@@ -97,7 +97,7 @@ def outputs(version):
 
 
 def channels_of(signature):
-    """3 or 1; the signature accepts only what its encoder takes."""
+    """3 or 1; the signature accepts only as many as its encoder takes."""
     import tensorflow as tf
 
     try:
@@ -108,16 +108,16 @@ def channels_of(signature):
 
 
 def compare(old, new):
-    """Print the greatest difference of each output; returns the exit code."""
+    """Prints the largest difference of each output; returns the exit code."""
     worst = 0.0
     for name, value in new.items():
         same_rows = np.array_equal(np.isnan(value), np.isnan(old[name]))
         difference = float(np.nanmax(np.abs(value - old[name]))) if same_rows else np.inf
         worst = max(worst, difference)
         spread = f"values {np.nanmin(value):.4g} to {np.nanmax(value):.4g}"
-        print(f"{name} {value.shape}: {spread}, greatest difference {difference:.2g}")
+        print(f"{name} {value.shape}: {spread}, largest difference {difference:.2g}")
     same = worst <= TOLERANCE
-    print("The same." if same else f"DIFFERENT by more than {TOLERANCE}.")
+    print("Equal." if same else f"DIFFERENT by more than {TOLERANCE}.")
     return 0 if same else 1
 
 

@@ -1,7 +1,7 @@
 """Checks the contents of the wheel, and that it works when installed outside the repository.
 
-It is built from a copy of the sources, installed into a fresh virtual environment in a temporary
-folder, and used there. Its dependencies are lent by the environment that runs this script.
+The wheel is built from a copy of the sources, installed in a fresh virtual environment in a
+temporary folder, and used there, with the dependencies of the environment that runs this script.
 
     python tools/check_wheel.py
 """
@@ -70,7 +70,7 @@ def build(folder):
 
 
 def check_content(wheel):
-    """The files of the package, all of them and no others; the license; no hard TensorFlow."""
+    """Requires all files of the package and no others, the licenses, and TensorFlow as an extra."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -82,7 +82,7 @@ def check_content(wheel):
         name for name in relative if "__pycache__/" not in name and not name.endswith(".DS_Store")
     }
     expect(in_source <= in_wheel, f"the wheel lacks {sorted(in_source - in_wheel)}")
-    expect(in_wheel <= in_source, f"the wheel has besides {sorted(in_wheel - in_source)}")
+    expect(in_wheel <= in_source, f"the wheel also has {sorted(in_wheel - in_source)}")
     expect(set(NEEDED) <= in_wheel, f"the wheel lacks {sorted(set(NEEDED) - in_wheel)}")
     licenses = {name.rpartition("/")[2] for name in names if "/licenses/" in name}
     expect({"LICENSE", "LICENSE-fashion-mnist"} <= licenses, f"licenses found: {sorted(licenses)}")
@@ -95,14 +95,14 @@ def check_content(wheel):
 
 
 def install(wheel, environment):
-    """Install the wheel alone; returns the folder of its programs."""
+    """Installs only the wheel; returns the folder of its programs."""
     run([sys.executable, "-m", "venv", "--without-pip", environment], environment.parent)
     paths = {"base": str(environment), "platbase": str(environment)}
     binaries = Path(sysconfig.get_path("scripts", "venv", paths))
     pip = [sys.executable, *PIP, "--python", binaries / "python"]
     run([*pip, "install", "-qq", "--no-deps", wheel], environment.parent)
-    # A .pth file lends the dependencies. The .pth files of the lender are not read in their turn,
-    # so that an editable installation there stays out of sight.
+    # A .pth file makes the dependencies importable. The .pth files in the folders that it names are
+    # not read, so that an editable installation of this package stays out of sight.
     lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     lending = Path(sysconfig.get_path("purelib", "venv", paths)) / "lent.pth"
     lending.write_text("\n".join(sorted(lent)))
@@ -110,7 +110,7 @@ def install(wheel, environment):
 
 
 def use(binaries, folder):
-    """Import, load, train and call the command line, from a folder that is not the repository."""
+    """Imports, loads, trains and calls the command line from outside the repository."""
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     run([binaries / "python", "-c", USE], elsewhere)
@@ -123,13 +123,13 @@ PIP = ["-m", "pip", "--disable-pip-version-check"]
 
 
 def run(command, folder):
-    """Run a program without the PYTHON* variables of this one; returns what it printed."""
+    """Runs a program without our PYTHON* variables; returns what it printed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     command = [str(part) for part in command]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     expect(
         done.returncode == 0,
-        f"{' '.join(command[:6])} ended with {done.returncode}:\n{done.stdout}{done.stderr}",
+        f"{' '.join(command[:6])} exited with {done.returncode}:\n{done.stdout}{done.stderr}",
     )
     return done.stdout
 

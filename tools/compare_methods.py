@@ -1,10 +1,10 @@
-"""Trains all recipes on the bundled images in the same way, and prints a table of their metrics.
+"""Trains all recipes for the bundled images, and prints a table of their metrics.
 
   TF_ENABLE_ONEDNN_OPTS=1 python tools/compare_methods.py --seeds 0 1 2
 
 The recipes, `zoo/*_fashion_mnist_mini/recipe.flags`, share encoder, batch size and optimizer, and
-take two to five minutes each. `--methods` picks some; `untrained` is the encoder before training.
-A line is printed as soon as a run has ended.
+take two to five minutes each. `--methods` selects some; `untrained` is the encoder before training.
+Each line is printed as soon as its run ends.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main():
 
 
 def read(path):
-    """The configuration that a recipe stands for."""
+    """The configuration of a recipe."""
     flags = absl_flags.FlagValues()
     cli_flags.define(flags, Config)
     flags(["pretrain", f"--flagfile={path}"])
@@ -46,7 +46,7 @@ def read(path):
 
 
 def run(name, config, train, test):
-    """Trains one method; seconds, its metrics, and the losses of the epochs."""
+    """Trains one method; returns the seconds, its metrics, and the loss of each epoch."""
     batches = train.batches(config.batch_size, seed=config.seed)
     model = build.make_model(config, train.image_shape, batches.steps_per_epoch)
     begin, losses = time.perf_counter(), []
@@ -65,7 +65,7 @@ def report(name, seed, seconds, row, losses):
 
 def parse(methods):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, help="instead of those of each recipe")
+    parser.add_argument("--epochs", type=int, help="default: those of each recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     return parser.parse_args()

@@ -1,8 +1,8 @@
-"""`cl-keras` that kills itself in the middle of writing a checkpoint.
+"""Runs `cl-keras`, which kills itself while writing a checkpoint.
 
   python tools/die_in_write.py SPOT COUNT pretrain --run=... ...
 
-SPOT names a moment within the write, COUNT which one of the process' life it is.
+SPOT, one of `SPOTS`, is a moment of the write; COUNT says at which such moment to die, from 1.
 """
 
 import os
@@ -13,14 +13,14 @@ import sys
 import numpy as np
 
 KINDS = {"arrays": ".npz", "record": ".json", "manifest": "manifest.json"}
-"""What is written, in this order, by how the names end."""
+"""What is written, in this order, to how the file names end."""
 
 SPOTS = (
     *(f"{moment} the {kind}" for kind in KINDS for moment in ("half of", "all of", "renamed")),
     "first of the old ones removed",
     "second of the old ones removed",
 )
-"""Half or all of the temporary file is written; it has got its name; old files are going."""
+"""Half or all of the temporary file is written; it is renamed; old files are removed."""
 
 
 def kill_this_process():
@@ -28,12 +28,12 @@ def kill_this_process():
 
 
 class Death:
-    """Comes at the `count`-th time that a checkpoint's write passes the spot.
+    """Kills the process when the writes of checkpoints pass the spot for the `count`-th time.
 
     Args:
         spot: one of `SPOTS`.
         count: int from 1.
-        die: what happens then; default: SIGKILL.
+        die: called then; default: sends SIGKILL.
     """
 
     def __init__(self, spot, count=1, die=kill_this_process):
@@ -42,10 +42,11 @@ class Death:
         self._removed = 0
 
     def arm(self, patch=setattr):
-        """Puts the spot in the way of the functions that write.
+        """Wraps the functions that write and remove files.
 
         Args:
-            patch: function of an object, a name and a value; such as pytest's monkeypatch.setattr.
+            patch: function of an object, a name and a value, such as pytest's monkeypatch.setattr;
+                default: `setattr`.
         """
         savez, replace = np.savez, os.replace
         write_bytes, unlink = pathlib.Path.write_bytes, pathlib.Path.unlink

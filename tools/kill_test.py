@@ -1,23 +1,25 @@
 """Kills a run repeatedly, and compares its result with that of a run left alone.
 
-  python tools/kill_test.py --kills 50 --inside-write 20
+  python tools/kill_test.py --kills 50 --inside_write 20
 
-A small MoCo, or another method, is trained by `cl-keras pretrain` on images made here. SIGKILL
-comes at random moments of the run, and, by tools/die_in_write.py, at given ones within the write
-of a checkpoint; the same command resumes the run each time. After every death all checkpoints that
-are recorded must be readable, and at the end all variables, the encoder and the metrics must equal
-those of the other run bit for bit. With --changes N, after N of the deaths an image vanishes, is
-added, is replaced, or becomes unreadable: the next start must refuse the first three by name and
-change nothing, and must accept the last with all indices as they were; then the image is put back.
-With --train_on_changes the run trains with the unreadable image until its next death, so that its
-end is another one, and is not compared. With --method instdisc each image must at the end still be
-nearest to its own row of the memory bank: the files are read and embedded here, by the names that
-images.json has for the rows. With --workers 2 two processes train together, and one of them
-is killed; the other must then end by itself, and say why. Exit code 1 if anything differs.
+`cl-keras pretrain` trains a small MoCo, or another method, on generated images. It gets SIGKILL at
+random moments and, through tools/die_in_write.py, at given moments of the write of a checkpoint;
+the same command resumes the run each time. After every kill all recorded checkpoints must be
+readable, and at the end all variables, the encoder and the metrics must equal those of an
+uninterrupted run bit for bit.
+
+--changes N: after N of the kills an image vanishes, is added, is replaced, or becomes unreadable.
+The next start must refuse the first three by name and change nothing, and must accept the last with
+all indices as they were; then the image is restored. --train_on_changes: the run trains without the
+unreadable image until the next kill. Its result is then a different one, and is not compared.
+--method instdisc: at the end each image must still be nearest to its own row of the memory bank.
+The files are read and embedded here, by the names of the rows in images.json. --workers 2: two
+processes train together, and one of them is killed. The other must then end by itself, and say why.
+
+The exit code is 1 if anything differs.
 """
 
 import argparse
-import csv
 import json
 import os
 import pathlib
@@ -35,14 +37,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from die_in_write import SPOTS  # noqa: E402
 from PIL import Image  # noqa: E402
-
-from cl_keras.files import sha256  # noqa: E402
-from cl_keras.runs import records  # noqa: E402
+from run_checks import differences, unreadable  # noqa: E402
 
 IMAGES, BATCH = 192, 16
 STEPS_PER_EPOCH = IMAGES // BATCH
 STEPS_PER_DEATH = 12
-"""On average; the run is made long enough for that."""
+"""On average; the length of the run follows from it."""
 
 OPTIONS = {
     "moco": {"queue_size": 64, "shuffle_bn_groups": 1},
@@ -52,37 +52,44 @@ OPTIONS = {
 }
 CHANGES = ("vanishes", "is added", "is replaced", "becomes unreadable")
 MIN_AT_HOME = 0.95
-"""Of the images, the share that must be nearest to its own row of the bank."""
+"""Share of the images that must be nearest to their own row of the bank."""
+
 PATIENCE = 900
-"""Seconds in which a process must come on, or end."""
+"""Seconds within which a process must make progress, or end."""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50, help="at random moments")
-    parser.add_argument("--inside-write", type=int, default=20, help="while a checkpoint is saved")
-    parser.add_argument("--changes", type=int, default=8, help="of the images, between deaths")
-    parser.add_argument("--train_on_changes", action="store_true", help="while one is unreadable")
+    parser.add_argument("--kills", type=int, default=50, help="kills at random moments")
+    parser.add_argument(
+        "--inside_write", type=int, default=20, help="kills while a checkpoint is saved"
+    )
+    parser.add_argument(
+        "--changes", type=int, default=8, help="changes of the images, between kills"
+    )
+    parser.add_argument(
+        "--train_on_changes", action="store_true", help="train while an image is unreadable"
+    )
     parser.add_argument("--workers", type=int, default=1, choices=[1, 2])
     parser.add_argument("--method", default="moco", choices=list(OPTIONS))
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     arguments = parser.parse_args()
     if arguments.workers > 1 and arguments.inside_write:
-        parser.error("--inside-write is for one worker; give --inside-write 0.")
+        parser.error("--inside_write works with one worker only; give --inside_write 0.")
     with tempfile.TemporaryDirectory(prefix="kill_test_") as folder:
         sys.exit(0 if survives(pathlib.Path(folder), arguments) else 1)
 
 
 def survives(folder, arguments):
-    """Whether the run that is killed ends as the other one; prints a line for each death."""
+    """Whether a killed run ends like an uninterrupted one; prints a line for each kill."""
     draws = random.Random(arguments.seed)
     deaths = [None] * arguments.kills
     deaths += [SPOTS[i % len(SPOTS)] for i in range(arguments.inside_write)]
     draws.shuffle(deaths)
-    # Until the rows of a bank can be told apart, it takes so many.
+    # The rows of a bank can be told apart only after many epochs.
     least = 100 if arguments.method == "instdisc" else 4
     epochs = max(least, -(-len(deaths) * STEPS_PER_DEATH // STEPS_PER_EPOCH))
-    if arguments.train_on_changes:  # a quarter of the changes trains on, for as long as a life
+    if arguments.train_on_changes:  # a quarter of the changes, for as long as between kills
         epochs += arguments.changes // len(CHANGES) * STEPS_PER_DEATH // STEPS_PER_EPOCH + 1
     write_images(folder / "images")
     start = Starter(folder, arguments.method, arguments.workers, epochs)
@@ -96,33 +103,33 @@ def survives(folder, arguments):
     moments = sorted(draws.randrange(last) for _ in deaths)
     for number, (spot, moment) in enumerate(zip(deaths, moments, strict=True), 1):
         if spot is None:
-            how, word = kill_at(start, run, moment, draws)
-            complaints += word
+            event, problems = kill_at(start, run, moment, draws)
+            complaints += problems
         else:
             count = draws.randint(1, 3)
             (process,) = start(run, "tools/die_in_write.py", spot, str(count))
-            how = f"{spot}, write {count}"
+            event = f"{spot}, write {count}"
             if process.wait(PATIENCE) != -9:
-                complaints.append(f"death {number} did not come")
+                complaints.append(f"kill {number} did not happen")
         found = unreadable(run / "checkpoints")
         complaints += found
-        print(f"{number:3}: {how}; at step {newest_step(run)}; unreadable: {len(found)}")
+        print(f"{number:3}: {event}; at step {newest_step(run)}; unreadable: {len(found)}")
         if changes < arguments.changes and (run / "images.json").exists():  # it has begun
             changes += 1
             change = CHANGES[changes % len(CHANGES)]
-            word = start_with_changed_images(
+            problems = start_with_changed_images(
                 start, run, folder / "images", change, draws, arguments.train_on_changes
             )
-            complaints += word
-            print(f"     an image {change}: {'WRONG' if word else 'answered rightly'}")
+            complaints += problems
+            print(f"     an image {change}: {'WRONG' if problems else 'as expected'}")
     end_well(start(run))
     if not arguments.train_on_changes:
         complaints += differences(folder / "whole", run)
     if arguments.method == "instdisc":
         complaints += rows_of_other_images(run, folder / "images")
-    deaths = f"{arguments.kills} random kills, {arguments.inside_write} within a write"
+    deaths = f"{arguments.kills} random kills, {arguments.inside_write} during a write"
     print("\n".join(complaints))
-    print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all as it must be'}")
+    print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all as expected'}")
     return not complaints
 
 
@@ -190,13 +197,13 @@ class Starter:
 
 
 def kill_at(start, run, moment, draws):
-    """Kills a process of the run soon after a step is saved; the moment after is a random one.
+    """Kills a process of the run at a random moment soon after a step is saved.
 
     Returns:
-        What happened, and a list of what should not have.
+        What happened, and a list of what went wrong.
     """
     begin, processes = time.monotonic(), start(run)
-    if newest_step(run) >= moment:  # an earlier death came late; so this one comes as it starts
+    if newest_step(run) >= moment:  # an earlier kill was late: kill this one during its start
         time.sleep(draws.uniform(0, 10))
     while newest_step(run) < moment and time.monotonic() - begin < PATIENCE:
         time.sleep(0.01)
@@ -204,23 +211,23 @@ def kill_at(start, run, moment, draws):
     victim = draws.randrange(len(processes))
     processes[victim].kill()
     processes[victim].wait()
-    how = f"killed after {time.monotonic() - begin:.1f} s"
+    event = f"killed after {time.monotonic() - begin:.1f} s"
     if len(processes) == 1:
-        return how, []
-    other, how = 1 - victim, f"worker {victim} {how}"
+        return event, []
+    other, event = 1 - victim, f"worker {victim} {event}"
     try:
         code = processes[other].wait(PATIENCE)
     except subprocess.TimeoutExpired:
         processes[other].kill()
         processes[other].wait()
-        return how, [f"the other worker did not end in {PATIENCE} s:\n{start.log(other)}"]
-    word = start.log(other).rpartition("cl-keras pretrain: ")[2].strip()
+        return event, [f"the other worker did not end within {PATIENCE} s:\n{start.log(other)}"]
+    message = start.log(other).rpartition("cl-keras pretrain: ")[2].strip()
     wrong = [] if code == 1 else [f"the other worker ended with {code}:\n{start.log(other)}"]
-    return f"{how}; the other: exit {code}, {word[:120]!r}", wrong
+    return f"{event}; the other: exit {code}, {message[:120]!r}", wrong
 
 
 def start_with_changed_images(start, run, images, change, draws, train):
-    """Starts the run with one image changed, and puts it back; a line for each wrong thing."""
+    """Starts the run with one image changed, and restores it; returns what went wrong."""
     image = draws.choice(sorted(images.glob("?/*.png")))
     content, added = image.read_bytes(), image.with_name("added.png")
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -237,7 +244,7 @@ def start_with_changed_images(start, run, images, change, draws, train):
         (process,) = start(run)
         if change == "becomes unreadable":
             steps = draws.randint(3, STEPS_PER_DEATH) if train else 0
-            return wrongly_not_accepted(start, process, image, run, steps)
+            return wrongly_refused(start, process, image, run, steps)
         code = process.wait(PATIENCE)
     finally:
         added.unlink(missing_ok=True)
@@ -245,14 +252,14 @@ def start_with_changed_images(start, run, images, change, draws, train):
     log, name = start.log(0), added.name if change == "is added" else image.name
     wrong = []
     if code != 1 or name not in log or "are not those with which it began" not in log:
-        wrong.append(f"where an image {change}, the run ended with {code}:\n{log}")
+        wrong.append(f"when an image {change}, the run ended with {code}:\n{log}")
     if files != {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}:
-        wrong.append(f"where an image {change}, the start that was refused changed the run")
+        wrong.append(f"when an image {change}, the refused start changed the run")
     return wrong
 
 
-def wrongly_not_accepted(start, process, image, run, steps):
-    """Ends a process once it has accepted its images, and has trained so many steps on them."""
+def wrongly_refused(start, process, image, run, steps):
+    """Kills a process once it has accepted its images and trained `steps` more; problems."""
     begin, goal = time.monotonic(), newest_step(run) + steps
     accepted = False
     while process.poll() is None and time.monotonic() - begin < PATIENCE:
@@ -264,13 +271,13 @@ def wrongly_not_accepted(start, process, image, run, steps):
     process.wait()
     if image.name in start.log(0).partition("keep their rows")[2] and newest_step(run) >= goal:
         return []
-    return [f"where an image becomes unreadable, the run said:\n{start.log(0)}"]
+    return [f"when an image becomes unreadable, the run said:\n{start.log(0)}"]
 
 
 def rows_of_other_images(run, images):
-    """A line if too many images are nearest to a row of the memory bank that is not their own.
+    """A complaint if too many images are nearest to another row of the memory bank than their own.
 
-    The images are read by their names in images.json, and not by the package.
+    The images are read here, by their names in images.json, and not by the package.
     """
     from cl_keras.recipes import build  # late, since TensorFlow takes seconds
     from cl_keras.recipes.config import Config
@@ -278,10 +285,10 @@ def rows_of_other_images(run, images):
 
     rows = json.loads((run / "images.json").read_text("utf-8"))["images"]
     pixels = [np.asarray(Image.open(images / name))[..., None] for name, *_ in rows]
-    there = Run(run)
-    config = Config.from_dict(there.config, str(run))
+    trained = Run(run)
+    config = Config.from_dict(trained.config, str(run))
     model = build.make_model(config, pixels[0].shape, STEPS_PER_EPOCH)
-    there.checkpoints.restore(model)
+    trained.checkpoints.restore(model)
     vectors = model.head(model.predict(np.stack(pixels), verbose=0)).numpy()
     nearest = np.argmax(vectors @ model.bank.bank.numpy().T, axis=1)
     at_home = (nearest == np.arange(len(rows))).mean()
@@ -292,70 +299,13 @@ def rows_of_other_images(run, images):
 def end_well(processes):
     codes = [process.wait(10 * PATIENCE) for process in processes]
     if any(codes):
-        raise SystemExit(f"A run that was left alone ended with {codes}.")
-
-
-def whole_records(checkpoints):
-    """What the manifest and the records name; a ValueError if one of them is damaged."""
-    found, damaged = records.read_all(checkpoints)
-    if damaged:
-        raise ValueError(f"{damaged} files are damaged")
-    return found
+        raise SystemExit(f"An uninterrupted run ended with {codes}.")
 
 
 def newest_step(run):
-    """The last step of the run of which a checkpoint is there, by the names; 0 at the beginning."""
+    """The step of the newest checkpoint, from the file names; 0 if there is none."""
     positions = [path.stem.split("-")[1::2] for path in (run / "checkpoints").glob("epoch-*.json")]
     return max((int(epoch) * STEPS_PER_EPOCH + int(batch) for epoch, batch in positions), default=0)
-
-
-def unreadable(checkpoints):
-    """A line for each record or checkpoint that is not whole."""
-    try:
-        named = whole_records(checkpoints)
-    except ValueError as error:
-        return [f"a broken record in {checkpoints}: {error}"]
-    broken = []
-    for record in named:
-        path = checkpoints / record["file"]
-        # Of an older one the manifest goes first, then the record, then the arrays.
-        if not path.exists() or sha256(path) != record["sha256"]:
-            broken.append(f"{path} is not as recorded")
-    return broken
-
-
-def differences(whole, killed):
-    """A line for each thing that differs between two runs that have ended."""
-    found = []
-    ends = [
-        max(whole_records(run / "checkpoints"), key=lambda r: r["step"]) for run in (whole, killed)
-    ]
-    if ends[0]["step"] != ends[1]["step"] or ends[0]["logs"] != ends[1]["logs"]:
-        found.append(f"the ends differ: {ends}")
-    arrays = [
-        np.load(run / "checkpoints" / end["file"])
-        for run, end in zip((whole, killed), ends, strict=True)
-    ]
-    for name in arrays[0].files:
-        if arrays[0][name].tobytes() != arrays[1][name].tobytes():
-            found.append(f"variable {name} differs")
-    tables = []
-    for run in (whole, killed):
-        with open(run / "metrics.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            del row["seconds"], row["images_per_second"]
-        tables.append(rows)
-    for expected, received in zip(*tables, strict=True):
-        found += [
-            f"metrics.csv, epoch {expected['epoch']}: {name} is {received[name]}, not {value}"
-            for name, value in expected.items()
-            if received[name] != value
-        ]
-    if not (killed / "encoder.keras").exists():
-        found.append("there is no encoder")
-    print(f"compared {len(arrays[0].files)} variables and {len(tables[0])} epochs of metrics")
-    return found
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@
     python tools/make_emoji.py --archives emoji-datasource-google-16.0.0.tgz \\
         emoji-datasource-twitter-16.0.0.tgz --out emoji
 
-The folder becomes emoji/train/CATEGORY/NAME.VENDOR.png and emoji/test/…, 64 pixels, on white. One
-emoji in five is for the test, with all its skin tones and in both hands. With `--pairs` it becomes
+Writes emoji/train/CATEGORY/NAME.VENDOR.png and emoji/test/…, 64 pixels, on white. One emoji in five
+is a test image, in all skin tones and by both vendors. With `--pairs` the names are
 emoji/train/VENDOR/CATEGORY/NAME.png and so on, without skin tones, for `pairs:emoji/train`.
 
 The artwork is Google's (Noto Emoji, Apache License 2.0) and Twitter's (Twemoji, CC BY 4.0),
-collected in https://github.com/iamcal/emoji-data; CREDITS says so too, and has to stay with the
+collected in https://github.com/iamcal/emoji-data. The file CREDITS says so; keep it with the
 pictures.
 """
 
@@ -28,7 +28,8 @@ google: Noto Emoji, https://github.com/googlefonts/noto-emoji, Apache License 2.
 twitter: Twemoji, https://github.com/twitter/twemoji, Copyright Twitter, Inc, CC BY 4.0
 Both from https://github.com/iamcal/emoji-data 16.0.0; laid on white, otherwise unchanged.
 """
-TEST_SHARE = 5  # one in so many
+TEST_SHARE = 5
+"""One emoji in five is a test image."""
 
 
 def main():
@@ -39,14 +40,14 @@ def main():
         files = contents(archive, ("package/emoji.json", f"package/img/{vendor}/64/"))
         for emoji in tqdm(json.loads(files["package/emoji.json"]), desc=vendor):
             for picture in pictures_of(emoji, vendor, skin_tones=not arguments.pairs):
-                path = arguments.out / place_of(emoji, picture, vendor, arguments.pairs)
+                path = arguments.out / path_of(emoji, picture, vendor, arguments.pairs)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 on_white(files[f"package/img/{vendor}/64/{picture}"]).save(path)
     (arguments.out / "CREDITS").write_text(CREDITS)
 
 
 def contents(archive, wanted):
-    """The wanted files by their names, in one pass: going back in a gzip file is slow."""
+    """The wanted files by name, in one pass, since seeking back in a gzip file is slow."""
     with tarfile.open(archive) as files:
         return {
             member.name: files.extractfile(member).read()
@@ -56,20 +57,20 @@ def contents(archive, wanted):
 
 
 def pictures_of(emoji, vendor, skin_tones):
-    """File names of an emoji, and its skin tones, as far as the vendor has them."""
+    """File names of an emoji and its skin tones, as far as the vendor has them."""
     every = [emoji, *(emoji.get("skin_variations", {}).values() if skin_tones else ())]
     return [one["image"] for one in every if one.get(f"has_img_{vendor}")]
 
 
-def place_of(emoji, picture, vendor, pairs):
-    """Where a picture goes: whether an emoji is for the test depends on its name alone."""
+def path_of(emoji, picture, vendor, pairs):
+    """The path of a picture; the split depends only on the code of the emoji."""
     digest = hashlib.sha256(emoji["unified"].encode()).digest()
-    part = "test" if digest[0] % TEST_SHARE == 0 else "train"
+    split = "test" if digest[0] % TEST_SHARE == 0 else "train"
     category = emoji["category"].lower().replace(" & ", "_").replace(" ", "_")
     name = pathlib.PurePath(picture).stem
     if pairs:
-        return pathlib.PurePath(part, vendor, category, f"{name}.png")
-    return pathlib.PurePath(part, category, f"{name}.{vendor}.png")
+        return pathlib.PurePath(split, vendor, category, f"{name}.png")
+    return pathlib.PurePath(split, category, f"{name}.{vendor}.png")
 
 
 def on_white(data):
@@ -81,7 +82,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archives", type=pathlib.Path, nargs=2, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a new folder")
-    parser.add_argument("--pairs", action="store_true", help="a folder for each vendor")
+    parser.add_argument("--pairs", action="store_true", help="make one folder per vendor")
     return parser.parse_args()
 
 

@@ -30,12 +30,14 @@ def read_idx(path):
         uint8 array, of the shape that the file declares.
 
     Raises:
-        ValueError: the file is none, or its length differs from its head.
+        ValueError: it is not such a file, or its length differs from its header.
     """
     data = gzip.decompress(pathlib.Path(path).read_bytes())
     zero, kind, rank = struct.unpack_from(">HBB", data)
     if (zero, kind) != (0, 8):
-        raise ValueError(f"{path} must be an IDX file of unsigned bytes; it starts {data[:4]!r}.")
+        raise ValueError(
+            f"{path} must be an IDX file of unsigned bytes; it starts with {data[:4]!r}."
+        )
     shape = struct.unpack_from(f">{rank}I", data, 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
@@ -49,10 +51,10 @@ def first_of_each_class(images, labels, count):
         count: int.
 
     Returns:
-        (images, labels) of the chosen.
+        (images, labels): the chosen ones.
     """
-    places = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
-    chosen = np.sort(np.concatenate(places))
+    indices = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
+    chosen = np.sort(np.concatenate(indices))
     return images[chosen], labels[chosen]
 
 
@@ -75,7 +77,6 @@ def make(source):
 
 
 def main():
-    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--source", required=True, help="folder with the four original files")
     parser.add_argument("--out", required=True, help="the .npz file to write; must not exist")

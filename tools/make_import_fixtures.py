@@ -1,9 +1,9 @@
-"""Makes the small checkpoints for tests of the import without PyTorch.
+"""Makes small checkpoints, so that tests of the import need no PyTorch.
 
     PYTHONPATH=. python tools/make_import_fixtures.py
 
-Needs PyTorch. Each has the keys, nesting and form of its authors' code with networks of a few
-channels; what PyTorch's own forward pass gives for them is written beside them.
+Needs PyTorch. Each checkpoint has the keys, nesting and format of its authors' code, with networks
+of a few channels; the features that PyTorch computes with them are saved in `expected.npz`.
 """
 
 import pathlib

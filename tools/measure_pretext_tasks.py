@@ -3,11 +3,11 @@
     TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py tasks --seeds 0 1 2
     TF_ENABLE_ONEDNN_OPTS=1 python tools/measure_pretext_tasks.py labels --epochs 6
 
-`tasks`: the accuracy in the task itself, on test images, beside chance; and k-NN on test images as
-they are and perturbed, beside the same encoder before training. `labels`: SupCon that knows the
-labels of a tenth of its images, beside SimCLR; a linear probe with the same labels on the features
-of each; `--repeats 9` shows both methods the labeled images nine times in an epoch. A line is
-printed as soon as a run has ended, and after the last seed of a method its mean.
+`tasks`: the accuracy in the task itself on test images, compared with chance, and k-NN on clean and
+perturbed test images, compared with the encoder before training. `labels`: SupCon with the labels
+of a tenth of its images, compared with SimCLR, by a linear probe with the same labels on the
+features of each; `--repeats 9` shows both methods the labeled images nine times per epoch. Each
+line is printed as soon as its run ends, and the mean after the last seed of a method.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CHANCE = {
     cl.DeepInfoMax: lambda model, batch: 1 / batch,
     cl.CPC: lambda model, batch: 1 / (batch * model.views.grid**2),
 }
-"""Accuracies of guessing, by model and batch size."""
+"""Accuracy of guessing, from the model and the batch size."""
 
 KIND = {"image_size": 28, "channels": 1}
 LABELED = 0.1
@@ -49,7 +49,7 @@ def main():
 
 
 def tasks(arguments, train, test):
-    """Task, chance, and k-NN before and after."""
+    """Accuracy in the task, chance, and k-NN before and after training."""
     methods = [method for method in CHANCE if method.__name__ in arguments.methods]
     for method, seed in ((method, seed) for method in methods for seed in arguments.seeds):
         model, recipe = build(method, train, arguments, seed)
@@ -64,14 +64,14 @@ def tasks(arguments, train, test):
 
 
 def labels(arguments, train, test):
-    """A linear probe on few labels, and k-NN, of SimCLR and of SupCon."""
+    """A linear probe on few labels, and k-NN, for SimCLR and SupCon."""
     images = train.images(range(len(train)))
     for seed in arguments.seeds:
         known = np.random.default_rng(seed).permutation(len(train)) < LABELED * len(train)
         often = np.repeat(np.arange(len(train)), np.where(known, arguments.repeats, 1))
         shown = cl.data.load(images[often], labels=np.where(known, train.labels, -1)[often])
         for method in (cl.SimCLR, cl.SupCon):
-            # The same views and temperature: what differs is the labels alone.
+            # The same views and temperature, so that only the labels differ.
             model, recipe = build(method, shown, arguments, seed, cl.SupCon)
             seconds = fit(model, shown, recipe, seed)
             found = cl.evaluation.features(model, train, progress=False).rows(np.flatnonzero(known))
@@ -87,7 +87,7 @@ TABLES = {
 
 
 def build(method, train, arguments, seed, settings=None):
-    """The method on a small encoder, by the recipe of its own or of another method."""
+    """The method on a small encoder, with its own recipe or that of another method."""
     keras.utils.set_random_seed(seed)
     scale = {"images": len(train), "epochs": arguments.epochs, "batch_size": arguments.batch_size}
     recipe = (settings or method).recipe(preset="small", **scale, **KIND)
@@ -98,7 +98,7 @@ def build(method, train, arguments, seed, settings=None):
 
 
 def fit(model, source, recipe, seed):
-    """Seconds of the training."""
+    """Trains the model; returns the seconds."""
     begin = time.perf_counter()
     batches = source.batches(recipe.batch_size, seed=seed)
     model.fit(batches, epochs=recipe.epochs, verbose=0)
@@ -106,7 +106,7 @@ def fit(model, source, recipe, seed):
 
 
 def knn(model, train, test):
-    """k-NN in percent, on test images as they are and perturbed."""
+    """k-NN accuracy in percent, on clean and on perturbed test images."""
     encoders, silent = {"": model.encoder}, {"linear": False, "also_k": None, "progress": False}
     table = cl.evaluation.table(encoders, train, test, **silent)[""]
     found = {metric.name: 100 * metric.value for metric in table}
@@ -118,7 +118,7 @@ def print_row(*cells):
 
 
 def digits(value):
-    """Behind the point: one, or as many as a small number needs."""
+    """Decimal places: one, or as many as a small number needs."""
     return 1 if value == 0 or abs(value) >= 1 else int(1 - np.floor(np.log10(abs(value))))
 
 
@@ -133,7 +133,7 @@ def parse():
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, help="default: the recipe's")
-    parser.add_argument("--repeats", type=int, default=1, help="of labeled images, in an epoch")
+    parser.add_argument("--repeats", type=int, default=1, help="of each labeled image in an epoch")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=names, default=names)
     return parser.parse_args()

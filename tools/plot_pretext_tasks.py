@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/pretext_tasks.md, i.e. views that the encoder sees, and bounds.
+"""Draws the pictures of docs/pretext_tasks.md: views as the encoder sees them, and bounds.
 
     python tools/plot_pretext_tasks.py
 
@@ -18,10 +18,10 @@ from cl_keras.views.patches import tiles
 OUT = pathlib.Path(__file__).parents[1] / "docs" / "pictures"
 KIND = {"image_size": 28, "channels": 1}
 SHOWN = (1, 6, 8)
-"""Indices of bundled images that show something."""
+"""Indices of the bundled images to show."""
 
 BETWEEN = (98, 132, 181)
-"""Color between patches and where none is shown: all levels of gray occur in the images."""
+"""Color between patches and in place of hidden ones; no gray, since all grays occur in images."""
 
 CANDIDATES, DIMENSIONS, DRAWS = 512, 4, 40
 COLORS = {"infonce": "#0072b2", "dv": "#d55e00", "jsd": "#009e73"}
@@ -48,7 +48,7 @@ def save(name, grid, side):
 
 
 def turned(images):
-    """Each image, and its views in the order of the rotation that the encoder is to tell."""
+    """Each image, and its views in the order of the rotation that the encoder has to tell."""
     views, label = cl.views.rotations(**KIND)(images, seed=0, step=0)
     ordered = tf.gather(views, tf.argsort(label, axis=1), batch_dims=1)
     return np.concatenate([images[:, None], ordered], axis=1)
@@ -57,7 +57,7 @@ def turned(images):
 def pairs(images):
     """Four pairs of patches: the middle one, and one of the eight around it.
 
-    The second patch is put where it is from, which the encoder is not shown.
+    The second patch is drawn at its position, which the encoder is not shown.
     """
     views = cl.views.relative_position(**KIND)
     rows = np.arange(len(images))
@@ -71,7 +71,7 @@ def pairs(images):
 
 
 def beside(images, columns):
-    """The images, and beside each the sheets of its patches, with lines between them."""
+    """Each image, and beside it the sheets of its patches, separated by lines."""
     sheets = []
     for patches in map(in_color, columns):
         size = patches.shape[2]
@@ -86,13 +86,13 @@ def beside(images, columns):
 
 
 def in_color(images):
-    """Images, gray or in color, as arrays of three channels."""
+    """Gray or color images as arrays with three channels."""
     images = np.asarray(images)
     return np.broadcast_to(images, [*images.shape[:-1], 3])
 
 
 def bounds():
-    """The bounds by the best critic, on correlated Gaussians, against the truth."""
+    """Plots the bounds by the best critic on correlated Gaussians against the truth."""
     known = np.linspace(0, 10, 21)
     found = {name: [] for name in NAMES}
     for information in known:
@@ -118,13 +118,13 @@ def bounds():
 
 
 def estimates(correlation):
-    """The bounds on one batch after another, with `log p(x, y)/(p(x)·p(y))` as the scores."""
+    """Yields the bounds on one batch after another, with `log p(x, y)/(p(x)·p(y))` as scores."""
     generator, rest = np.random.default_rng(0), 1 - correlation**2
     own = tf.eye(CANDIDATES, dtype=tf.bool)
     for _ in range(DRAWS):
         x, noise = generator.normal(size=[2, CANDIDATES, DIMENSIONS])
         y = correlation * x + np.sqrt(rest) * noise
-        # Of each dimension: -½·log(1 - ρ²) + (2ρxy - ρ²(x² + y²)) / 2(1 - ρ²)
+        # For each dimension: -½·log(1 - ρ²) + (2ρxy - ρ²(x² + y²)) / 2(1 - ρ²)
         squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)
         scores = (2 * correlation * x @ y.T - correlation**2 * squares) / (2 * rest)
         scores = tf.constant(scores - 0.5 * DIMENSIONS * np.log(rest))

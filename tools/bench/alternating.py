@@ -1,4 +1,4 @@
-"""Times several ways to do the same thing in turns, so that other load slows them equally."""
+"""Times several implementations in turns, so that other load slows them equally."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from pathlib import Path
 
 
 def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True) -> dict[str, dict]:
-    """Seconds of each, one after the other, `rounds` times, after one call that is not counted.
+    """Times each contestant `rounds` times, in turns, after one uncounted call.
 
     Args:
         contestants: by name, a callable that returns when its work is done; or one that
             `TimesItself`.
-        rounds: calls of each that count.
-        warm: False: there is no call that is not counted.
+        rounds: number of counted calls of each.
+        warm: whether to make the uncounted call; default: True.
 
     Returns:
-        Of each: `median`, `quartiles` and `least` of the wall-clock time, and the median `cpu` time
-        of its process, which other work on the machine affects less.
+        For each, in seconds: `median`, `quartiles` and `least` of the wall-clock time, and the
+        median `cpu` time of its process, which other work on the machine affects less.
     """
     for call in contestants.values() if warm else ():
         call()
@@ -56,11 +56,11 @@ def _summary(wall, cpu):
 
 
 class TimesItself:
-    """A contestant that works in another process, and returns (wall-clock, CPU) seconds."""
+    """A contestant that runs in another process, and returns (wall-clock, CPU) seconds."""
 
 
 class Command(TimesItself):
-    """A program, from its start to its end, with all its processes."""
+    """A program with all its processes, from start to end."""
 
     def __init__(self, *command: str):
         self.command = command
@@ -74,9 +74,9 @@ class Command(TimesItself):
 
 
 class Peer(TimesItself):
-    """A case of a script that runs in another environment, and times itself.
+    """A case of a script that runs in another environment and times itself.
 
-    The script gets the case as its argument; for each line of its standard input it does its work
+    The script receives the case as its argument; for each line of standard input it does its work
     once, and answers with the seconds of wall-clock and CPU time.
     """
 
@@ -98,7 +98,7 @@ class Peer(TimesItself):
 
 
 def serve(work: Callable):
-    """The other side of a `Peer`."""
+    """The script's side of a `Peer`."""
     for _ in sys.stdin:
         begin, cpu_begin = time.perf_counter(), time.process_time()
         work()
@@ -106,8 +106,8 @@ def serve(work: Callable):
 
 
 def peak_memory(work: Callable) -> int:
-    """Bytes that one call takes at its peak beyond what is held before it (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    """Peak memory of one call in bytes, beyond what is held before it (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status("VmRSS")
     work()
     return _status("VmHWM") - before
@@ -150,7 +150,7 @@ def _cpu():
 
 
 def table(topic: str, results: dict[str, dict], goals: dict[str, float]) -> str:
-    """Lines of Markdown: each contestant, and the first one's ratio to it beside its goal."""
+    """A Markdown table: the time of each contestant, the first one's ratio to it, and the goal."""
     first, *_ = results
     lines = [
         f"{topic} | median ms | quartiles | CPU ms | {first} / it: wall | CPU | goal",
@@ -168,6 +168,6 @@ def table(topic: str, results: dict[str, dict], goals: dict[str, float]) -> str:
 
 
 def write_json(path: str, results: dict):
-    """Writes all results with the machine and versions."""
+    """Writes all results, with the machine and the versions."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"machine": machine(), "results": results}, file, indent=1)

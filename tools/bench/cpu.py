@@ -4,9 +4,9 @@
   python tools/bench/cpu.py --peers=.peers/bin/python --out=bench
 
 Each section runs in its own process, with a time limit. Its results are in OUT/SECTION.json,
-its tables in OUT/SECTION.txt and, with the machine and the versions, all together in OUT/tables.md.
-A section that has its results is not measured again: the command can be given again after an end at
-any moment. `--only` chooses; `--tiny` tries every section in small.
+its tables in OUT/SECTION.txt, and all tables, with the machine and the versions, in OUT/tables.md.
+Sections that have results are not measured again, so the command can be interrupted and repeated.
+`--only` selects sections; `--tiny` tries all of them with small inputs.
 """
 
 import argparse
@@ -39,16 +39,16 @@ TINY = {
     "step_float32": ["--size=16", "--batch=4", "--rounds=2"],
     "step_bfloat16": ["--size=16", "--batch=4", "--rounds=2"],
     "views": ["--topics=32,jpeg", "--rounds=2"],
-    "losses": ["--topics=sinkhorn", "--no-memory", "--rounds=2"],
+    "losses": ["--topics=sinkhorn", "--no_memory", "--rounds=2"],
     "losses_65536": ["--pairs=2048"],
     "files": ["--files=300", "--rounds=2"],
     "start": ["--rounds=2"],
-    "fit": ["--image-size=16", "--batch-size=4", "--pairs=2"],
+    "fit": ["--image_size=16", "--batch_size=4", "--pairs=2"],
     "demo": [],
 }
-"""What makes them small."""
+"""Section to the options that make it small."""
 
-PEERLESS = {"losses_65536", "start", "fit", "demo"}
+WITHOUT_PEERS = {"losses_65536", "start", "fit", "demo"}
 
 
 def main():
@@ -59,7 +59,7 @@ def main():
     for name in arguments.only:
         results = out / f"{name}.json"
         if results.exists():
-            print(f"{name}: kept from before", flush=True)
+            print(f"{name}: results exist, skipped", flush=True)
             continue
         begin = time.monotonic()
         problem = run(name, arguments, results, out / f"{name}.txt")
@@ -77,18 +77,17 @@ def run(name, arguments, results, tables):
     unfinished = results.with_suffix(".unfinished")
     command = [sys.executable, str(HERE / script), *options, f"--json={unfinished}"]
     command += TINY[name] if arguments.tiny else []
-    if arguments.peers and name not in PEERLESS:
-        flag = "torch-python" if script == "step.py" else "peers"
-        command.append(f"--{flag}={arguments.peers}")
+    if arguments.peers and name not in WITHOUT_PEERS:
+        command.append(f"--peers={arguments.peers}")
     with open(tables, "w", encoding="utf-8") as file:
         try:
             code = subprocess.run(
                 command, stdout=file, timeout=limit, cwd=ROOT, env=environment()
             ).returncode
         except subprocess.TimeoutExpired:
-            return f"not done within {limit} s"
+            return f"not finished within {limit} s"
     if code:
-        return f"ended with {code}"
+        return f"exit code {code}"
     unfinished.replace(results)
     return None
 
@@ -99,7 +98,7 @@ def environment():
 
 
 def versions_of(python: str) -> str:
-    """What is installed beside a Python, of the libraries that are compared."""
+    """Names and versions of the compared libraries in the environment of a Python."""
     code = (
         "from importlib.metadata import version\n"
         "for name in 'torch torchvision albumentations opencv-python-headless pillow'.split():\n"
@@ -110,7 +109,7 @@ def versions_of(python: str) -> str:
 
 
 def summary(out: Path, peers: str | None) -> str:
-    """The tables of all finished sections, below the machine and versions."""
+    """The tables of all finished sections, preceded by the machine and the versions."""
     import alternating
 
     machine = alternating.machine()
@@ -129,10 +128,10 @@ def summary(out: Path, peers: str | None) -> str:
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", help="Python of the environment that peers.sh makes")
+    parser.add_argument("--peers", help="Python of the environment made by peers.sh")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--out", default="bench", help="folder for the results")
-    parser.add_argument("--tiny", action="store_true", help="every section in small, for a trial")
+    parser.add_argument("--tiny", action="store_true", help="try every section with small inputs")
     return parser.parse_args()
 
 

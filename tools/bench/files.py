@@ -3,8 +3,8 @@
   python tools/bench/files.py --peers=PEERS/bin/python --json=files.json
 
 Topics: `load` lists the folder; `first_epoch` reads every file; `run` loads the folder and reads
-ten epochs of shuffled batches. The peer is `ImageFolder` with a `DataLoader` of one worker for each
-core.
+ten epochs of shuffled batches. The peer is `ImageFolder` with a `DataLoader` that has one worker
+per core.
 """
 
 import argparse
@@ -21,7 +21,7 @@ GOALS = {"first_epoch": 0.83, "run": 0.83}
 
 
 def write_files(folder: str, count: int) -> None:
-    """Smooth random images in ten classes."""
+    """Writes smooth random images in ten classes."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def read(source, epochs: int) -> None:
 
 
 def topics(folder: str) -> dict:
-    """The work of the library."""
+    """The work of this library, by topic."""
     import cl_keras as cl
 
     def load():
@@ -64,7 +64,7 @@ def topics(folder: str) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peers", help="a Python that has torchvision")
+    parser.add_argument("--peers", help="Python of an environment with torchvision")
     parser.add_argument("--files", type=int, default=FILES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="file for all results")
@@ -86,7 +86,7 @@ def main():
             print(table(topic, results[topic], goals))
             images = options.files * (EPOCHS if topic == "run" else 1)
             rate = images / results[topic]["cl_keras"]["median"]
-            print(f"cl_keras: {rate:,.0f} images a second\n", flush=True)
+            print(f"cl_keras: {rate:,.0f} images per second\n", flush=True)
     if options.json:
         write_json(options.json, results)
 

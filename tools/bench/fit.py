@@ -1,11 +1,11 @@
-"""Overhead of a method's `fit` over the passes of the encoder that it needs.
+"""Overhead of a method's `fit` over the encoder passes that it needs.
 
-  python tools/bench/fit.py --method MoCo --encoder resnet18 --image-size 32 --batch-size 128
+  python tools/bench/fit.py --method MoCo --encoder resnet18 --image_size 32 --batch_size 128
 
-Both are timed in turn in one process, so that a machine that drifts drifts for both: the bare
-passes on views of a batch (two with gradient for SimCLR, one with and one without for MoCo), and
-a step of `fit` on the same images: views, loss, queue or bank, optimizer and bookkeeping.
-Prints the median of each, and of their ratio pair by pair, with the spread.
+Both are timed in turns in one process, so that other load affects both: the bare passes on views of
+a batch (two with gradient for SimCLR, one with and one without for MoCo), and a step of `fit` on
+the same images: views, loss, queue or bank, optimizer and bookkeeping. Prints the median of each,
+and of the ratios of the pairs, with the spread.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tensorflow as tf
 import cl_keras as cl
 
 PASSES = {"SimCLR": (2, 0), "MoCo": (1, 1), "InstDisc": (1, 0), "SwAV": (2, 0)}
-"""Views that pass the encoder with gradient, and without."""
+"""Number of views that pass through the encoder with gradient, and without."""
 
 OPTIONS = {
     "SimCLR": {"temperature": 0.5},
@@ -28,7 +28,7 @@ OPTIONS = {
     "InstDisc": {"num_images": 1_280_000, "num_negatives": 4096},
     "SwAV": {"num_prototypes": 3000, "queue_size": 3840},
 }
-"""The sizes of the papers."""
+"""Sizes as in the papers."""
 
 
 def main():
@@ -51,14 +51,14 @@ def main():
         f"{arguments.pairs} pairs"
     )
     for name, values in (("bare", [t[0] for t in times]), ("fit", [t[1] for t in times])):
-        print(f"{name:>5}: {spread([1000 * value for value in values], '.1f')} ms a step")
+        print(f"{name:>5}: {spread([1000 * value for value in values], '.1f')} ms per step")
     print(f"ratio: {spread(ratios, '.3f')}")
     if arguments.json:
         alternating.write_json(arguments.json, {"ratios": ratios})
 
 
 def bare_passes(model, pixels, with_gradient, without):
-    """A function that times the passes of the encoder."""
+    """Returns a function that times the passes of the encoder."""
     views = cl.views.simclr(model.views.image_size)(pixels, seed=0, step=0)
     trained = tf.concat(views[:with_gradient], axis=0)
     variables = model.encoder.trainable_variables
@@ -79,7 +79,7 @@ def bare_passes(model, pixels, with_gradient, without):
 
 
 class FittedStep:
-    """Times a step of `fit`: the mean over an epoch of `steps`."""
+    """Times a step of `fit`, as the mean over an epoch of `steps`."""
 
     def __init__(self, model, pixels, steps):
         self.model, self.steps = model, steps
@@ -110,8 +110,8 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--method", choices=PASSES, default="SimCLR")
     parser.add_argument("--encoder", default="resnet18")
-    parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--image_size", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=1, help="steps of fit in each pair")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--json", help="file for all results")

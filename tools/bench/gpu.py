@@ -1,15 +1,15 @@
-"""All measurements on a GPU, as one command.
+"""All benchmarks on a GPU, in one command.
 
-  python tools/bench/gpu.py --torch-python=PEERS/bin/python --out=gpu
-  python tools/bench/gpu.py --tiny --out=/tmp/tiny          the same in small, also on a CPU
+  python tools/bench/gpu.py --peers=PEERS/bin/python --out=gpu
+  python tools/bench/gpu.py --tiny --out=/tmp/tiny          with small inputs, also on a CPU
 
-Each section runs in a process of its own with a time limit, the most important first; `--only`
-chooses. Their tables are printed, and everything is in OUT/SECTION.json:
+Each section runs in its own process with a time limit, the most important first; `--only` selects
+sections. Their tables are printed, and all results are in OUT/SECTION.json:
 
   resnet50, resnet18     a step of SimCLR, 256 images of 224 px and 512 of 32 px, in bfloat16: each
-                         form of the library (see step.py) beside PyTorch, eager and compiled
-  float16                the same in float16, of the library alone
-  mirrored50, mirrored18 under MirroredStrategy on two logical devices of the one card, beside one
+                         form of the library (see step.py) vs. PyTorch, eager and compiled
+  float16                the same in float16, this library only
+  mirrored50, mirrored18 under MirroredStrategy on two logical devices of one card
   methods                every method of the conformance tests, two steps on two logical devices and
                          two with the default of one
   views                  two views of an image, 32 px and 224 px
@@ -39,7 +39,7 @@ LIMITS = {
     "views": 60,
     "float16": 240,
 }
-"""Section to its limit in seconds, the most important first."""
+"""Section to its time limit in seconds, the most important first."""
 
 VIEWS = {"views": ((224, 256), (32, 1024)), "tiny": ((16, 4),)}
 
@@ -54,7 +54,7 @@ def steps_of(name, arguments, *, forms, precision="bfloat16", peers=False, strat
         forms,
         step.PEERS if peers else {},
         2 if arguments.tiny else 5,
-        arguments.torch_python,
+        arguments.peers,
         strategy=strategy,
         precision=precision,
         steps=1 if arguments.tiny else 10,
@@ -82,7 +82,7 @@ def float16(name, arguments):
 
 
 def mirrored(name, arguments):
-    """The strategy can be used by one form only: a second model waits for the first."""
+    """Times one form: with the strategy a second model would wait for the first."""
     strategy = _two_devices()
     net = "resnet" + name.removeprefix("mirrored")
     return steps_of(net, arguments, forms=["cl_keras"], strategy=strategy)
@@ -105,7 +105,7 @@ def methods(name, arguments):
                     model = make(method)
                 history = model.fit(source.batches(16, seed=2), steps_per_epoch=2, verbose=0)
                 outcome = {"loss": history.history["loss"][0]}
-            except Exception as error:  # the other methods are still worth their minute
+            except Exception as error:  # the other methods are still worth measuring
                 outcome = {"error": f"{type(error).__name__}: {str(error)[:500]}"}
             seconds = time.perf_counter() - begin
             results[f"{method}, {where}"] = outcome | {"seconds": seconds}
@@ -159,7 +159,7 @@ def _two_devices():
     )
     return tf.distribute.MirroredStrategy(
         [f"{kind}:0", f"{kind}:1"],
-        cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(),  # NCCL wants one card for each
+        cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(),  # NCCL needs a card per device
     )
 
 
@@ -177,11 +177,11 @@ def main():
     for name in arguments.only:
         command = [sys.executable, __file__, f"--alone={name}", f"--out={out}"]
         command += ["--tiny"] * arguments.tiny
-        command += [f"--torch-python={arguments.torch_python}"] * bool(arguments.torch_python)
+        command += [f"--peers={arguments.peers}"] * bool(arguments.peers)
         try:
             code = subprocess.run(command, timeout=LIMITS[name]).returncode
         except subprocess.TimeoutExpired:
-            code = f"not done within {LIMITS[name]} s"
+            code = f"not finished within {LIMITS[name]} s"
         if code:
             failed[name] = code
     print(json.dumps({"failed": failed}))
@@ -192,8 +192,8 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(LIMITS))
     parser.add_argument("--out", default="gpu", help="folder for the results")
-    parser.add_argument("--torch-python", help="Python of an environment with torch")
-    parser.add_argument("--tiny", action="store_true", help="small nets and batches, for a trial")
+    parser.add_argument("--peers", help="Python of an environment with torch")
+    parser.add_argument("--tiny", action="store_true", help="try every section with small inputs")
     parser.add_argument("--alone", choices=SECTIONS, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -3,9 +3,9 @@
     sh tools/bench/peers.sh .peers
     python tools/bench/losses.py --peers=.peers/bin/python --json=losses.json
 
-Every topic is done in turns by this library and by the usual form in TensorFlow (`dense`), PyTorch
-or scikit-learn; the table has medians, quartiles, and ratios of wall-clock and CPU time. Memory is
-that of one call in a process of its own, beyond what its inputs and libraries take.
+Each topic is run in turns by this library and by the usual implementation in TensorFlow (`dense`),
+PyTorch or scikit-learn; the table has medians, quartiles, and ratios of wall-clock and CPU time.
+Memory is that of one call in a new process, beyond what its inputs and libraries take.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def _normal(*shape):
 
 
 def _compiled(function, *inputs):
-    """Value and gradient by the inputs, in a graph; done when the last number is there."""
+    """A call that computes value and gradient in a graph, and waits for the result."""
     import tensorflow as tf
 
     @tf.function(autograph=False)
@@ -60,7 +60,7 @@ def nt_xent(pairs=4096):
 
 
 def queue(size=65_536):
-    """MoCo's loss of 256 queries against a queue, its gradient, and the keys into the queue."""
+    """MoCo's loss of 256 queries against a queue, its gradient, and pushing the keys."""
     import tensorflow as tf
 
     import cl_keras as cl
@@ -88,7 +88,7 @@ def queue(size=65_536):
 
 
 def bank(size=1_280_000, negatives=4096):
-    """NCE of 256 images against 4,096 rows of a bank each, the gradient, and the rows moved."""
+    """NCE of 256 images against 4,096 rows of a bank each, the gradient, and the update."""
     import tensorflow as tf
 
     import cl_keras as cl
@@ -113,7 +113,7 @@ def bank(size=1_280_000, negatives=4096):
 
 
 def sinkhorn():
-    """Codes of 512 rows for 3,000 prototypes, three iterations."""
+    """Codes of 512 rows over 3,000 prototypes, three iterations."""
     import tensorflow as tf
 
     import cl_keras as cl
@@ -165,11 +165,11 @@ MEMORY = {
     "nt_xent of 16,384 pairs": (nt_xent, 16_384, 400),
     "queue of 1,048,576 keys": (queue, 1_048_576, 1000),
 }
-"""Topic, size, and the most MB that one call may take."""
+"""Topic, size, and the maximum of MB for one call."""
 
 
 def largest(pairs: int) -> dict:
-    """One call of NT-Xent, forward and backward: seconds and MB."""
+    """Seconds and MB of one call of NT-Xent, forward and backward."""
     work = nt_xent(pairs)["ours"]
     used = []
     seconds = measure({"ours": lambda: used.append(peak_memory(work))}, 1, warm=False)
@@ -178,20 +178,20 @@ def largest(pairs: int) -> dict:
 
 def memory_of(name: str) -> int:
     """MB of a call, measured in a new process."""
-    command = [sys.executable, __file__, f"--memory-of={name}"]
+    command = [sys.executable, __file__, f"--memory_of={name}"]
     return int(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--topics", default=",".join(TOPICS), help="of these, separated by commas")
-    parser.add_argument("--peers", help="a Python that has PyTorch")
+    parser.add_argument("--peers", help="Python of an environment with PyTorch")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", help="file for all results")
-    parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--largest", action="store_true", help="NT-Xent of --pairs alone, once")
+    parser.add_argument("--no_memory", action="store_true")
+    parser.add_argument("--largest", action="store_true", help="only NT-Xent of --pairs, once")
     parser.add_argument("--pairs", type=int, default=65_536)
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--memory_of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         topic, size, _ = MEMORY[options.memory_of]

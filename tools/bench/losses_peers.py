@@ -1,7 +1,7 @@
-"""The work of `losses.py` in PyTorch, which needs its own environment; see there.
+"""The work of `losses.py` in PyTorch, which needs its own environment.
 
-Each case is the usual form: all scores in memory. Run by `losses.py`; `python losses_peers.py CASE`
-does the case once for each line of standard input.
+Each case is the usual implementation, with all scores in memory. Run by `losses.py`; `python
+losses_peers.py CASE` does the work once for each line of standard input.
 """
 
 import sys

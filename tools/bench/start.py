@@ -19,7 +19,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="file for all results")
-    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--demo", action="store_true", help="only the demo, once")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def run(options) -> dict:
 
 
 def startup(python: str) -> dict:
-    """Topic to its commands."""
+    """The commands of each topic."""
     return {
         "help": {
             "cl-keras --help": Command(python, "-c", CLI, "--help"),

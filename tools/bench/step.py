@@ -1,12 +1,12 @@
 """Speed of a training step of SimCLR, vs. the same step in PyTorch.
 
-  python tools/bench/step.py --torch-python=PEERS/bin/python --batch=128 --json=step.json
+  python tools/bench/step.py --peers=PEERS/bin/python --batch=128 --json=step.json
 
-Views are given, so that only the step is timed: two views of each image through a ResNet and
-its head, NT-Xent, gradients, SGD with momentum. Of the library there are up to four forms: as it
-comes ("cl_keras"), the whole step compiled by XLA, the normalization alone compiled by XLA, and
-neither. The peer's environment needs torch alone. With a GPU, `--steps` of 20 or more count what a
-step takes there, without the call around it.
+The views are given, so that only the step is timed: two views of each image through a ResNet and
+its head, NT-Xent, gradients, SGD with momentum. The library runs in up to four forms: by default
+("cl_keras"), with the whole step compiled by XLA, with only normalization compiled by XLA, and with
+neither. The peer's environment needs only torch. On a GPU, use `--steps` of 20 or more, so that the
+overhead of the call does not count.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Step:
         self.model.fit(self.batches, steps_per_epoch=self.steps, verbose=0)
 
     def peak_bytes(self):
-        """On the first GPU, of one more call; 0 without one."""
+        """Peak memory of one more call on the first GPU; 0 without a GPU."""
         if not self.use_gpu:
             return 0
         tf.config.experimental.reset_memory_stats("GPU:0")
@@ -60,13 +60,13 @@ class Step:
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
-def measure(forms, peers, rounds, torch_python, strategy=None, **work):
-    """Figures per call by contestant, with images per second and, on a GPU, bytes."""
+def measure(forms, peers, rounds, peers_python, strategy=None, **work):
+    """Times per call by contestant, with images per second and, on a GPU, peak bytes."""
     contestants = {form: Step(form, strategy=strategy, **work) for form in forms}
     script = str(Path(__file__).with_name("step_peers.py"))
-    for name, compiled in peers.items() if torch_python else ():
+    for name, compiled in peers.items() if peers_python else ():
         case = json.dumps({**work, "compiled": compiled})
-        contestants[name] = alternating.Peer(torch_python, script, case)
+        contestants[name] = alternating.Peer(peers_python, script, case)
     results = alternating.measure(contestants, rounds)
     for name, contestant in contestants.items():
         results[name]["images_s"] = work["batch"] * work["steps"] / results[name]["median"]
@@ -87,7 +87,7 @@ def main():
         arguments.forms,
         {name: PEERS[name] for name in arguments.against},
         arguments.rounds,
-        arguments.torch_python,
+        arguments.peers,
         steps=arguments.steps,
         **work,
     )
@@ -101,13 +101,15 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", default="resnet18")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=128, help="images; twice as many views")
+    parser.add_argument(
+        "--batch", type=int, default=128, help="images; there are twice as many views"
+    )
     parser.add_argument("--precision", choices=POLICIES, default="float32")
-    parser.add_argument("--steps", type=int, default=1, help="steps of each call")
+    parser.add_argument("--steps", type=int, default=1, help="steps per call")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["cl_keras"])
     parser.add_argument("--against", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--torch-python", help="Python of an environment with torch")
+    parser.add_argument("--peers", help="Python of an environment with torch")
     parser.add_argument("--json", help="file for all results")
     return parser.parse_args()
 

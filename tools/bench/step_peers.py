@@ -1,7 +1,7 @@
-"""The training step of `step.py` in PyTorch, which needs its own environment; see there.
+"""The training step of `step.py` in PyTorch, which needs its own environment.
 
-Run by `step.py`; `python step_peers.py CASE`, a case being JSON, does its steps once for each line
-of standard input.
+Run by `step.py`; `python step_peers.py CASE`, with a case in JSON, does its steps once for each
+line of standard input.
 """
 
 import json
@@ -84,7 +84,7 @@ def steps(net, size, batch, precision, steps, compiled):
         optimizer.step()
 
     run = torch.compile(step) if compiled else step
-    for _ in range(3):  # the compiler looks at more than the first call
+    for _ in range(3):  # the first calls compile
         run()
 
     def work():

@@ -3,10 +3,10 @@
     sh tools/bench/peers.sh .peers
     python tools/bench/views.py --peers=.peers/bin/python --json=views.json
 
-Each topic makes SimCLR's two views of the same number of images, in turns: `32`, `96` and `224` of
-images in memory, as large as the views; `jpeg` of a folder of JPEG files of 500 × 375 pixels, two
-views of 224. Images are random shapes, the same for both. albumentations runs on one core, an image
-after the other; the ratio of CPU times does not depend on how many cores there are.
+Each topic makes SimCLR's two views of each image, in turns: `32`, `96` and `224` from images in
+memory that are as large as the views; `jpeg` two views of 224 pixels from JPEG files of 500 × 375.
+Both sides get random images of the same size and number. albumentations runs on one core, image by
+image; the ratio of CPU times does not depend on the number of cores.
 """
 
 import argparse
@@ -22,7 +22,7 @@ GOALS = {"32": 0.125, "96": 0.6, "224": 0.59, "jpeg": 0.67}
 
 
 def in_memory(size: int):
-    """Views of images in memory, in a graph."""
+    """A call that makes views of images in memory, in a graph."""
     import tensorflow as tf
 
     import cl_keras as cl
@@ -40,7 +40,7 @@ def in_memory(size: int):
 
 
 def of_files(folder: str):
-    """Views of JPEG files: decoded and cut on the host, finished on the device."""
+    """A call that makes views of JPEG files: decoded and cropped on the host, then finished."""
     import tensorflow as tf
 
     import cl_keras as cl
@@ -59,7 +59,7 @@ def of_files(folder: str):
 
 
 def write_photographs(folder: str, count: int) -> None:
-    """Smooth random images of 500 × 375 pixels; their files are as large as photographs."""
+    """Writes smooth random images of 500 × 375 pixels, in files as large as photographs."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def write_photographs(folder: str, count: int) -> None:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--topics", default=",".join(IMAGES), help="of these, separated by commas")
-    parser.add_argument("--peers", help="a Python that has albumentations")
+    parser.add_argument("--peers", help="Python of an environment with albumentations")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", help="file for all results")
     options = parser.parse_args()
@@ -93,7 +93,10 @@ def main():
                 peer.close()
             print(table(topic, results[topic], {"albumentations": GOALS[topic]}))
             per_view = results[topic]["ours"]["median"] / (2 * IMAGES[topic])
-            print(f"ours: {1e6 * per_view:.1f} µs and {1 / per_view:,.0f} a second\n", flush=True)
+            print(
+                f"ours: {1e6 * per_view:.1f} µs per view, {1 / per_view:,.0f} per second\n",
+                flush=True,
+            )
     if options.json:
         write_json(options.json, results)
 

@@ -1,6 +1,7 @@
-"""The work of `views.py` in albumentations, which needs its own environment; see there.
+"""The work of `views.py` in albumentations, which needs its own environment.
 
-Run by `views.py`; `python views_peers.py TOPIC:IMAGES:FOLDER` does it once for each line of input.
+Run by `views.py`; `python views_peers.py TOPIC:IMAGES:FOLDER` does the work once for each line of
+standard input.
 """
 
 import sys
@@ -13,7 +14,7 @@ from alternating import serve
 
 
 def simclr(size):
-    """SimCLR's view; up to 64 pixels with half of the jitter and without blur."""
+    """SimCLR's view; up to 64 pixels with half the jitter and without blur."""
     strength, small = (0.5, True) if size <= 64 else (1.0, False)
     jitter, hue = (1 - 0.8 * strength, 1 + 0.8 * strength), 0.2 * strength
     kernel = size // 10 // 2 * 2 + 1
