@@ -30,10 +30,10 @@ WRONG = {
     r"\bfor ever\b|made anew|once a step": "forever, made again, per step",
     r"state is drawn from|as it has it|so many images\b": "uses no state, as in, that many",
 }
-"""What must not occur, to what is written instead."""
+"""What must not occur, to what to write instead."""
 
 EXCEPT = ("CHANGELOG.md",)
-"""It names what was renamed."""
+"""Files that list what was renamed."""
 
 
 def mistakes(text: str) -> list[str]:
@@ -48,11 +48,12 @@ def mistakes(text: str) -> list[str]:
 
 
 def texts():
-    """All source files and pages, but for this file and the pages of the zoo made from cards."""
+    """All source files, pages and cards; the pages of the zoo are generated from its cards."""
     for folder in ("cl_keras", "tests", "tools", "docs", "examples"):
         for suffix in ("py", "md", "ipynb", "sh"):
             yield from (TOP / folder).rglob(f"*.{suffix}")
     yield from TOP.glob("*.md")
+    yield from TOP.glob("zoo/*/card.json")
     yield from (TOP / name for name in ("setup.py", "pyproject.toml", "Makefile", "CITATION.cff"))
 
 

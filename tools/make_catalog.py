@@ -1,11 +1,11 @@
 """Makes the catalog of a folder of entries, the page of each entry, and the overview.
 
-    python tools/make_catalog.py                        the one that cl_keras ships
-    python tools/make_catalog.py --zoo=FOLDER --out=FILE [--base=https://…]   one of your own
+    python tools/make_catalog.py                        the catalog that cl_keras ships
+    python tools/make_catalog.py --zoo=FOLDER --out=FILE [--base=https://…]   your own
 
-It reads FOLDER/<name>/card.json, and writes FILE, beside each card its page, README.md, and the
-page of all, FOLDER/README.md. `--base` is the address below which the folders of the entries lie,
-for those who have the catalog alone; without it the one that FILE names already is kept.
+It reads FOLDER/<name>/card.json, and writes FILE, the page of each entry, FOLDER/<name>/README.md,
+and the overview, FOLDER/README.md. `--base` is the address of the folder of entries, for those who
+have only the catalog; without it, the base that FILE already names is kept.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from cl_keras.zoo.cards import page  # noqa: E402
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", type=Path, default=ROOT / "zoo", help="folder of the entries")
-    parser.add_argument("--out", type=Path, default=catalog.OWN, help="the catalog's file")
-    parser.add_argument("--base", help="address below which the folders of the entries lie")
+    parser.add_argument("--out", type=Path, default=catalog.OWN, help="file of the catalog")
+    parser.add_argument("--base", help="address of the folder of the entries")
     options = parser.parse_args(arguments)
     entries = catalog.read_folder(options.zoo)
     write_atomically(options.out, catalog_text(entries, options.base or base_of(options.out)))
@@ -37,20 +37,20 @@ def main(arguments=None):
 
 
 def write_overview(path, found):
-    """Writes the page of all cards, unless a page that somebody wrote has its place."""
-    if path.exists() and not path.read_text("utf-8").endswith(page.MADE + "\n"):
+    """Writes the overview, unless there is a page that was not made by this tool."""
+    if path.exists() and not path.read_text("utf-8").endswith(page.GENERATED + "\n"):
         print(f"{path} was not made by this tool: left as it is.")
         return
     write_atomically(path, page.overview(found))
 
 
 def base_of(path):
-    """The address of the files that a catalog names, or None."""
+    """The base address in a catalog, or None."""
     return catalog.parse(path.read_bytes(), str(path)).base if path.exists() else None
 
 
 def catalog_text(entries, base=None):
-    """The text of the catalog of some entries, checked as it will be when it is read."""
+    """The text of a catalog of the entries, validated as when it is read."""
     found = [dataclasses.asdict(entry.card) for entry in entries]
     content = {"schema": cards.SCHEMA, "base": base, "entries": found}
     text = json.dumps(content, indent=1) + "\n"

@@ -1,12 +1,12 @@
-"""Markdown pages made from cards: one for each entry, and one for all entries."""
+"""Markdown pages generated from cards: one for each entry, and an overview."""
 
 import re
 
 from cl_keras.evaluation import METRICS
 from cl_keras.zoo import cards
 
-MADE = "This page is made from the cards."
-"""Last line of the page of all entries, which distinguishes it from a handwritten page."""
+GENERATED = "This page is generated from the cards."
+"""Last line of the overview, which distinguishes it from a handwritten page."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
 
@@ -24,13 +24,13 @@ def markdown(card):
         "## Files",
         _table(["kind", "format", "bytes", "hash", "address"], _files(card)),
         *(["## Notes", *map(_text, card.notes)] if card.notes else []),
-        "This page is made from `card.json`.",
+        "This page is generated from `card.json`.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def overview(found):
-    """The page of all entries of a folder, with their metrics and licenses.
+    """The overview of all entries of a folder, with their metrics and licenses.
 
     Args:
         found: `cards.Card`s.
@@ -41,8 +41,8 @@ def overview(found):
         here = [card for card in own if card.data == data]
         parts += [f"## Evaluated with `cl-keras evaluate`: {_text(data)}", _evaluated(here)]
     if others := [card for card in found if card not in own]:
-        parts += ["## By others, with the metrics that they published", _published(others)]
-    return "\n\n".join([*parts, MADE]) + "\n"
+        parts += ["## Published by others, with their own metrics", _published(others)]
+    return "\n\n".join([*parts, GENERATED]) + "\n"
 
 
 def _evaluated(found):

@@ -96,7 +96,7 @@ def test_cards_state_what_differs_from_the_usual():
         if file.format == "vissl":
             assert "the best of seven linear classifiers" in protocols["linear"]
         if file.format == "instdisc" and "knn" in protocols:
-            assert "not by the features handed out here" in protocols["knn"]
+            assert "not by the features of this encoder" in protocols["knn"]
         if file.format == "moco":
             assert "MIT" in card.license.name and "CC-BY-NC-4.0" in card.license.name
 
