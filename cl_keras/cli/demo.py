@@ -7,6 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cl_keras import data, evaluation, export, pretraining
+from cl_keras.cli.commands import Demo
 from cl_keras.recipes.config import Config, Execution
 
 
@@ -22,7 +23,7 @@ def demo_config(seed: int) -> Config:
     )
 
 
-def main(options):
+def main(options: Demo) -> None:
     """Plans, trains, evaluates, exports and serves."""
     train_source = data.load("fashion_mnist_mini")
     test_source = data.load("fashion_mnist_mini/test")

@@ -5,17 +5,19 @@ import pathlib
 import numpy as np
 
 from cl_keras import data, downstream, report
+from cl_keras.cli.commands import Duplicates
 from cl_keras.data.printable import printable
+from cl_keras.downstream.duplicates import Pair
 
 MAX_SHOWN = 200
 """Maximum number of pairs on the page."""
 
 
-def main(flags):
+def main(flags: Duplicates) -> None:
     """Prints the pairs and their number, and writes the page."""
-    options = {"image_size": SIZE, "labels": None}
-    first = data.load(flags.data, **options)
-    second = None if flags.test_data is None else data.load(flags.test_data, **options)
+    first, second = _load(flags.data), None
+    if flags.test_data is not None:
+        second = _load(flags.test_data)
     pairs = downstream.duplicates(first, second, threshold=flags.threshold)
     print(sentence(pairs, first, second))
     other = first if second is None else second
@@ -30,7 +32,7 @@ SIZE = 96
 """Side in pixels of the images on the page."""
 
 
-def sentence(pairs, first, second=None) -> str:
+def sentence(pairs: list[Pair], first: data.Source, second: data.Source | None = None) -> str:
     """A sentence with the number of near-duplicates."""
     if second is None:
         count = len({pair.second for pair in pairs})
@@ -44,7 +46,9 @@ def sentence(pairs, first, second=None) -> str:
     )
 
 
-def write_page(path, pairs, first, second=None) -> pathlib.Path:
+def write_page(
+    path: str, pairs: list[Pair], first: data.Source, second: data.Source | None = None
+) -> pathlib.Path:
     """Writes the page with the most similar pairs."""
     other, shown = first if second is None else second, pairs[:MAX_SHOWN]
     rows = [np.array([getattr(pair, side) for pair in shown], int) for side in ("first", "second")]
@@ -62,6 +66,10 @@ def write_page(path, pairs, first, second=None) -> pathlib.Path:
     return report.write(path, title=title, notes=[note], pairs=found if shown else None)
 
 
-def name_of(source, index) -> str:
+def _load(spec):
+    return data.load(spec, image_size=SIZE, labels=None)
+
+
+def name_of(source: data.Source, index: int) -> str:
     """The file name of an image, or its number."""
     return printable(source.names[index]) if source.names is not None else f"image {index}"

@@ -6,10 +6,11 @@ import pyarrow.parquet
 
 from cl_keras import data, evaluation
 from cl_keras.cli import outputs, trained
+from cl_keras.cli.commands import Embed
 from cl_keras.files import replacing
 
 
-def main(flags):
+def main(flags: Embed) -> None:
     """Encodes the images and writes the file."""
     path = outputs.checked(flags.out, ".npz", ".parquet")
     encoder = trained.load_encoder(flags)

@@ -6,10 +6,12 @@ import keras
 
 from cl_keras import data
 from cl_keras.cli import outputs, trained
+from cl_keras.cli.commands import Evaluate
 from cl_keras.pretraining import evaluation_report, judgment, sources
+from cl_keras.runs import Run
 
 
-def main(flags):
+def main(flags: Evaluate) -> None:
     """Evaluates, prints the table and the verdict, and writes the report."""
     if flags.data is not None and flags.train_data is not None:
         raise ValueError("--data and --train_data are the same; give only one of them.")
@@ -17,7 +19,7 @@ def main(flags):
     if flags.run is None or flags.zoo is not None or flags.encoder is not None:
         _evaluate_without_run(flags, bank)
         return
-    run = trained.run_of(flags)
+    run = Run(flags.run)
     judgment.judge(run, *_images_of(run, bank, flags.test_data))
 
 

@@ -2,10 +2,11 @@
 
 from cl_keras import data
 from cl_keras.cli import trained
+from cl_keras.cli.commands import Explore
 from cl_keras.explore import Collection, make_server
 
 
-def main(flags):
+def main(flags: Explore) -> None:
     """Encodes the images and serves the page until ctrl-C."""
     encoder = trained.load_encoder(flags)
     source = data.load(trained.data_spec(flags), **trained.image_options(encoder))

@@ -4,10 +4,11 @@ import sys
 
 from cl_keras import data, evaluation, export
 from cl_keras.cli import trained
+from cl_keras.cli.commands import Export
 from cl_keras.runs import Run
 
 
-def main(flags):
+def main(flags: Export) -> None:
     """Writes the next version."""
     encoder = trained.load_encoder(flags)
     images = Run(flags.run).images if flags.run is not None else None
@@ -20,6 +21,7 @@ def main(flags):
         if not source.has_labels:
             raise ValueError(f"--classify_data needs labels; {source.name} has none.")
         found = evaluation.features(encoder, source)
+        assert found.labels is not None  # as the source has them
         head = evaluation.fit_linear_head(found.vectors, found.labels)
         class_names = source.class_names
     path = export.saved_model(encoder, flags.out, head=head, class_names=class_names)

@@ -2,10 +2,11 @@
 
 from cl_keras import data, downstream
 from cl_keras.cli import outputs, trained
+from cl_keras.cli.commands import Finetune
 from cl_keras.downstream.finetuning import Whole
 
 
-def main(flags):
+def main(flags: Finetune) -> None:
     """Fits the classifier and writes its folder."""
     outputs.make_folder(flags.out)
     encoder = trained.load_encoder(flags)
@@ -15,8 +16,9 @@ def main(flags):
     if flags.whole:
         names = ("epochs", "patience", "learning_rate", "batch_size", "flip")
         whole = Whole(**{name: getattr(flags, name) for name in names})
-    options = {"held_out": flags.held_out, "whole": whole, "seed": flags.seed}
-    classifier = downstream.finetune(encoder, source, **options)
+    classifier = downstream.finetune(
+        encoder, source, held_out=flags.held_out, whole=whole, seed=flags.seed
+    )
     classifier.save(flags.out)
     known = len(classifier.bank)
     print(f"A classifier of {len(classifier.class_names)} classes from {known} labeled images.")

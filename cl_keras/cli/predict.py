@@ -5,10 +5,11 @@ import io
 
 from cl_keras import data, downstream
 from cl_keras.cli import outputs
+from cl_keras.cli.commands import Predict
 from cl_keras.files import write_atomically
 
 
-def main(flags):
+def main(flags: Predict) -> None:
     """Writes the table of predictions."""
     path = outputs.checked(flags.out, ".csv")
     classifier = downstream.Classifier.load(flags.classifier)
@@ -21,7 +22,9 @@ def main(flags):
         print(f"Left out: {name}: {reason}")
 
 
-def as_csv(classifier, source, found) -> str:
+def as_csv(
+    classifier: downstream.Classifier, source: data.Source, found: downstream.Predictions
+) -> str:
     """The predictions as a table."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -3,9 +3,13 @@
 import hashlib
 import io
 import pathlib
+from typing import Any
+
+import numpy as np
 
 from cl_keras import data
 from cl_keras.cli import trained
+from cl_keras.cli.commands import Search
 from cl_keras.data.image_files import BadImage, explain
 from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
@@ -14,7 +18,7 @@ from cl_keras.downstream import Index
 from cl_keras.evaluation import features
 
 
-def main(flags):
+def main(flags: Search) -> None:
     """Prints the nearest images, from an index that is built if necessary."""
     encoder = trained.load_encoder(flags)
     options = trained.image_options(encoder)
@@ -25,7 +29,7 @@ def main(flags):
         print(f"{cosine:.4f}  {printable(name)}")
 
 
-def read_query(path, options):
+def read_query(path: str, options: dict[str, Any]) -> np.ndarray:
     """The pixels of one image file, uint8 `[h, w, c]`."""
     try:
         return decode(io.BytesIO(read_image_file(path)), **options)

@@ -7,10 +7,11 @@ import numpy as np
 
 from cl_keras import data, downstream, evaluation
 from cl_keras.cli import outputs, trained
+from cl_keras.cli.commands import Select
 from cl_keras.files import write_atomically
 
 
-def main(flags):
+def main(flags: Select) -> None:
     """Prints or writes the list."""
     encoder = trained.load_encoder(flags)
     path = None if flags.out is None else outputs.checked(flags.out)

@@ -2,6 +2,7 @@
 
 from cl_keras import zoo
 from cl_keras.cli import outputs
+from cl_keras.cli.commands import Zoo
 from cl_keras.files import replacing
 from cl_keras.zoo.cards import page
 
@@ -14,7 +15,7 @@ NEEDED = {
 }
 
 
-def main(flags, action):
+def main(flags: Zoo, action: str) -> None:
     """Runs one of the actions."""
     missing = [f"--{name}" for name in NEEDED[action] if getattr(flags, name) is None]
     if missing:

@@ -191,7 +191,7 @@ class BatchNormalization(keras.layers.Layer):
         gamma = gamma * tf.math.rsqrt(variance + self.epsilon)
         return tf.cast((tf.cast(inputs, wide) - mean) * gamma + beta, inputs.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,

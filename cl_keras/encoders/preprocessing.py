@@ -1,6 +1,7 @@
 """Normalization of images, as a part of the encoder, so that served encoders take raw pixels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -48,7 +49,7 @@ class Preprocessing(keras.layers.Layer):
     def compute_output_spec(self, images):
         return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"mean": self.mean, "std": self.std, "image_size": self.image_size}
         return {**super().get_config(), **config}
 

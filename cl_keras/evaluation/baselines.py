@@ -122,11 +122,12 @@ def _components_of(pixels):
 class _Sample:
     """A fixed number of rows of a stream, drawn uniformly (reservoir sampling)."""
 
-    def __init__(self, size):
-        self.rows, self._size, self._seen = [], size, 0
+    def __init__(self, size: int):
+        self.rows: list[np.ndarray] = []
+        self._size, self._seen = size, 0
         self._generator = np.random.default_rng(0)
 
-    def add(self, rows):
+    def add(self, rows: np.ndarray) -> None:
         for row in rows:
             self._seen += 1
             if len(self.rows) < self._size:

@@ -4,6 +4,8 @@ A critic embeds queries and candidates separately, so that candidates can be gat
 replicas before each query is scored against each candidate.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -46,7 +48,7 @@ class DotCritic(keras.layers.Layer):
     def call(self, queries, candidates):
         return self.scores(self.embed_queries(queries), self.embed_candidates(candidates))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"query_dim": self.query_dim, "candidate_dim": self.candidate_dim}
         return {**super().get_config(), **own, "units": self.units}
 
@@ -89,7 +91,7 @@ class ConcatCritic(keras.layers.Layer):
     def call(self, queries, candidates):
         return self.scores(self.embed_queries(queries), self.embed_candidates(candidates))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"query_dim": self.query_dim, "candidate_dim": self.candidate_dim}
         return {**super().get_config(), **own, "units": self.units}
 

@@ -1,6 +1,7 @@
 """Layer-wise adaptive rate scaling."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -81,7 +82,7 @@ class LARS(Momentum):
         ratio = tf.math.divide_no_nan(weight_norm, gradient_norm + self.decay * weight_norm)
         return (weight_norm > 0) & (gradient_norm > 0), self.trust_coefficient * ratio
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "trust_coefficient": self.trust_coefficient}
 
 

@@ -59,13 +59,15 @@ class Momentum(keras.optimizers.Optimizer):
         """The update `u` of a tensor; the weight decay is `self.decay`."""
         raise NotImplementedError
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self._buffers = self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         rate = tf.cast(learning_rate, variable.dtype)
         gradient, weight = tf.cast(gradient, variable.dtype), tf.convert_to_tensor(variable)
         update = self.direction(gradient, weight)
@@ -79,7 +81,7 @@ class Momentum(keras.optimizers.Optimizer):
             velocity = self.momentum * velocity + update
         self.assign_sub(variable, velocity if inside else rate * velocity)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,
@@ -140,5 +142,5 @@ class SGD(Momentum):
         decays = self.decay and (self.decays_vectors or len(weight.shape) > 1)
         return gradient + self.decay * weight if decays else gradient
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "decays_vectors": self.decays_vectors}

@@ -1,5 +1,7 @@
 """Schedules of learning rates, and rules for their dependence on the batch size."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
@@ -73,19 +75,19 @@ class Warmup(LearningRateSchedule):
         super().__init__()
         self.schedule, self.steps, self.start = schedule, steps, start
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> tf.Tensor:
         step = tf.cast(step, keras.config.floatx())
         peak = tf.cast(self.schedule(0), step.dtype)
         rise = self.start + (peak - self.start) * step / self.steps
         after = tf.cast(self.schedule(tf.maximum(step - self.steps, 0)), step.dtype)
         return tf.where(step < self.steps, rise, after)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         schedule = keras.optimizers.schedules.serialize(self.schedule)
         return {"schedule": schedule, "steps": self.steps, "start": self.start}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Warmup":
         schedule = keras.optimizers.schedules.deserialize(config["schedule"])
         return cls(**config | {"schedule": schedule})
 

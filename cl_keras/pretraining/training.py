@@ -100,7 +100,13 @@ def start(config: Config, execution: Execution, began: float | None = None) -> R
     return run
 
 
-def train(config: Config, execution: Execution, source, test_source=None, strategy=None) -> Run:
+def train(
+    config: Config,
+    execution: Execution,
+    source: data.Source,
+    test_source: data.Source | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Run:
     """Trains the model of a resolved configuration.
 
     Args:

@@ -1,5 +1,6 @@
 """Builds data, views, encoder, optimizer and model from a configuration."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ from cl_keras import data, encoders, methods
 from cl_keras.recipes import config as config_module
 from cl_keras.recipes import signatures
 from cl_keras.recipes.config import Config
-from cl_keras.training import precision
+from cl_keras.training import PretextModel, precision
 from cl_keras.training.recipe import make_optimizer
 
 METHODS = {name: getattr(methods, cls) for name, cls in signatures.methods().items()}
@@ -78,7 +79,7 @@ def make_encoder(config: Config, image_shape: tuple[int, ...]) -> keras.Model:
     )
 
 
-def make_views(config: Config, image_shape: tuple[int, ...]):
+def make_views(config: Config, image_shape: tuple[int, ...]) -> Callable:
     """The method's own views for the images, with the changes of the configuration."""
     method = METHODS[_filled(config, "method")]
     return method.default_views(image_shape[0], channels=image_shape[2], **config.views)
@@ -89,7 +90,7 @@ def make_model(
     image_shape: tuple[int, ...],
     steps_per_epoch: int,
     teacher: keras.Model | None = None,
-):
+) -> PretextModel:
     """The compiled model of a resolved configuration.
 
     Args:

@@ -58,7 +58,7 @@ class Options:
             object.__setattr__(self, field.name, value)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = "options"):
+    def from_dict(cls, values: Mapping[str, Any], where: str = "options") -> typing.Self:
         """Options from plain values, as in `config.json`; missing ones get their defaults.
 
         Args:
@@ -84,7 +84,7 @@ class Options:
         """The values in a form that JSON can hold."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
-    def replace(self, **changes: Any):
+    def replace(self, **changes: Any) -> typing.Self:
         """The same options with some replaced; all are checked again."""
         return dataclasses.replace(self, **changes)
 

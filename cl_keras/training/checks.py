@@ -1,5 +1,7 @@
 """Checks that run before training begins."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from absl import logging
@@ -90,7 +92,7 @@ def check_scope(variables: list, strategy: tf.distribute.Strategy) -> None:
             )
 
 
-def check_view_sizes(encoder: keras.Model, views) -> None:
+def check_view_sizes(encoder: keras.Model, views: Callable | None) -> None:
     """Views must have the size that an encoder is fixed to, if it is.
 
     Args:

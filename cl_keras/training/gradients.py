@@ -1,7 +1,8 @@
 """Accumulates and applies gradients, with the same result on many replicas as on one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,7 +10,7 @@ import tensorflow as tf
 from cl_keras import distribute
 
 
-def accumulate(function: Callable, batch, count: int):
+def accumulate(function: Callable, batch: Any, count: int) -> tuple[list, Any]:
     """Gradients of a batch that is processed in micro-batches, one after the other.
 
     Args:
@@ -21,14 +22,14 @@ def accumulate(function: Callable, batch, count: int):
     Returns:
         The sums of the gradients, and the rows of all micro-batches.
     """
-    sums: list | None = None
+    sums: list = []
     kept = []
     for number in range(count):
         # Each waits for the one before; otherwise all activations would be in memory at once.
-        done = [gradient for gradient in sums or [] if gradient is not None]
+        done = [gradient for gradient in sums if gradient is not None]
         with distribute.micro_batch(number, count), tf.control_dependencies(done):
             gradients, rows = function(_micro_batch(batch, number, count))
-        sums = gradients if sums is None else _sums(sums, gradients)
+        sums = _sums(sums, gradients) if sums else gradients
         kept.append(rows)
     return sums, kept[0] if count == 1 else tf.nest.map_structure(_concatenated, *kept)
 
@@ -48,7 +49,11 @@ def _sums(first, second):
     return [a if b is None else a + b for a, b in zip(first, second, strict=True)]
 
 
-def apply(optimizer, gradients, variables):
+def apply(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor | None],
+    variables: Sequence[keras.Variable],
+) -> None:
     """Applies the sum of every replica's gradients.
 
     Keras sums them too, but clips each replica's gradients first, and looks for infinities of a
@@ -69,7 +74,7 @@ def apply(optimizer, gradients, variables):
     optimizer.apply(gradients, variables)
 
 
-def check_optimizer(optimizer, replicas):
+def check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:
     """Refuses settings that Keras' optimizers do not support under a strategy.
 
     Raises:

@@ -1,11 +1,18 @@
 """The input of `fit` and `evaluate` when several workers share the images."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from cl_keras.data import Batches
 
 
-def for_workers(strategy, dataset, begin=lambda dataset: dataset):
+def for_workers(
+    strategy: tf.distribute.Strategy,
+    dataset: tf.data.Dataset,
+    begin: Callable[[tf.data.Dataset], tf.data.Dataset] = lambda dataset: dataset,
+) -> Any:
     """Batches in a form that Keras takes, of which each worker reads only its own rows.
 
     By default, TensorFlow lets every worker read all images and keep its share.

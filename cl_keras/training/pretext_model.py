@@ -336,7 +336,7 @@ class PretextModel(Trainable):
 
     # Files.
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,

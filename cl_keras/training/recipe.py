@@ -270,7 +270,9 @@ class MethodRecipe(NamedTuple):
     epochs: int
 
 
-def small_recipe(*, epochs: int = 10, options: Mapping[str, Any], views=None) -> Recipe:
+def small_recipe(
+    *, epochs: int = 10, options: Mapping[str, Any], views: Mapping[str, Any] | None = None
+) -> Recipe:
     """Settings for a few thousand images of about 28 to 64 pixels, on a CPU.
 
     They learned fastest on the bundled images, on two cores.
@@ -291,7 +293,9 @@ def small_recipe(*, epochs: int = 10, options: Mapping[str, Any], views=None) ->
     )
 
 
-def make_schedule(settings, steps_per_epoch: int):
+def make_schedule(
+    settings: Any, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate over the steps of a run.
 
     Args:
@@ -311,7 +315,7 @@ def make_schedule(settings, steps_per_epoch: int):
     return optimizers.warmup_step_decay(peak, milestones=milestones, **common)
 
 
-def make_optimizer(settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+def make_optimizer(settings: Any, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """The optimizer of a run, with its schedule.
 
     Args:

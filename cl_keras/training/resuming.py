@@ -1,7 +1,10 @@
 """Resumes training in the middle of an epoch."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from cl_keras.data import Batches
@@ -23,7 +26,7 @@ class ResumedCallbacks(StepCallbacks):
         **kwargs: as for `StepCallbacks`.
     """
 
-    def __init__(self, callbacks, *, finished, **kwargs):
+    def __init__(self, callbacks: list[keras.callbacks.Callback], *, finished: int, **kwargs: Any):
         super().__init__(callbacks, **kwargs)
         self.finished, self._first = finished, True
 
@@ -87,7 +90,9 @@ def check_position(batch: int, steps: int | None) -> None:
 
 
 @contextlib.contextmanager
-def enter_contexts(callbacks: list):
+def enter_contexts(
+    callbacks: list[keras.callbacks.Callback],
+) -> Iterator[contextlib.ExitStack]:
     """Enters the callbacks that are context managers, and exits them even on error.
 
     Yields:

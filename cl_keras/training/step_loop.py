@@ -1,6 +1,8 @@
 """The loop around a training step, under any strategy, and the callbacks that pace it."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +16,7 @@ def default_steps_per_execution() -> int:
     return GPU_STEPS_PER_EXECUTION if tf.config.list_logical_devices("GPU") else 1
 
 
-def step_loop(model: keras.Model, step):
+def step_loop(model: keras.Model, step: Callable) -> Callable:
     """A function of an iterator that runs `step` on every replica, several times.
 
     Keras' own loop fails with several steps per execution under MirroredStrategy, and altogether
@@ -78,7 +80,15 @@ class StepCallbacks(keras.callbacks.CallbackList):
     finished = 0
     """Steps of the running epoch that were finished in another process."""
 
-    def __init__(self, callbacks, *, model, train_steps=None, test_steps=None, **kwargs):
+    def __init__(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        *,
+        model: keras.Model,
+        train_steps: int | None = None,
+        test_steps: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(callbacks, model=model, **kwargs)
         self._train_steps = math.inf if train_steps is None else train_steps
         self._test_steps = math.inf if test_steps is None else test_steps

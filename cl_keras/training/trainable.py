@@ -1,6 +1,7 @@
 """The loop around the step of every method: what `compile`, `fit` and `evaluate` accept."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +35,13 @@ class Trainable(keras.Model):
     steps_in_execution = 1
     """Number of steps of the next execution; set by `StepCallbacks`."""
 
-    def compile(self, optimizer="rmsprop", *, steps_per_execution: int | None = None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        *,
+        steps_per_execution: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         """As `keras.Model.compile`, without a loss.
 
         Args:
@@ -89,18 +96,18 @@ class Trainable(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
+        x: Any = None,
+        y: None = None,
         *,
         batch_size: int | None = None,
         epochs: int = 1,
         initial_epoch: int = 0,
         initial_batch: int = 0,
-        callbacks=None,
-        validation_data=None,
+        callbacks: Any = None,
+        validation_data: Any = None,
         steps_per_epoch: int | None = None,
         shuffle: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains on images; as `keras.Model.fit`, without labels.
 
@@ -176,7 +183,9 @@ class Trainable(keras.Model):
         if not self.resuming_epoch:
             super().reset_metrics()
 
-    def evaluate(self, x=None, y=None, *, batch_size: int | None = None, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: None = None, *, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
         """The loss, and the accuracy if the method has one, on held-out images; changes no state.
 
         Args:
@@ -199,7 +208,7 @@ class Trainable(keras.Model):
             )
         return super().evaluate(x, **kwargs)
 
-    def predict(self, x, **kwargs):
+    def predict(self, x: Any, **kwargs: Any) -> Any:
         """The representations of images, as `keras.Model.predict`.
 
         Warns where floats are not pixels of 0 … 255, and where batches are shuffled, so that row i

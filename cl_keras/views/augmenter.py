@@ -35,7 +35,9 @@ class KerasViews:
         shape = getattr(self.augmenter, "output_shape", (None, None))
         return shape[1]
 
-    def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, ...]:
+    def __call__(
+        self, images: Any, *, seed: Any, step: Any, first_row: Any = 0
+    ) -> tuple[tf.Tensor, ...]:
         """Views of images `[b, H, W, C]`; seed, step and first row are ignored."""
         images = tf.cast(images, tf.float32)
         return tuple(self.augmenter(images, training=True) for _ in range(self.num_views))

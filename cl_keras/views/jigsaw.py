@@ -131,7 +131,9 @@ class PIRLViews:
     def image_size(self) -> int:
         return self.image_view.image_size
 
-    def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(
+        self, images: Any, *, seed: Any, step: Any, first_row: Any = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """A view and the patches of each image, drawn independently.
 
         Args:

@@ -67,7 +67,7 @@ class PatchViews:
         """Side in pixels of the images that the encoder sees."""
         return self.look.image_size if self.look else self.crop.image_size
 
-    def __call__(self, images, *, seed, step, first_row=0):
+    def __call__(self, images: Any, *, seed: Any, step: Any, first_row: Any = 0) -> Any:
         """The patches of each image.
 
         Args:

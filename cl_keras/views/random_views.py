@@ -52,7 +52,9 @@ class RandomViews:
         """Side of the first view in pixels."""
         return self.views[0].image_size
 
-    def __call__(self, images, *, seed, step, first_row=0) -> tuple[tf.Tensor, ...]:
+    def __call__(
+        self, images: Any, *, seed: Any, step: Any, first_row: Any = 0
+    ) -> tuple[tf.Tensor, ...]:
         """Views of each image.
 
         Args:
