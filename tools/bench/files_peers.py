@@ -1,7 +1,7 @@
 """The work of `files.py` in torchvision, which needs its own environment.
 
-Run by `files.py`; `python files_peers.py TOPIC:EPOCHS:BATCH:FOLDER` does the work once for each line
-of standard input. The CPU time of the workers is not counted.
+Run by `files.py`; `python files_peers.py TOPIC:EPOCHS:BATCH:FOLDER` does the work once for each
+line of standard input. The CPU time of the workers is not counted.
 """
 
 import os
