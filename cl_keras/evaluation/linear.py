@@ -11,7 +11,9 @@ from cl_keras.evaluation.checks import positive, vectors
 from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
-_ROWS = 8_192  # of a block, which one core takes at a time
+ROWS = 8_192
+"""Number of rows of a block, which one core takes at a time."""
+
 _TOLERANCE = 1e-5  # for the largest entry of the gradient of the mean loss
 
 MAX_PRECONDITIONED = 320
@@ -128,7 +130,7 @@ def _fit(features, labels, num_classes, *, epochs, l2):
     if not np.isfinite(l2) or l2 < 0:
         raise ValueError(f"l2 must be a number of at least 0; received {l2!r}.")
     with _one_thread(), ThreadPoolExecutor() as pool:
-        over_blocks = pool.map if len(features) > _ROWS else map
+        over_blocks = pool.map if len(features) > ROWS else map
         return _minimized(features, labels, classes, over_blocks, epochs=epochs, l2=l2)
 
 
@@ -138,8 +140,7 @@ def _minimized(features, labels, classes, over_blocks, *, epochs, l2):
     mean, scale = _standardization(features)
     features = (features - mean) / scale
     basis, penalty = np.eye(features.shape[1]), np.full(features.shape[1], float(l2))
-    fewer, more = sorted(features.shape)
-    if fewer <= MAX_PRECONDITIONED * (3 if more >= 8 * fewer else 1):
+    if _is_preconditioned(*features.shape):
         basis, penalty = _preconditioner(features, classes, l2)  # [D, r], [r]
         features = features @ basis
     objective = _objective(features, labels, classes, penalty, over_blocks)
@@ -152,6 +153,27 @@ def _minimized(features, labels, classes, over_blocks, *, epochs, l2):
     weights = minimum.x.reshape(-1, classes)  # [r + 1, C], the bias last
     kernel = basis @ weights[:-1] / scale[:, None]
     return kernel.astype(np.float32), (weights[-1] - mean @ kernel).astype(np.float32), minimum
+
+
+def _is_preconditioned(rows, width):
+    fewer, more = sorted([rows, width])
+    return fewer <= MAX_PRECONDITIONED * (3 if more >= 8 * fewer else 1)
+
+
+def operations(rows: int, width: int, classes: int, passes: int) -> float:
+    """About how many additions and multiplications a fit takes, on one core.
+
+    Args:
+        rows: number of training rows.
+        width: width of the features.
+        classes: number of classes.
+        passes: number of passes over the features.
+    """
+    fewer, begin = width, 0.0
+    if _is_preconditioned(rows, width):
+        fewer = min(rows, width)
+        begin = 4.0 * rows * width * fewer + 12.0 * fewer**3  # products and eigenvectors
+    return begin + 4.0 * passes * rows * fewer * classes
 
 
 def _one_thread():
@@ -216,7 +238,7 @@ def _objective(features, labels, classes, penalty, over_blocks):
     penalty = penalty[:, None]
     rows, width = features.shape
     features = np.asarray(features, np.float32)
-    blocks = [(features[i : i + _ROWS], labels[i : i + _ROWS]) for i in range(0, rows, _ROWS)]
+    blocks = [(features[i : i + ROWS], labels[i : i + ROWS]) for i in range(0, rows, ROWS)]
 
     def objective(flat):
         weights = flat.reshape(width + 1, classes)

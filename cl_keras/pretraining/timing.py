@@ -15,8 +15,9 @@ from cl_keras.data import Source
 from cl_keras.evaluation.features import encode_function
 from cl_keras.evaluation.few_labels import curve_totals
 from cl_keras.evaluation.labeled import labeled_pair
-from cl_keras.evaluation.linear import predict_classes
-from cl_keras.evaluation.table import TRIALS
+from cl_keras.evaluation.linear import ROWS, operations, predict_classes
+from cl_keras.evaluation.table import MAX_PASSES, TRIALS
+from cl_keras.pretraining.machine import this_machine
 
 MEASURED_SECONDS = 3.0
 MAX_MEASURED_STEPS = 64
@@ -27,6 +28,8 @@ HEALTH_SHARE = 1.02
 """Factor for the two percent of the time that `callbacks.Health` takes."""
 
 REPORT_SECONDS = 4.0
+CLASSES, MEASURED_PASSES, REPEATS = 10, 30, 3  # of the probe that is measured
+FEW_PASSES = 100  # that a probe takes on few labels
 ENCODERS = 4  # rows of a table: pixels, PCA, the untrained encoder and the learned one
 
 
@@ -151,26 +154,30 @@ def of_health(model: keras.Model, source: Source) -> float:
 def of_neighbors(width: int) -> float:
     """Seconds per pair of a row and a query in a search for neighbors."""
     vectors = np.random.default_rng(0).standard_normal([2048, width]).astype(np.float32)
+    evaluation.neighbors(vectors, vectors[:256], k=20)  # traces
     begin = time.perf_counter()
     evaluation.neighbors(vectors, vectors[:256], k=20)
     return (time.perf_counter() - begin) / (2048 * 256)
 
 
-def of_probe(classes: int) -> tuple[float, float]:
-    """Seconds to fit a linear classifier: a constant, and an addition per number of features."""
+def of_probe() -> tuple[float, float]:
+    """Seconds of a pass of a small linear probe, and of an operation of `linear.operations`."""
+    each, _ = _seconds_of_fit(64, 64)
+    large, passes = _seconds_of_fit(2048, 512)
+    return each, max(0.0, large - each) * passes / operations(2048, 512, CLASSES, passes)
+
+
+def _seconds_of_fit(rows, width):
+    """Median seconds of a pass of a linear probe on random features, and the number of passes."""
+    vectors = np.random.default_rng(0).standard_normal([rows, width]).astype(np.float32)
+    features = evaluation.Features(vectors, np.arange(rows) % CLASSES)
+    pair = labeled_pair(features, features)
     found = []
-    for rows in (64, 1024):
-        rows = max(rows, 2 * classes)
-        vectors = np.random.default_rng(0).standard_normal([rows, 128]).astype(np.float32)
-        labels = np.arange(rows) % classes
-        features = evaluation.Features(vectors, labels)
-        pair = labeled_pair(features, features)
+    for _ in range(1 + REPEATS):  # the first is slower
         begin = time.perf_counter()
-        predict_classes(pair, np.arange(rows), epochs=100, l2=1.0)
-        found.append((rows * 128, time.perf_counter() - begin))
-    (few, short), (many, long) = found
-    slope = max(0.0, (long - short) / max(1, many - few))
-    return max(0.0, short - slope * few), slope
+        passes = predict_classes(pair, epochs=MEASURED_PASSES)[1].nfev
+        found.append((time.perf_counter() - begin) / passes)
+    return float(np.median(found[1:])), passes
 
 
 def of_judging(encoding: tuple[float, float], width: int, train: Source, test: Source) -> float:
@@ -190,11 +197,16 @@ def of_judging(encoding: tuple[float, float], width: int, train: Source, test: S
     height, side, channels = train.image_shape
     widths = [min(height, 64) * min(side, 64) * channels, 128, width, width]
     classes = max(2, len(np.unique(np.asarray(train.labels))))
-    fixed, slope = of_probe(min(classes, 200))
+    cores = this_machine().cores
+    shares = [math.ceil(len(train) * share) for share in (0.1, 0.01)]
+    fits = [(rows, FEW_PASSES) for rows in shares + curve_totals(len(train), classes)] * TRIALS
+    fits.append((len(train), MAX_PASSES))
+    of_pass, of_operation = of_probe()
     for one in widths:
         # Both k-NN metrics and the search for near-duplicates.
         seconds += 2 * len(train) * len(test) * of_neighbors(one)
-        rows = [math.ceil(len(train) * share) for share in (0.1, 0.01)] * TRIALS + [2 * len(train)]
-        rows += curve_totals(len(train), classes) * TRIALS
-        seconds += sum(fixed + slope * one * count for count in rows)
+        for rows, passes in fits:
+            work = of_operation * operations(rows, one, classes, passes)
+            # Large fits use all cores.
+            seconds += passes * of_pass + (work / cores if rows > ROWS else work)
     return seconds

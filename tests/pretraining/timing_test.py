@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cl_keras import data
+from cl_keras.evaluation.linear import operations
 from cl_keras.pretraining import timing
 from cl_keras.pretraining.timing import Costs
 from tests.tiny import tiny_encoder, tiny_simclr
@@ -47,3 +48,28 @@ def test_an_evaluation_of_more_images_takes_longer():
     assert timing.of_judging((1.0, 0.5), 16, many, few) > timing.of_judging(
         (1.0, 0.5), 16, few, few
     )
+
+
+def test_a_probe_is_measured_by_the_pass_and_by_the_operation(monkeypatch):
+    """On a clock that moves as the operations of a fit, and by 5 for each pass."""
+    now = [0.0]
+    fit = timing.predict_classes
+
+    def timed(pair, epochs):
+        predicted, minimum = fit(pair, epochs=epochs)
+        rows, width = pair.train.shape
+        now[0] += 5 * minimum.nfev + 2 * operations(rows, width, timing.CLASSES, minimum.nfev)
+        return predicted, minimum
+
+    monkeypatch.setattr(timing, "predict_classes", timed)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    _, of_operation = timing.of_probe()
+    assert of_operation == pytest.approx(2, rel=0.1)
+
+
+def test_operations_of_a_probe_are_those_of_its_products():
+    # Not preconditioned: in each pass, logits and gradient.
+    assert operations(2048, 512, 10, 7) == 7 * 2 * (2 * 2048 * 512 * 10)
+    # Preconditioned in the 64 dimensions that the rows span.
+    begin = 2 * (2 * 64 * 512 * 64) + 12 * 64**3
+    assert operations(64, 512, 10, 7) == begin + 7 * 2 * (2 * 64 * 64 * 10)
