@@ -1,4 +1,4 @@
-"""Trains a run, from what the user said to its encoder."""
+"""Trains a run, from the options that the user gave to the encoder."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from cl_keras.recipes.config import Config, Execution
 from cl_keras.runs import Run
 
 MEASUREMENTS = 10
-"""How often the k-NN accuracy is measured during training, where the user does not say."""
+"""Default number of times that the k-NN accuracy is measured during training."""
 
 MAX_MONITORED, MAX_JUDGED = 10_000, 20_000
-"""Most images of the bank during training and for the verdict at its end; see `_monitored`. Then
-`cl-keras evaluate --run` measures on all."""
+"""Maximum number of training images for the k-NN accuracy during training, and for the verdict;
+`cl-keras evaluate --run` uses all of them."""
 
 GLANCE_SIDE = 64
-"""Side in pixels to which images are brought to be looked at, where none is given."""
+"""Side in pixels to which images are resized for the first look, if no size is given."""
 
 
 def pretrain(
@@ -39,18 +39,19 @@ def pretrain(
     minutes: float | None = None,
     **options: Any,
 ) -> Run:
-    """Trains an encoder on images without labels; what is not given is chosen by looking at them.
+    """Trains an encoder on images without labels; options not given are chosen from the images.
 
         run = cl.pretrain("folder:photos", out="runs/photos", minutes=20)
         encoder = run.load_encoder()
 
-    The plan is printed before training begins. The same call resumes a run that was stopped, and
-    ends with the same weights as if it had not been.
+    The plan is printed before training begins. The same call resumes a run that was stopped; the
+    final weights are those of an uninterrupted run.
 
     Args:
         images: `"folder:PATH"`, `"tfds:NAME/SPLIT"`, `"fashion_mnist_mini"`, or a `pathlib.Path`.
         out: folder of the run.
-        minutes: to train for; default: 20 where neither epochs nor method is given.
+        minutes: duration of the whole call; default: 20 if neither epochs nor method is given,
+            otherwise no limit.
         **options: any other option of `cl-keras pretrain`, such as `method="moco"`.
 
     Returns:
@@ -70,21 +71,21 @@ def pretrain(
 
 
 def start(config: Config, execution: Execution, began: float | None = None) -> Run:
-    """Plans and trains a new run, or resumes the one that is there.
+    """Plans and trains a new run, or resumes an existing one.
 
-    Everything is built, and so checked, before anything is written.
+    Everything is built, and thereby checked, before anything is written.
 
     Args:
-        config: what the user gave; the rest is chosen.
-        execution: where the run is kept, and how it is carried out.
+        config: the options that the user gave; the others are chosen.
+        execution: the folder of the run, and options that do not change its result.
         began: `time.perf_counter()` when the command began, for the plan; default: now.
 
     Raises:
-        ValueError: if the configuration is not valid, or is not that of the run in the folder.
-        OSError: if another process has the run, or the folder cannot be written.
+        ValueError: if the configuration is not valid, or differs from that of the existing run.
+        OSError: if another process uses the run, or the folder cannot be written.
     """
     began = time.perf_counter() if began is None else began
-    # First of all: over several workers it must come before anything that TensorFlow does.
+    # First, since with several workers it must precede any other TensorFlow call.
     strategy = distribute.strategy(execution.strategy, execution.devices)
     saved = _saved_config(execution.run)
     if saved is None:
@@ -95,7 +96,7 @@ def start(config: Config, execution: Execution, began: float | None = None) -> R
         config = build.resolve(config, len(source), source.image_shape)
     run = train(config, execution, source, test_source, strategy)
     if test_source is not None and distribute.is_chief():
-        print("\nMeasuring, with the baselines beside it.", flush=True)
+        print("\nEvaluating the encoder and the baselines.", flush=True)
         judgment.judge(run, *_judged(source, test_source))
     return run
 
@@ -111,10 +112,10 @@ def train(
 
     Args:
         config: a resolved `Config`.
-        execution: where the run is kept, and how it is carried out.
-        source: the images to train on.
-        test_source: those whose k-NN accuracy is logged, where both have labels. Default: none.
-        strategy: of `distribute.strategy`. Default: one device.
+        execution: the folder of the run, and options that do not change its result.
+        source: images to train on.
+        test_source: images whose k-NN accuracy is logged, if both have labels; default: none.
+        strategy: a result of `distribute.strategy`; default: None, one device.
 
     Returns:
         The finished `Run`.
@@ -142,21 +143,21 @@ def train(
 def _may_change_images(config, execution):
     if execution.allow_changed_images and signatures.takes(config.method, "num_images"):
         raise ValueError(
-            f"--allow_changed_images is not for {config.method}, which keeps a row for each image: "
-            "they would be the rows of other images."
+            f"--allow_changed_images does not work with {config.method}, which keeps a row per "
+            "image: the rows would belong to other images."
         )
     return execution.allow_changed_images
 
 
 def _saved_config(folder):
-    """The configuration of the run in a folder, None if there is no run."""
+    """The configuration of the run in a folder, or None if there is no run."""
     path = pathlib.Path(folder) / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise NotADirectoryError(f"--run must be a folder; {folder} lies in a file.") from None
+        raise NotADirectoryError(f"--run must be a folder; {folder} is inside a file.") from None
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}). Restore it from a copy, or give another --run folder."
@@ -165,7 +166,11 @@ def _saved_config(folder):
 
 
 def _planned(config, execution, strategy, began):
-    """A resolved configuration for a new run, printed as a plan; and the images."""
+    """Plans a new run, and prints the plan.
+
+    Returns:
+        The resolved configuration, the training images, and the test images or None.
+    """
     if config.init not in (None, initial.NONE):
         config = initial.with_its_encoder(config, initial.load(config.init))
     looked_at = config.replace(image_size=config.image_size or GLANCE_SIDE)
@@ -186,7 +191,7 @@ def _planned(config, execution, strategy, began):
 
 
 def _plan(chosen, summary, machine, execution, strategy, began):
-    """The plan of a choice, measured where minutes are given; and the images."""
+    """The plan, timed if minutes are given, the training images, and the test images or None."""
     source, test_source = sources.load(chosen)
     config = build.resolve(chosen, len(source), source.image_shape)
     keras.config.set_dtype_policy(config.precision)
@@ -213,11 +218,11 @@ def _plan(chosen, summary, machine, execution, strategy, began):
 
 
 def _costs(execution, config, model, batches, source, test_source, began):
-    """`timing.Costs` of a run, measured; the model is of no further use."""
+    """Measures the `timing.Costs` of a run; the model cannot be used afterwards."""
     if distribute.num_workers() > 1:
         raise ValueError(
-            "Several workers would each choose a number of epochs by their own clock. Give "
-            "--epochs and a --method instead of --minutes."
+            "Each of several workers would choose another number of epochs, from its own timings. "
+            "Give --epochs and --method instead of --minutes."
         )
     with tempfile.TemporaryDirectory() as folder:
         run = Run(pathlib.Path(folder) / "run", config.to_dict())
@@ -246,12 +251,12 @@ def _is_monitored(source, test_source):
 
 
 def _monitored(source, test_source):
-    """The images of the k-NN accuracy during training."""
+    """The images for the k-NN accuracy during training."""
     return sources.some(source, MAX_MONITORED), sources.some(test_source, MAX_MONITORED // 5)
 
 
 def _judged(source, test_source):
-    """The images of the verdict."""
+    """The images for the verdict."""
     return sources.some(source, MAX_JUDGED), sources.some(test_source, MAX_JUDGED // 4)
 
 
@@ -303,6 +308,6 @@ def _fit(run, model, batches, config, execution, source, test_source):
 
 
 def _callbacks(run, batches, config, execution):
-    """Those that write the run."""
+    """The callbacks that write the run."""
     images = batches.steps_per_epoch * config.batch_size
     return run.callbacks(images, every_steps=execution.checkpoint_every_steps)

@@ -19,7 +19,7 @@ OPTIMIZERS = ("sgd", "lars", "larc", "adam", "adamw", "lamb")
 SCHEDULES = ("cosine", "steps", "constant")
 DEFAULT_METHOD = "simclr"
 TEACHER_METHOD = "seed"
-"""The method where a teacher is given and no method."""
+"""The default method if a teacher is given."""
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 CONVENTIONS = ("inside", "outside")
@@ -46,9 +46,9 @@ class Config(Options):
     )
     split: float | None = option(
         None,
-        "Instead of --test_data: share of the images that is not trained on, but held out to judge "
-        "the encoder by; chosen by a stable hash, near-duplicates on one side. 0: none. Default: "
-        "0.2, at most 5,000 images, where neither --test_data nor a method is given.",
+        "Instead of --test_data: share of the images that is held out from training to judge the "
+        "encoder by; chosen by a stable hash that keeps near-duplicates together. 0: none. "
+        "Default: 0.2, at most 5,000 images, if neither --test_data nor a method is given.",
         minimum=0,
         maximum=0.9,
     )
@@ -84,13 +84,13 @@ class Config(Options):
     )
     teacher: str | None = option(
         None,
-        "A larger trained encoder, whose view of the images the encoder learns (method seed, the "
-        "default then): an entry of the zoo, the folder of a run, a .keras file, or `keras:NAME`, "
-        "a model of keras.applications with its weights of ImageNet.",
+        "A larger trained encoder to distill, by default with method seed: an entry of the zoo, "
+        "the folder of a run, a .keras file, or `keras:NAME`, a model of keras.applications with "
+        "its ImageNet weights.",
     )
     encoder: str | None = option(
         None,
-        "The encoder. Default: that of the preset, by the size of the images.",
+        "The encoder. Default: that of the preset for this size of images.",
         choices=ENCODERS,
     )
     zero_init_residual: bool | None = option(
@@ -167,8 +167,8 @@ class Config(Options):
     )
     precision: str | None = option(
         None,
-        "Precision of the layers; auto is the fastest that the GPU or CPU has instructions for. "
-        "Default: half precision on a GPU that is fast with it, otherwise float32.",
+        "Precision of the layers; auto is the fastest that the GPU or CPU supports in hardware. "
+        "Default: half precision on GPUs that are fast with it, otherwise float32.",
         choices=PRECISIONS,
     )
     seed: int = option(0, "Seed of the weights, the order of the images, and the views.")
@@ -196,7 +196,7 @@ class Config(Options):
 
     @property
     def default_method(self) -> str:
-        """The method where none is named."""
+        """The method if none is named."""
         return DEFAULT_METHOD if self.teacher is None else TEACHER_METHOD
 
     def _check_method_options(self):

@@ -93,11 +93,11 @@ def check_scope(variables: list, strategy: tf.distribute.Strategy) -> None:
 
 
 def check_view_sizes(encoder: keras.Model, views: Callable | None) -> None:
-    """Views must have the size that an encoder is fixed to, if it is.
+    """Checks that views have the size that the encoder takes, if it takes only one.
 
     Args:
-        encoder: the model that they are for.
-        views: what makes them; `views.RandomViews` know their sizes.
+        encoder: the model that sees the views.
+        views: makes the views; `views.RandomViews` know their sizes.
 
     Raises:
         ValueError: for a view of another size.
@@ -107,8 +107,8 @@ def check_view_sizes(encoder: keras.Model, views: Callable | None) -> None:
         size = getattr(view, "image_size", None)
         if size is not None and any(side not in (None, size) for side in fixed):
             raise ValueError(
-                f"The encoder {encoder.name!r} takes images of {fixed[0]}x{fixed[1]} pixels alone, "
-                f"and these views have {size}x{size}: give views of its size, or make it from "
+                f"The encoder {encoder.name!r} takes only images of {fixed[0]}x{fixed[1]} pixels, "
+                f"and these views have {size}x{size}: use views of its size, or build it from "
                 "keras.Input([None, None, channels])."
             )
 
@@ -167,7 +167,7 @@ def check_batches(
 def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -> None:
     """Checks that every image has a row in the table of `num_images` that a method keeps.
 
-    Warns where a dataset has more images than rows.
+    Warns if a dataset has more images than rows.
 
     Args:
         model: the model, named in the message.
@@ -175,7 +175,7 @@ def check_index(model: keras.Model, dataset: tf.data.Dataset, num_images: int) -
         num_images: number of rows of the table.
 
     Raises:
-        ValueError: if one has none.
+        ValueError: if an image has none.
     """
     name, spec = type(model).__name__, dataset.element_spec
     if not isinstance(spec, dict) or "index" not in spec:

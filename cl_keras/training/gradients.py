@@ -118,22 +118,22 @@ def _innermost(optimizer):
 
 
 class LastNorm:
-    """The length of the last step's gradient, kept outside of the model's state.
+    """The norm of the last step's gradient, kept outside the model's state.
 
-    It is known on one replica alone: on several, each has a share of the gradient, and their sum is
-    made within the optimizer.
+    It is known only with one replica: with several, each has a share of the gradient, and the
+    optimizer computes their sum.
     """
 
     def __init__(self):
         self._kept: tf.Variable | None = None
 
     def create(self) -> None:
-        """Makes room for it, before the step is traced."""
+        """Creates the variable; call it before the step is traced."""
         if self._kept is None:
             self._kept = tf.Variable(math.nan, trainable=False, dtype=tf.float32)
 
     def keep(self, optimizer: keras.optimizers.Optimizer, gradients: list) -> None:
-        """Keeps the length of a step's gradients, without the scale of the loss."""
+        """Keeps the norm of a step's gradients, without the scale of the loss."""
         if self._kept is None:
             return
         squares = [
@@ -146,6 +146,6 @@ class LastNorm:
         self._kept.assign(tf.sqrt(tf.add_n(squares)) / scale)
 
     def value(self) -> float | None:
-        """The length, or None if it is not known, or not finite."""
+        """The norm; None if it is unknown or not finite."""
         value = math.nan if self._kept is None else float(self._kept.numpy())
         return value if math.isfinite(value) else None

@@ -197,7 +197,7 @@ def test_what_keras_takes_and_would_mean_nothing_here_is_refused(images):
     with pytest.raises(TypeError, match="seed must be an int; received 'a'"):
         tiny_simclr(seed="a")
     fixed = keras.Sequential([keras.Input([16, 16, 1]), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="of 16x16 pixels alone, and these views have 12x12"):
+    with pytest.raises(ValueError, match="only images of 16x16 pixels, and these views have 12x12"):
         SimCLR(fixed, views=VIEWS)
 
 
