@@ -63,7 +63,7 @@ def test_everything_public_is_annotated(room):
     assert unannotated(getattr(cl_keras, room) if room else cl_keras) == []
 
 
-def test_what_is_missing_is_found():
+def test_missing_annotations_are_found():
     class Module:
         __all__ = ["function", "Class"]
 

@@ -163,7 +163,7 @@ def test_what_is_not_allowed_is_found(tmp_path, files, complaint):
     assert complaint in found[0]
 
 
-def test_a_file_that_imports_its_own_folder_is_a_circle(tmp_path):
+def test_a_file_that_imports_its_own_folder_is_a_cycle(tmp_path):
     package = make_package(tmp_path, data__a="from cl_keras.data import Source")
     (package / "data" / "__init__.py").write_text("from cl_keras.data.a import load")
     assert violations(package) == ["circle: cl_keras.data <- cl_keras.data.a <- cl_keras.data"] or (

@@ -77,14 +77,14 @@ def test_another_process_is_kept_out_until_it_is_killed(holder, tmp_path):
         assert waited == [True]
 
 
-def test_one_after_the_other(platform, tmp_path):
+def test_a_released_lock_can_be_taken_again(platform, tmp_path):
     for _ in range(3):
         with locked(tmp_path / "lock", wait=False, on_wait=pytest.fail):
             pass
     assert (tmp_path / "lock").read_bytes() == b""
 
 
-def test_an_error_gives_it_back(platform, tmp_path):
+def test_an_error_releases_the_lock(platform, tmp_path):
     with pytest.raises(KeyError), locked(tmp_path / "lock"):
         raise KeyError
     with locked(tmp_path / "lock", wait=False):

@@ -45,7 +45,7 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_blocks_run_one_after_the_other(photos):
+def test_the_blocks_run_in_order(photos):
     names = {"keras": keras}
     assert len(blocks()) >= 7
     for block in blocks():
@@ -56,5 +56,5 @@ def test_the_blocks_run_one_after_the_other(photos):
     assert (photos / "export" / "photos" / "1" / "saved_model.pb").is_file()
 
 
-def test_what_makes_them_smaller_is_still_there():
+def test_every_replacement_still_applies():
     assert [text for text in SMALLER if text not in README] == []

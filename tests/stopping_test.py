@@ -37,7 +37,7 @@ def test_a_signal_is_noted_and_answered_when_asked(number, error, handlers):
     assert not handlers
 
 
-def test_afterwards_the_handlers_are_as_they_were(handlers):
+def test_the_handlers_are_restored_afterwards(handlers):
     with pytest.raises(ValueError), StopRequest():
         raise ValueError
     send(signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_a_second_ctrl_c_does_not_wait(handlers):
         send(signal.SIGINT)
 
 
-def test_a_signal_that_is_ignored_stays_so(handlers):
+def test_an_ignored_signal_stays_ignored(handlers):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with StopRequest() as stop:
         send(signal.SIGINT)
@@ -74,18 +74,18 @@ def test_another_thread_changes_nothing(handlers):
     assert inside == [before]
 
 
-def test_it_is_an_end_of_the_process_with_a_code_of_its_own():
+def test_stopping_has_its_own_exit_code():
     assert issubclass(Preempted, SystemExit) and Preempted().code == os.EX_TEMPFAIL == 75
 
 
 @pytest.mark.parametrize("number, error", [(15, Preempted), (2, KeyboardInterrupt)])
-def test_where_nothing_is_to_be_saved_it_ends_at_once(number, error, handlers):
+def test_without_anything_to_save_it_ends_at_once(number, error, handlers):
     with pytest.raises(error), StopRequest(at_once=True):
         send(number)
     assert not handlers
 
 
-def test_the_innermost_request_is_the_one_that_answers(handlers):
+def test_the_innermost_request_answers(handlers):
     with StopRequest(at_once=True):
         with StopRequest() as inner:
             send(signal.SIGTERM)

@@ -96,7 +96,7 @@ WAY = """
 
 
 @pytest.mark.slow
-def test_from_images_to_a_served_encoder(tmp_path):
+def test_windows_trains_and_serves_an_encoder(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, [16, 16, 16], "uint8")):

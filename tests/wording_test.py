@@ -57,7 +57,7 @@ def texts():
     yield from (TOP / name for name in ("setup.py", "pyproject.toml", "Makefile", "CITATION.cff"))
 
 
-def test_the_spelling_is_american_and_the_terms_are_those_of_the_project():
+def test_spelling_is_american_and_terms_are_consistent():
     files = [path for path in texts() if path != Path(__file__) and path.name not in EXCEPT]
     assert len(files) > 300
     found = [
@@ -77,5 +77,5 @@ def test_the_spelling_is_american_and_the_terms_are_those_of_the_project():
         ("normalized gray color, promised, precise, organism, CancelledError", 0),
     ],
 )
-def test_what_is_wrong_is_found(text, count):
+def test_mistakes_are_found(text, count):
     assert len(mistakes(text)) == count

@@ -99,7 +99,7 @@ def test_prototypes_that_are_not_normalized_are_named(normalized, monkeypatch):
     assert found == ([] if normalized else ["prototype normalization"])
 
 
-def test_images_alike_in_two_measurements_are_a_collapse():
+def test_similar_images_in_two_measurements_are_a_collapse():
     alike = [Vitals(step, negative_cosine=0.9995) for step in (100, 160)]
     assert [one.name for one in of_vitals(alike, 0)] == ["collapse"]
     assert of_vitals(alike[:1], 0) == []  # one measurement may be chance

@@ -54,7 +54,7 @@ def test_the_projector_has_the_vectors_names_and_thumbnails(written):
     np.testing.assert_allclose(tf.cast(thumbnail, tf.float32), expected, atol=1)
 
 
-def test_a_great_many_images_are_thinned_out(tmp_path, monkeypatch):
+def test_very_many_images_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr("cl_keras.callbacks.samples.PROJECTED", 5)
     inputs = keras.Input([4, 4, 3])
     encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))

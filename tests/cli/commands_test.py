@@ -57,7 +57,7 @@ def finished(photos, tmp_path_factory):
     return run
 
 
-def test_pretrain_leaves_all_that_it_promises(finished):
+def test_pretrain_writes_all_files_of_a_run(finished):
     names = {path.name for path in finished.iterdir()}
     assert names >= {
         "config.json",
@@ -75,7 +75,7 @@ def test_pretrain_leaves_all_that_it_promises(finished):
     assert config["images"] == 33 and config["warmup_epochs"] == 0.25
 
 
-def test_a_finished_run_is_left_as_it_is(finished, photos, capsys):
+def test_a_finished_run_is_not_changed(finished, photos, capsys):
     before = (finished / "metrics.csv").read_bytes()
     assert main.main(pretrain_arguments(photos, finished)) == 0
     assert "4 of 4 epochs are done" in capsys.readouterr().out
@@ -164,7 +164,7 @@ def newest(run):
 
 
 @pytest.mark.slow
-def test_however_a_run_is_ended_it_ends_as_one_that_was_not(photos, tmp_path):
+def test_a_run_ended_in_any_way_ends_like_an_uninterrupted_one(photos, tmp_path):
     """SIGTERM, SIGKILL at a random moment and within the write; then the same command again."""
 
     def start(run, *program):

@@ -110,7 +110,7 @@ def test_a_damaged_classifier_is_named(name, harm, tmp_path, capsys):
     assert name in said and "damaged" in said and "pickle" not in said
 
 
-def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, capsys):
+def test_an_unwritable_output_is_found_before_the_work(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for command, flag in (("embed", "--encoder=none.keras"), ("predict", "--classifier=none")):
         out = tmp_path / "file" / "out.csv" if command == "predict" else tmp_path / "file/a.npz"

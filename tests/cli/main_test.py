@@ -39,7 +39,7 @@ def test_every_command_describes_its_flags(command, capsys):
         (["zoo", "list", "more"], "received 'more'"),
     ],
 )
-def test_a_wrong_command_line_is_told_apart(arguments, message, capsys):
+def test_a_wrong_command_line_has_its_own_exit_code(arguments, message, capsys):
     assert main.main(arguments) == main.USAGE
     assert message in capsys.readouterr().err
 
@@ -61,7 +61,7 @@ def test_a_wrong_command_line_is_told_apart(arguments, message, capsys):
         (["embed", "--data=fashion_mnist_mini", "--out=b.txt"], "must end in .npz or .parquet"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(arguments, message, capsys, tmp_path):
+def test_a_mistake_ends_the_command_with_a_message(arguments, message, capsys, tmp_path):
     assert main.main([*arguments, f"--run={tmp_path / 'run'}"]) == main.FAILURE
     assert message in capsys.readouterr().err
 
@@ -104,7 +104,7 @@ def test_the_help_of_pretrain_describes_the_method(capsys):
     assert "Options of moco" in printed and "  queue_size=65536\n" in printed
 
 
-def test_a_flagfile_that_is_no_text_is_refused_in_a_sentence(capsys, tmp_path):
+def test_a_flagfile_that_is_not_text_is_refused(capsys, tmp_path):
     path = tmp_path / "recipe.flags"
     path.write_bytes(b"--run=a\n\xff\xfe\x00")
     assert main.main(["pretrain", f"--flagfile={path}"]) == main.USAGE

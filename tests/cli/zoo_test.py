@@ -50,7 +50,7 @@ def test_list_card_and_download(entry, tmp_path, capsys):
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(entry, arguments, message, capsys):
+def test_a_mistake_ends_the_command_with_a_message(entry, arguments, message, capsys):
     assert main.main(["zoo", *arguments]) == main.FAILURE
     assert message in capsys.readouterr().err
 
@@ -113,12 +113,12 @@ def photos(tmp_path):
         (["export", "--zoo=simclr_small_resnet_photo", "--out=a"], f"Did you mean '{NAME}'"),
     ],
 )
-def test_an_encoder_is_named_once_and_rightly(entry, arguments, message, capsys):
+def test_exactly_one_existing_encoder_must_be_named(entry, arguments, message, capsys):
     assert main.main(arguments) == main.FAILURE
     assert message in capsys.readouterr().err
 
 
-def test_damaged_weights_end_the_command_with_a_word(entry, tmp_path, capsys):
+def test_damaged_weights_end_the_command_with_a_message(entry, tmp_path, capsys):
     path = tmp_path / "zoo" / NAME / "encoder.safetensors"
     shutil.copyfile(tmp_path / "zoo" / NAME / "golden.safetensors", path)
     assert main.main(["export", f"--zoo={NAME}", f"--out={tmp_path / 'export'}"]) == main.FAILURE

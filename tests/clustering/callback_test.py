@@ -14,7 +14,7 @@ class Listener(keras.Model):
 
 
 @pytest.mark.parametrize("every, epochs", [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4])])
-def test_it_clusters_before_the_epochs_that_it_should(every, epochs):
+def test_it_clusters_before_the_right_epochs(every, epochs):
     callback = Recluster("batches", every=every)
     callback.set_model(model := Listener())
     for epoch in range(5):
@@ -29,6 +29,6 @@ def test_an_epoch_that_is_resumed_has_its_clusters_already():
     assert model.heard == []
 
 
-def test_less_than_every_epoch_is_refused():
+def test_an_interval_below_one_epoch_is_refused():
     with pytest.raises(ValueError, match="received 0"):
         Recluster("batches", every=0)

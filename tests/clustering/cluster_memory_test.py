@@ -23,7 +23,7 @@ def test_embeddings_are_stored_at_their_index(random, float64):
     assert (memory.clusters_of([0, 4]).numpy() == -1).all()
 
 
-def test_clusters_are_those_of_k_means_on_the_banks_in_turns(random, float64):
+def test_clusters_equal_k_means_on_the_banks_in_turn(random, float64):
     memory = ClusterMemory(20, 3, 4, num_heads=3, seed=5)
     rows = random.normal(size=[2, 18, 3])
     stored = np.delete(np.arange(20), [7, 11])

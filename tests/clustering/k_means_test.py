@@ -33,7 +33,7 @@ def by_hand(vectors, centroids, iterations):
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_it_is_the_definition_by_brute_force(random, chunk, iterations):
+def test_it_equals_the_definition_by_brute_force(random, chunk, iterations):
     vectors = random.normal(size=[60, 4])
     start = unit(vectors[:5])
     received = spherical_k_means(vectors, 5, start=start, iterations=iterations, chunk=chunk)
@@ -64,7 +64,7 @@ def test_it_finds_the_groups(random, seed, dtype):
     assert len(set(zip(group, assignments, strict=True))) == 5  # one name for each group
 
 
-def test_the_seed_decides_and_nothing_else(random):
+def test_only_the_seed_decides(random):
     vectors = random.normal(size=[200, 5]).astype("float32")
     first, again = (spherical_k_means(vectors, 20, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])

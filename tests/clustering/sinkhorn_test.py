@@ -43,7 +43,7 @@ def test_rows_sum_to_one_and_columns_alike(random):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_as_good_as_its_input(random, dtype):
+def test_half_precision_is_as_exact_as_its_input(random, dtype):
     scores = tf.cast(random.uniform(-1, 1, [40, 30]), dtype)
     received = sinkhorn(scores)
     assert received.dtype == tf.float32
@@ -62,7 +62,7 @@ def test_neither_a_far_row_nor_a_far_column_breaks_it(random, epsilon):
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 1e-2])
-def test_scores_that_are_no_cosines_stay_finite(random, epsilon):
+def test_scores_beyond_cosines_stay_finite(random, epsilon):
     codes = sinkhorn(100 * random.normal(size=[12, 8]).astype("float32"), epsilon=epsilon)
     np.testing.assert_allclose(tf.reduce_sum(codes, axis=1), np.ones(12), rtol=0, atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_equal_scores_give_equal_codes():
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.02])
-def test_the_batch_is_that_of_all_replicas(random, mirrored, epsilon):
+def test_the_batch_spans_all_replicas(random, mirrored, epsilon):
     scores = random.uniform(-1, 1, [10, 7])
 
     def local(context):

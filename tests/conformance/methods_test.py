@@ -43,7 +43,7 @@ def test_every_public_method_is_in_the_list():
     assert set(map(method_of, OPTIONS)) == {*methods.__all__, "ToyMethod"}
 
 
-def test_a_method_of_ones_own_is_one_short_file():
+def test_a_new_method_is_one_short_file():
     lines = Path(toy_method.__file__).read_text().splitlines()
     assert len(lines) < 60
     own = set(vars(toy_method.ToyMethod))
@@ -69,7 +69,7 @@ def test_a_gradient_reaches_what_is_trained_and_nothing_else(name, source):
 
 
 @every_method(quick=EVERY_METHOD)
-def test_it_trains_evaluates_and_is_all_in_its_file(name, source, tmp_path):
+def test_it_trains_evaluates_and_is_saved_completely(name, source, tmp_path):
     model = make(name)
     before = [v.numpy() for v in model.trainable_variables]
     fit(model, source)
@@ -90,7 +90,7 @@ def test_it_trains_evaluates_and_is_all_in_its_file(name, source, tmp_path):
 
 
 @every_method(quick=["SwAV", "PCL"])
-def test_it_goes_on_from_its_files(name, source, tmp_path):
+def test_it_resumes_from_its_files(name, source, tmp_path):
     """A .keras file and a checkpoint both go on as the model itself does, bit for bit."""
     model = make(name)
     fit(model, source)
@@ -138,7 +138,7 @@ def test_a_step_compiled_by_xla_is_the_same_step(name, source):
 
 
 @every_method(quick=["SimCLR", "CPC", "TwoTower"])
-def test_its_encoder_predicts_and_is_exported_alone(name, source, tmp_path):
+def test_its_encoder_predicts_and_is_exported_by_itself(name, source, tmp_path):
     model = make(name)
     pixels = source.images(range(5))
     expected = model.predict(pixels, verbose=0)

@@ -100,7 +100,7 @@ def test_replicas_equal_one(on, names, alone, tmp_path):
         pytest.param([n for n in EVERY_METHOD if n not in FORGETFUL], marks=pytest.mark.slow),
     ],
 )
-def test_replicas_that_forget_the_others_are_found(names, alone, tmp_path):
+def test_replicas_that_ignore_the_others_are_detected(names, alone, tmp_path):
     [received] = train("two", tmp_path / "broken.npz", "--broken", "--only", *names)
     # The logged loss is a mean over replicas, and would tell by itself.
     found = differences(received, alone(names), kinds=("gradient", "state"))

@@ -36,7 +36,7 @@ def test_channels_are_converted(color):
     np.testing.assert_array_equal(repeated, np.repeat(color[..., :1], 3, axis=-1))
 
 
-def test_a_memory_map_is_read_piece_by_piece(tmp_path, color):
+def test_a_memory_map_is_read_in_pieces(tmp_path, color):
     mapped = np.memmap(tmp_path / "a.raw", np.uint8, "w+", shape=color.shape)
     mapped[:] = color
     source = load(mapped)

@@ -116,12 +116,12 @@ def test_each_epoch_is_another_permutation(source):
         (23, ValueError, "array has 22 images, fewer than one batch of 23.*at most 22"),
     ],
 )
-def test_a_batch_size_that_cannot_be_is_refused_at_once(source, size, error, message):
+def test_an_impossible_batch_size_is_refused_at_once(source, size, error, message):
     with pytest.raises(error, match=message):
         source.batches(size)
 
 
-def test_a_small_last_batch_is_fine_where_it_is_kept(source):
+def test_a_small_last_batch_is_accepted_if_it_is_kept(source):
     assert indices(source.batches(23, shuffle=False)) == [list(range(22))]
 
 
@@ -205,7 +205,7 @@ def test_the_rows_of_all_workers_are_the_batches_of_one(source, workers):
     assert len(shares[0]) == 5 and shares[0].element_spec["index"].shape == (4 // workers,)
 
 
-def test_a_worker_reads_its_own_images_alone(source, monkeypatch):
+def test_a_worker_reads_only_its_own_images(source, monkeypatch):
     read, original = [], source._read
 
     def recorded(wanted):
@@ -236,7 +236,7 @@ def test_a_smaller_last_batch_is_not_shared(source):
     assert indices(source.batches(2, shuffle=False).of_worker(0, 2))[-1] == [20]
 
 
-def test_images_that_python_reads_are_not_for_a_service(source):
+def test_images_read_by_python_are_refused_for_a_service(source):
     with pytest.raises(ValueError, match="array is read by Python in this process"):
         source.batches(4).from_service("grpc://localhost:1")
     with pytest.raises(ValueError, match="'grpc://host:port'; received 'localhost:1'"):

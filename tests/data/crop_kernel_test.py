@@ -4,7 +4,7 @@ import numpy as np
 from cl_keras.data import crop_kernel
 
 
-def test_what_can_be_kept_nowhere_is_compiled_anyway(monkeypatch):
+def test_without_a_cache_folder_functions_are_compiled_anyway(monkeypatch):
     njit = numba.njit
 
     def read_only(*args, cache=False, **options):

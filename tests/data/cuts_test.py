@@ -117,7 +117,7 @@ def test_a_jpeg_that_ends_early_is_refused():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_reduced_jpeg_is_in_its_place_however_it_is_turned(orientation):
+def test_a_jpeg_decoded_smaller_is_aligned_in_every_orientation(orientation):
     smooth = np.asarray(Image.fromarray(PHOTO[:9, :14]).resize((699, 441), Image.BICUBIC))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -189,7 +189,7 @@ def test_subsets_cut_by_their_own_index(photos):
             assert outer != 4 and np.abs(crop.numpy() - expected).max() <= 1.5
 
 
-def test_what_is_not_a_photograph_is_not_cut(photos, tmp_path):
+def test_only_photographs_are_cut(photos, tmp_path):
     array = load(PHOTO[None])
     whole = load(photos, progress=False, max_bad_share=0.1)
     Image.fromarray(PHOTO[:16, :16]).save(tmp_path / "a.png")

@@ -109,7 +109,7 @@ def test_other_folders_are_numbered_by_class_names(tmp_path):
         folder_of(tmp_path / "new", class_names=["ant", "bee"])
 
 
-def test_labels_of_ones_own_follow_the_sorted_names(twenty):
+def test_given_labels_follow_the_sorted_names(twenty):
     (twenty / "03.png").write_bytes(b"")
     source = folder_of(twenty, labels=range(20))
     assert source.labels.tolist() == list(range(20))
@@ -125,7 +125,7 @@ def test_other_and_hidden_files_do_not_count(tmp_path):
     assert source.names == ["1.png"] and source.skipped == []
 
 
-def test_links_are_followed_and_loops_do_no_harm(tmp_path):
+def test_links_are_followed_and_loops_end(tmp_path):
     fill(tmp_path / "elsewhere", ["2.png"])
     folder = fill(tmp_path / "photos", ["1.png", "sub/3.png"])
     os.symlink(folder, folder / "sub" / "loop")
@@ -195,7 +195,7 @@ def test_truncated_files_are_found_at_the_start(tmp_path, extension, share):
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "gif", "webp"])
-def test_whole_pictures_with_something_appended_are_kept(tmp_path, extension):
+def test_pictures_with_trailing_bytes_are_kept(tmp_path, extension):
     path = tmp_path / f"more.{extension}"
     big_picture(path)
     path.write_bytes(path.read_bytes() + b"a film of three seconds " * 50)
@@ -226,7 +226,7 @@ def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
     assert source.images([20])[0, 0, 0, 0] == 0, "the first stands in for what follows the last"
 
 
-def test_a_folder_with_tiffs_is_read_and_says_that_they_are_not_served(twenty):
+def test_a_folder_with_tiffs_is_read_with_a_warning_about_serving(twenty):
     Image.open(twenty / "03.png").save(twenty / "scan.TIFF")
     with pytest.warns(UserWarning, match=r"1 of 21 images are TIFF files \(scan.TIFF\).*to PNG"):
         source = folder_of(twenty)
@@ -246,13 +246,13 @@ def test_too_many_bad_files_are_an_error_that_names_them(twenty):
     assert len(source) == 20 and source.images([3, 4])[:, 0, 0, 0].tolist() == [4, 4]
 
 
-def test_a_folder_of_bad_files_alone_is_always_an_error(tmp_path):
+def test_a_folder_with_only_bad_files_is_always_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match="1 of 1 image files .* None is left"):
         folder_of(tmp_path, max_bad_share=1.0)
 
 
-def test_what_fails_later_is_replaced_by_the_next_and_listed_once(twenty):
+def test_a_later_failure_is_replaced_by_the_next_image_and_listed_once(twenty):
     spoil(twenty / "04.png")
     spoil(twenty / "05.png")
     spoil(twenty / "19.png")
@@ -366,7 +366,7 @@ def fail_once_each(monkeypatch, code, times=1):
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.ENOMEM])
-def test_a_failure_of_the_system_is_not_a_broken_image(twenty, monkeypatch, code):
+def test_an_os_error_is_not_a_broken_image(twenty, monkeypatch, code):
     source = folder_of(twenty)
     failures = fail_once_each(monkeypatch, code, times=2)
     assert source.images(range(20))[:, 0, 0, 0].tolist() == list(range(20))
@@ -376,7 +376,7 @@ def test_a_failure_of_the_system_is_not_a_broken_image(twenty, monkeypatch, code
     assert folder_of(twenty).skipped == [], "nor while the folder is checked"
 
 
-def test_a_lasting_failure_of_the_system_names_the_file(twenty, monkeypatch):
+def test_a_persistent_os_error_names_the_file(twenty, monkeypatch):
     source = folder_of(twenty)
     fail_once_each(monkeypatch, errno.EIO, times=99)
     with pytest.raises(OSError, match="after 3 attempts.*04.png") as error:
@@ -427,7 +427,7 @@ def test_a_half_read_iterator_does_not_keep_the_process(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_closed_subfolder_is_skipped_and_named(twenty):
+def test_an_unreadable_subfolder_is_skipped_and_named(twenty):
     (twenty / "lost+found").mkdir(mode=0)
     assert folder_of(twenty).skipped == [
         ("lost+found/", "folder cannot be opened: Permission denied")
@@ -463,7 +463,7 @@ def test_names_are_text_whatever_the_bytes(tmp_path):
     assert all(name.encode("utf-8") and name.isprintable() for name in source.names)
 
 
-def test_the_identity_tells_what_became_of_the_files(twenty):
+def test_the_identity_shows_how_files_changed(twenty):
     before = folder_of(twenty).identity()
     assert before.images[4].name == "04.png"
     assert before.images[4].content.startswith(f"{(twenty / '04.png').stat().st_size}-")

@@ -14,7 +14,7 @@ def files(*rows):
 BEFORE = files(("a", "1"), ("b", "2"), ("c", "3", False))
 
 
-def test_nothing_changed():
+def test_an_identity_equals_itself():
     changes = compare(BEFORE, BEFORE)
     assert not changes and changes.same_rows and str(changes) == "no changes"
 
@@ -34,14 +34,14 @@ def test_each_kind_of_change_is_named(now, kind, names):
     assert str(changes) == f"{len(names)} {kind} ({', '.join(names)})"
 
 
-def test_a_file_gone_bad_keeps_its_row_and_so_does_one_that_was_mended():
+def test_a_file_that_breaks_or_is_repaired_keeps_its_row():
     now = files(("a", "0", False), ("b", "2"), ("c", "5"))
     changes = compare(BEFORE, now)
     assert changes and changes.same_rows
     assert (changes.spoiled, changes.mended, changes.changed) == (("a",), ("c",), ())
 
 
-def test_a_swap_of_one_file_for_another_is_seen_though_the_count_is_the_same():
+def test_a_replaced_file_is_noticed_even_if_the_count_is_the_same():
     changes = compare(BEFORE, files(("a", "1"), ("c", "3", False), ("d", "4")))
     assert (changes.vanished, changes.added) == (("b",), ("d",))
 

@@ -32,14 +32,14 @@ def test_a_dataset_is_left_as_it_is():
         image_batches([ARRAY])
 
 
-def test_an_order_that_repeats_is_not_passed_over_in_silence():
+def test_an_order_that_repeats_causes_a_warning():
     batches = load(ARRAY).batches(4)
     pairs = tf.data.Dataset.zip((batches, batches)).map(lambda a, b: {**a, "other": b["image"]})
     with pytest.warns(UserWarning, match="every epoch .* has the order of the first"):
         image_batches(pairs, shuffle=True)
 
 
-def test_sources_that_are_put_together_by_hand_are_refused():
+def test_sources_concatenated_by_hand_are_refused():
     one, two = (load(images).batches(4, shuffle=False) for images in (ARRAY, ARRAY[:7]))
     dataset = tf.data.Dataset
     for joined in (
@@ -60,7 +60,7 @@ def test_sources_that_are_put_together_by_hand_are_refused():
         assert image_batches(right) is right
 
 
-def test_small_floats_are_not_passed_over_in_silence():
+def test_small_floats_cause_a_warning():
     floats = load(ARRAY).batches(4).map(lambda e: {**e, "image": e["image"] / 255})
     watched = image_batches(floats)
     assert isinstance(watched, Batches) and watched.steps_per_epoch == 2

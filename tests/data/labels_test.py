@@ -34,7 +34,7 @@ def test_one_hot_labels_get_the_advice_for_them_and_others_do_not():
             as_labels(other, 3, "images")
 
 
-def test_minus_one_is_no_class_beside_one():
+def test_minus_one_is_not_a_class():
     with pytest.raises(ValueError, match=r"-1 means an image without a label.*\(labels > 0\)"):
         as_labels([1, -1, 1], 3, "images")
     assert as_labels([1, -1, 0], 3, "images").tolist() == [1, -1, 0]
@@ -82,7 +82,7 @@ def test_a_wrong_table_is_refused(tmp_path, text, complaint):
         from_table(write(tmp_path, text), NAMES)
 
 
-def test_a_table_that_is_not_one_is_named(tmp_path):
+def test_a_file_that_is_not_a_table_is_named(tmp_path):
     with pytest.raises(ValueError, match="not a CSV table in UTF-8"):
         from_table(write(tmp_path, "file,label\na.png,x\n", "utf-16"), ["a.png"])
     text = 'file,label\na.png,"x\nb.png,y\n'
@@ -100,7 +100,7 @@ def test_labels_below_minus_one_and_classes_without_a_name_are_refused():
         load(images, labels=[0, -1, 1], class_names=["a", "a"])
 
 
-def test_a_single_folder_above_the_classes_is_no_class(tmp_path):
+def test_a_single_folder_above_the_classes_is_not_a_class(tmp_path):
     names = ["all/ant/0.png", "all/bee/0.png", "all/bee/sub/1.png"]
     labels, classes = from_class_folders(tmp_path, names)
     assert labels.tolist() == [0, 1, 1] and classes == ["ant", "bee"]
@@ -108,7 +108,7 @@ def test_a_single_folder_above_the_classes_is_no_class(tmp_path):
         assert from_class_folders(tmp_path, flat) == (None, None)
 
 
-def test_the_parts_of_a_data_set_are_no_classes(tmp_path):
+def test_splits_of_a_data_set_are_not_classes(tmp_path):
     names = ["train/ant/0.png", "train/bee/0.png", "Test/ant/0.png"]
     with pytest.warns(UserWarning, match="Test, train are parts of a data set.*Load each"):
         assert from_class_folders(tmp_path, names) == (None, None)

@@ -82,6 +82,6 @@ def test_a_wrong_split_of_the_bundled_set_is_refused():
         load("fashion_mnist_mini/val")
 
 
-def test_labels_of_ones_own_are_for_arrays_and_folders():
+def test_given_labels_need_arrays_or_folders():
     with pytest.raises(ValueError, match="are for arrays and folders, not for 'fashion_mnist_m"):
         load("fashion_mnist_mini", labels=[1, 2, 3])

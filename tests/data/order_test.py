@@ -29,7 +29,7 @@ def test_is_the_same_in_a_graph_and_whatever_the_global_seed():
     np.testing.assert_array_equal(mapped.get_single_element(), expected)
 
 
-def test_every_index_comes_to_every_place_equally_often():
+def test_every_index_reaches_every_position_equally_often():
     count = np.zeros([4, 4])
     draw = tf.function(lambda epoch: order(5, epoch, 4))
     for epoch in tf.range(1000, dtype=tf.int64):
@@ -44,7 +44,7 @@ def test_as_int_takes_every_integer(value):
 
 
 @pytest.mark.parametrize("value", [5.0, "5", None, True, [5]])
-def test_as_int_refuses_what_is_none(value):
+def test_as_int_refuses_other_values(value):
     with pytest.raises(TypeError, match="seed must be an int; received"):
         as_int(value, "seed")
 

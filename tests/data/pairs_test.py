@@ -43,7 +43,7 @@ def test_each_image_comes_with_its_partner_in_every_order(folder):
     assert sorted(seen) == sorted([101, 102, 105] * 2)
 
 
-def test_the_partner_of_a_stand_in_is_its_own(folder):
+def test_a_replacement_comes_with_its_own_partner(folder):
     (folder / "a" / "x" / "b.png").write_bytes(b"")
     source = load(f"pairs:{folder}", channels=1, image_size=4, max_bad_share=0.5, progress=False)
     element = next(iter(source.batches(3, shuffle=False)))
@@ -69,7 +69,7 @@ def test_the_identity_knows_both_sides(folder):
     assert identity().digest() != before.digest()
 
 
-def test_what_makes_no_pairs_is_refused(folder):
+def test_folders_without_pairs_are_refused(folder):
     with pytest.raises(ValueError, match="must have two folders.*received 3: a, b, c"):
         fill(folder / "c", {"a.png": 1})
         load(f"pairs:{folder}")

@@ -30,7 +30,7 @@ def test_the_call_that_the_error_names_gives_the_pixels(images):
     np.testing.assert_array_equal(load(mended).images(range(4)), PIXELS)
 
 
-def test_values_of_no_usual_range_get_no_call():
+def test_values_in_no_usual_range_get_no_suggestion():
     with pytest.raises(TypeError, match="none of the usual ranges"):
         load(PIXELS.astype("float32") * 7 - 300)
 
@@ -48,7 +48,7 @@ def test_a_dataset_of_small_floats_warns_once(scale, shift, range_, form):
     np.testing.assert_array_equal(first, images[:2])
 
 
-def test_pixels_of_the_right_scale_pass_without_a_word():
+def test_pixels_in_the_right_range_cause_no_warning():
     dark = np.zeros([2, 4, 4, 3], "float32")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

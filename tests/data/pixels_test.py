@@ -50,7 +50,7 @@ def test_palette_png_and_gif_are_looked_up():
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_is_taken(form):
+def test_an_animation_is_its_first_frame(form):
     frames = [Image.new("RGB", (5, 4), color) for color in ["red", "lime", "blue"]]
     options = {"lossless": True} if form == "WEBP" else {}
     file = stored(frames[0], form, save_all=True, append_images=frames[1:], **options)
@@ -114,7 +114,7 @@ def test_exif_orientation_is_applied(picture, tag, form):
     np.testing.assert_array_equal(decode(file), UPRIGHT[tag](picture))
 
 
-def test_broken_exif_does_not_spoil_a_picture(picture):
+def test_broken_exif_is_ignored(picture):
     file = stored(Image.fromarray(picture), "PNG", exif=b"Exif\0\0nonsense")
     np.testing.assert_array_equal(decode(file), picture)
 
@@ -126,7 +126,7 @@ def area(picture, size):
     return cells.mean((1, 3))
 
 
-def test_resizing_takes_the_centred_square_and_antialiases(random):
+def test_resizing_crops_the_center_square_and_antialiases(random):
     noise = random.integers(0, 256, [64, 100, 3]).astype("uint8")
     square = noise[:, 18:82]
     resized = fit(noise, image_size=4)

@@ -25,7 +25,7 @@ def fill(folder, names):
     return load(folder, progress=False, channels=1)
 
 
-def test_a_subset_is_numbered_anew():
+def test_a_subset_has_its_own_indices():
     part = Subset(load(ARRAY, labels=np.arange(60) % 7), [5, 3, 40])
     assert values(part) == [5, 3, 40] and part.labels.tolist() == [5, 3, 5]
     element = next(iter(part.batches(3, shuffle=False)))
@@ -37,7 +37,7 @@ def test_a_subset_is_numbered_anew():
         Subset(load(ARRAY), [60])
 
 
-def test_the_stand_in_of_a_broken_file_is_one_of_the_subset(tmp_path):
+def test_a_broken_file_is_replaced_by_one_of_the_subset(tmp_path):
     names = [f"{number}.png" for number in range(6)]
     fill(tmp_path, names)
     (tmp_path / "2.png").write_bytes(b"")
@@ -57,7 +57,7 @@ def test_the_two_parts_are_the_whole_in_the_given_shares():
     assert abs(len(set(held.indices) & set(other.indices)) - 250) < 60, "independent"
 
 
-def test_a_file_stays_on_its_side_whatever_comes_and_goes(tmp_path):
+def test_a_file_stays_on_its_side_when_others_come_and_go(tmp_path):
     names = [f"c/{number:03}.png" for number in range(200)]
     before = split(fill(tmp_path / "a", names), 0.3)
     after = split(fill(tmp_path / "b", [*names[50:], *(f"new/{n}.png" for n in range(99))]), 0.3)
@@ -83,14 +83,14 @@ def test_groups_stay_together(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 25])
-def test_a_share_that_cannot_be_is_refused(share):
+def test_an_impossible_share_is_refused(share):
     with pytest.raises(ValueError, match="share must be above 0 and below 1"):
         split(load(ARRAY), share)
     with pytest.raises(ValueError, match="leaves one part empty"):
         split(load(ARRAY[:2]), 1e-9)
 
 
-def test_joined_sources_are_numbered_on_and_classes_by_name(tmp_path):
+def test_joined_sources_get_consecutive_indices_and_classes_by_name(tmp_path):
     first = fill(tmp_path / "x", ["ant/0.png", "cat/1.png"])
     second = fill(tmp_path / "y", ["bee/0.png", "cat/1.png", "cat/2.png"])
     both = join([first, second])

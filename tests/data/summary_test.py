@@ -56,7 +56,7 @@ def test_arrays_are_described_as_they_are_stored():
     assert found.classes == {"0": 10} and found.unlabeled == 10
 
 
-def test_it_stops_in_time_and_looks_at_any_part(tmp_path):
+def test_it_stops_in_time_and_samples_all_parts(tmp_path):
     assert load(np.zeros([500, 4, 4], "uint8")).summary(seconds=0).sampled == 1
     gray = np.zeros([1000, 4, 4, 3], "uint8")
     gray[900:] = [200, 0, 0]

@@ -168,7 +168,7 @@ def test_sizes_and_channels_are_converted(folder):
     assert unlabeled.labels is None and "label" not in unlabeled.batches(4).element_spec
 
 
-def test_what_stands_after_the_last_slash_is_the_split(folder):
+def test_the_split_follows_the_last_slash(folder):
     how = {"data_dir": folder, "progress": False}
     assert len(load("tfds:numbered/train[:25%]+test", **how)) == 15
     assert len(load("tfds:numbered:1.0.0/test", **how)) == 5
@@ -183,7 +183,7 @@ def test_an_unknown_data_set_is_named_with_its_neighbors(folder):
         load("tfds:cifar11/train", data_dir=folder, progress=False)
 
 
-def test_a_missing_dependency_comes_with_its_remedy(monkeypatch):
+def test_a_missing_dependency_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match="pip install tensorflow-datasets importlib_resources"):
         import_tfds()
@@ -200,7 +200,7 @@ def test_the_rows_of_all_workers_are_the_batches_of_one(large, shuffle):
     assert together == indices(batches.from_epoch(2, skip=4).take(4))
 
 
-def test_a_worker_decodes_its_own_images_alone(source, monkeypatch):
+def test_a_worker_decodes_only_its_own_images(source, monkeypatch):
     decoded = tf.Variable(0)
     original = source._decode
 

@@ -32,7 +32,7 @@ def add_one(element):
     return {**element, "image": element["image"] + 1}
 
 
-def test_every_method_of_a_dataset_is_decided_on():
+def test_every_method_of_a_dataset_has_a_rule():
     """A new method of TensorFlow's must be put on one of the lists."""
     dataset = tf.data.Dataset
     methods = {
@@ -68,14 +68,14 @@ def test_a_transformed_dataset_has_the_order_of_each_epoch(batches, transform):
     assert indices(dataset.from_epoch(1, skip=3).take(5)) == drawn(1)[3:] + drawn(2)[:3]
 
 
-def test_a_part_of_an_epoch_is_taken_of_each(batches):
+def test_a_part_is_taken_from_each_epoch(batches):
     first, rest = batches.take(2), batches.skip(2)
     assert (first.steps_per_epoch, rest.steps_per_epoch) == (2, 3)
     assert indices(first.from_epoch(0).take(6)) == drawn(0)[:2] + drawn(1)[:2] + drawn(2)[:2]
     assert indices(rest.from_epoch(1, skip=1).take(3)) == drawn(1)[3:] + drawn(2)[2:3]
 
 
-def test_repeating_is_more_epochs_and_not_the_first_again(batches):
+def test_repeating_gives_new_epochs_and_not_the_first_again(batches):
     twice = batches.repeat(2)
     assert len(twice) == twice.steps_per_epoch == 10
     assert indices(twice) == drawn(0) + drawn(1)
@@ -91,14 +91,14 @@ def test_an_epoch_longer_than_the_source_never_sees_an_order_twice(batches):
     assert not {tuple(b) for b in found[:7]} & {tuple(b) for b in found[7:]}
 
 
-def test_what_is_made_anew_of_an_endless_dataset_is_resumed_exactly(batches):
+def test_a_transform_of_an_endless_dataset_is_resumed_exactly(batches):
     dataset = batches.repeat().unbatch().batch(5)
     whole = indices(dataset.from_epoch(0).take(12))
     assert sum(whole, [])[:20] == sum(drawn(0), []) and dataset.steps_per_epoch == 5
     assert indices(dataset.from_epoch(1, skip=2).take(5)) == whole[7:12]
 
 
-def test_a_seeded_shuffle_goes_on_changing(batches):
+def test_a_seeded_shuffle_keeps_changing(batches):
     tf.random.set_seed(1)
     dataset = batches.in_order().shuffle(6, seed=1)
     epochs = [indices(dataset.from_epoch(e).take(6)) for e in (0, 0, 1)]
@@ -113,7 +113,7 @@ def test_a_global_seed_of_0_does_not_stop_a_seeded_shuffle(batches):
     assert epochs[0] == epochs[1] != epochs[2]
 
 
-def test_an_unknown_number_of_batches_is_none(batches):
+def test_an_unknown_number_of_batches_is_reported_as_none(batches):
     some = batches.filter(lambda e: e["index"][0] > 5)
     assert some.steps_per_epoch is None
     expected = [b for epoch in (0, 1) for b in drawn(epoch) if b[0] > 5]
@@ -144,13 +144,13 @@ def test_in_order_gives_all_images_as_mapped(batches):
     assert int(next(iter(batches.map(add_one).in_order()))["image"][2, 0, 0, 0]) == 3
 
 
-def test_what_would_freeze_the_order_is_refused(batches):
+def test_transforms_that_freeze_the_order_are_refused(batches):
     with pytest.raises(ValueError, match=r"cache\(\) would repeat the order of the first epoch"):
         batches.cache()
     assert sum(indices(batches.in_order().cache()), []) == list(range(22))
 
 
-def test_two_sources_do_not_share_indices_in_silence(batches):
+def test_two_sources_that_share_indices_are_refused(batches):
     other = load(np.zeros([7, 4, 4], np.uint8), labels=np.zeros(7, int)).batches(4, seed=9)
     with pytest.raises(ValueError, match=r"two images would share an index.*data.join"):
         batches.concatenate(other)
@@ -158,7 +158,7 @@ def test_two_sources_do_not_share_indices_in_silence(batches):
     assert indices(both.from_epoch(1).take(10)) == drawn(1) + drawn(1, seed=3)
 
 
-def test_a_frozen_order_is_seen_through_what_is_made_of_it(batches):
+def test_a_frozen_order_is_recognized_through_transforms(batches):
     assert not repeats_one_order(batches) and not repeats_one_order(batches.map(add_one))
     pairs = tf.data.Dataset.zip((batches, batches))
     assert repeats_one_order(pairs) and repeats_one_order(pairs.map(lambda a, b: a))

@@ -67,7 +67,7 @@ def test_slurm_fills_one_node_after_the_other():
         assert (cluster.addresses, cluster.worker) == (expected, number)
 
 
-def test_two_jobs_of_slurm_have_other_ports():
+def test_two_slurm_jobs_have_different_ports():
     ports = [cluster_from(slurm("a,b", "1(x2)", 0, job)).addresses[0] for job in (70, 71)]
     assert ports == [f"a:{FIRST_PORT + 70}", f"a:{FIRST_PORT + 71}"]
 

@@ -79,12 +79,12 @@ def test_devices_limit_a_name(gpus):
         (["multiworker"], "Set TF_CONFIG"),
     ],
 )
-def test_what_cannot_be_is_refused(arguments, complaint):
+def test_impossible_combinations_are_refused(arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         distribute.strategy(*arguments)
 
 
-def test_what_is_made_under_it_lies_on_its_devices(mirrored):
+def test_variables_created_under_it_are_on_its_devices(mirrored):
     assert distribute.strategy("cpu:0,cpu:1") is mirrored
     with mirrored.scope():
         copies = tf.Variable(0.0).values
@@ -95,7 +95,7 @@ def test_what_is_made_under_it_lies_on_its_devices(mirrored):
         assert tf.Variable(0.0).device.endswith("CPU:0")
 
 
-def test_several_workers_must_be_known_before_tensorflow_works(monkeypatch):
+def test_several_workers_must_be_known_before_tensorflow_starts(monkeypatch):
     cluster = {"worker": ["localhost:1", "localhost:2"]}
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
@@ -106,7 +106,7 @@ def test_several_workers_must_be_known_before_tensorflow_works(monkeypatch):
             distribute.strategy(name)
 
 
-def test_a_cluster_of_one_is_no_cluster(monkeypatch):
+def test_a_cluster_of_one_worker_is_not_a_cluster(monkeypatch):
     cluster = {"worker": ["localhost:1"]}
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})

@@ -26,7 +26,7 @@ def runs(tmp_path_factory):
     return [np.load(folder / f"{name}.npz") for name in ("alone", *range(WORKERS))]
 
 
-def test_every_worker_knows_its_place(runs):
+def test_every_worker_knows_its_index(runs):
     alone, *workers = runs
     assert alone["who"].tolist() == [0, 1, 1] and alone["all"].tolist() == [10]
     for number, found in enumerate(workers):
@@ -44,13 +44,13 @@ def test_training_validation_and_prediction_are_those_of_one(runs):
             np.testing.assert_allclose(found[key], alone[key], rtol=0, atol=1e-7, err_msg=key)
 
 
-def test_the_chief_exports_what_all_have_trained(runs):
+def test_the_chief_exports_the_common_model(runs):
     _, chief, other = runs
     np.testing.assert_allclose(chief["served"], chief["predicted"], atol=1e-5)
     assert "served" not in other.files
 
 
-def test_every_image_is_read_once_an_epoch_and_by_one_worker(runs):
+def test_every_image_is_read_once_per_epoch_by_one_worker(runs):
     """Each worker reads the rows of the global batches that are its own, and a little ahead."""
     source = data.load(np.zeros([IMAGES, 2, 2], np.uint8))
     ahead = source.batches(BATCH, seed=SEED).from_epoch(0).take(2 * EPOCHS * STEPS)

@@ -76,7 +76,7 @@ def test_images_without_contrast_are_no_duplicates():
     assert duplicates(flat) == []
 
 
-def test_descriptions_are_correlations():
+def test_products_of_descriptions_are_correlations():
     photos = _photos(2)
     found = describe(photos)
     gray = [np.asarray(Image.fromarray(p).convert("L").resize((32, 32), 4), float) for p in photos]
@@ -183,7 +183,7 @@ def test_an_index_finds_the_nearest_and_comes_back_from_its_file(tmp_path):
     assert {int(name) % 3 for name, _ in found} == {5 % 3}
 
 
-def test_a_file_that_is_no_index_is_named(tmp_path):
+def test_a_file_that_is_not_an_index_is_named(tmp_path):
     (tmp_path / "index.npz").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is not an index"):
         Index.load(tmp_path / "index.npz")
@@ -201,7 +201,7 @@ def test_faiss_finds_the_same_images():
         np.testing.assert_allclose([c for _, c in one], [c for _, c in other], atol=1e-6)
 
 
-def test_an_engine_that_is_not_there_is_named(monkeypatch):
+def test_a_missing_engine_is_named(monkeypatch):
     index = Index(np.eye(3, dtype="float32"), ["a", "b", "c"])
     with pytest.raises(ValueError, match="engine must be one of blocks, faiss; received 'annoy'"):
         index.search(np.ones([1, 3]), engine="annoy")

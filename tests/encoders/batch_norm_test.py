@@ -66,7 +66,7 @@ def drawn(random, shape, dtype="float64"):
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("kind", SHAPES)
-def test_it_is_keras_own_in_value_gradient_and_statistics(
+def test_it_equals_keras_in_value_gradient_and_statistics(
     random, float64, monkeypatch, kind, adds, activation, use_xla
 ):
     monkeypatch.setattr(batch_norm, "USE_XLA", use_xla)
@@ -80,7 +80,7 @@ def test_it_is_keras_own_in_value_gradient_and_statistics(
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("use_xla", [None, True])
-def test_single_precision_is_keras_own(random, monkeypatch, training, use_xla):
+def test_it_equals_keras_in_single_precision(random, monkeypatch, training, use_xla):
     """None: the kernel of TensorFlow, where there is no GPU."""
     monkeypatch.setattr(batch_norm, "USE_XLA", use_xla)
     x, residual, weights = drawn(random, [4, 5, 5, 6], "float32")
@@ -119,7 +119,7 @@ def test_replicas_normalize_by_the_global_batch(random, float64, mirrored, monke
             assert_all_close(moving, expected[5:], 1e-10)
 
 
-def test_a_mean_far_from_the_moving_one_costs_few_digits(random):
+def test_a_mean_far_from_the_moving_mean_costs_few_digits(random):
     x = random.normal(size=[64, 4]) + 300.0
     layer = encoders.BatchNormalization(momentum=0.0)
     layer(tf.constant(x, "float32"), training=True)

@@ -28,7 +28,7 @@ def test_the_small_resnet_is_small():
 
 
 @pytest.mark.parametrize("size", [17, 32, 40])
-def test_any_size_and_both_kinds_of_pixels(random, size):
+def test_encoders_take_any_size_and_both_kinds_of_pixels(random, size):
     encoder = encoders.small_resnet(channels=3, width=0.25)
     pixels = random.integers(0, 256, [2, size, size, 3]).astype("uint8")
     as_bytes, as_floats = encoder(pixels), encoder(pixels.astype("float32"))
@@ -156,7 +156,7 @@ def takes_vectors():
         (lambda: keras.Sequential([keras.layers.Flatten()]), "and be built"),
     ],
 )
-def test_a_model_that_is_no_encoder_is_refused(model, message):
+def test_a_model_that_is_not_an_encoder_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         encoders.as_encoder(model())
 
@@ -166,7 +166,7 @@ def test_something_else_is_refused():
         encoders.as_encoder("resnet18")
 
 
-def test_encoders_survive_their_file(tmp_path, random):
+def test_encoders_survive_saving_and_loading(tmp_path, random):
     encoder = encoders.small_resnet(width=0.25)
     encoder.save(tmp_path / "encoder.keras")
     again = keras.models.load_model(tmp_path / "encoder.keras")

@@ -6,7 +6,7 @@ from cl_keras import encoders
 from tests.tiny import tiny_encoder
 
 
-def test_the_map_is_what_is_pooled_into_the_vector(images):
+def test_the_map_is_pooled_into_the_vector(images):
     encoder = tiny_encoder()
     maps = encoders.feature_map(encoder)
     found, vector = maps(images)
@@ -24,7 +24,7 @@ def test_a_prefix_stands_for_the_end_of_a_stage(images):
     assert shallow.numpy().min() == 0 and shallow.numpy().max() > 0  # behind its ReLU
 
 
-def test_any_model_has_the_map_that_it_pools(images):
+def test_any_model_exposes_the_map_that_it_pools(images):
     pixels = keras.Input([12, 12, 1])
     encoder = encoders.as_encoder(keras.Model(pixels, keras.layers.Conv2D(4, 3)(pixels)))
     found, vector = encoders.feature_map(encoder)(images)

@@ -42,7 +42,7 @@ def test_effective_rank_of_known_spectra():
     assert effective_rank(uneven) == pytest.approx(expected)
 
 
-def test_a_collapsed_encoder_shows():
+def test_a_collapsed_encoder_is_detected():
     one_point = np.tile(np.float32([0.3, 0.4, 0.5]), (50, 1))
     found = health(one_point, one_point)
     assert found["alignment"] == pytest.approx(0, abs=1e-6)

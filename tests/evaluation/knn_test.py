@@ -159,7 +159,7 @@ def test_a_tiny_temperature_stays_finite():
     assert nearest["top1"] == 1  # only the nearest row counts: each row itself
 
 
-def test_a_class_without_a_vote_is_no_hit():
+def test_a_class_without_votes_is_never_hit():
     train = np.float32([[1, 0], [1, 0.1], [-1, 0]])
     # Class 0 is in the bank, but not among the two nearest.
     score = knn(Features(train, [3, 3, 0]), Features(train[:1], [0]), k=2)
@@ -232,7 +232,7 @@ def test_wrong_input_is_explained(change, message):
         knn(train, Features(given.pop("test"), [0, 1]), **given)
 
 
-def test_arrays_are_told_to_be_features():
+def test_arrays_are_refused_with_a_hint_to_features():
     with pytest.raises(TypeError, match=r"train must be Features.*evaluation.Features\(vectors"):
         knn(np.eye(3), np.eye(3))
 

@@ -66,7 +66,7 @@ def test_standardization_is_folded_in_and_makes_units_irrelevant():
     np.testing.assert_allclose(logits, test_x @ kernel + bias, atol=0.05)
 
 
-def test_still_dimensions_are_ignored():
+def test_constant_dimensions_are_ignored():
     x, y, test_x, test_y = _digits()
     still = [np.full((len(a), 1), 1e4) for a in (x, test_x)]
     expected = linear_probe(Features(x, y), Features(test_x, test_y))["top1"]
@@ -184,7 +184,7 @@ def test_the_preconditioned_minimum_is_that_of_the_plain_objective(shape, monkey
     np.testing.assert_allclose(x @ kernel + bias, x @ plain_kernel + plain_bias, atol=0.02)
 
 
-def test_a_class_without_a_label_is_never_answered():
+def test_a_class_without_labels_is_never_predicted():
     train = Features(np.eye(3), [0, 1, 2])
     pair = labeled_pair(train, train)
     predicted, _ = predict_classes(pair, np.array([0, 2]))

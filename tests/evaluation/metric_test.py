@@ -7,7 +7,7 @@ from cl_keras.evaluation import difference
 from cl_keras.evaluation.metric import metric_of
 
 
-def test_the_interval_of_a_share_is_that_of_the_binomial():
+def test_the_interval_of_a_share_is_binomial():
     hits = np.arange(1000) % 10 < 7
     metric = metric_of("knn", hits, "")
     half = 1.96 * np.sqrt(0.7 * 0.3 / 1000)
@@ -33,7 +33,7 @@ def test_a_difference_is_paired():
     assert gain.is_above and not gain.is_below
 
 
-def test_equal_metrics_differ_by_nothing():
+def test_equal_metrics_have_no_difference():
     metric = metric_of("knn", np.arange(50) % 3 > 0, "")
     same = difference(metric, metric)
     assert (same.value, same.low, same.high) == (0, 0, 0)

@@ -96,7 +96,7 @@ def test_training_is_the_same_with_and_without_it():
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_a_representation_gone_to_nan_has_no_knn():
+def test_a_representation_of_nan_has_no_knn():
     model = _model()
     model.layers[-1].bias.assign([np.nan] * 4)
     monitor = KNNMonitor([_data(60, seed=0)], [_data(30, seed=1)])

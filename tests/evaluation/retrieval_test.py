@@ -14,7 +14,7 @@ def test_recall_is_counted_by_hand(random):
     assert received == pytest.approx(expected)
 
 
-def test_partners_that_are_alike_are_all_found(random):
+def test_identical_partners_are_all_found(random):
     rows = random.normal(size=[7, 3])
     assert cross_retrieval(rows, 2 * rows) == {"recall_at_1": 1.0, "recall_at_5": 1.0}
 

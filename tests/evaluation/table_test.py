@@ -103,7 +103,7 @@ def test_perturbation_is_a_pure_function_of_seed_and_row():
     assert (perturb(images, seed=4) != whole).any(axis=(1, 2, 3)).mean() > 0.5
 
 
-def test_perturbation_of_an_even_picture_is_its_brightness():
+def test_perturbing_a_uniform_picture_changes_its_brightness():
     gray = np.full((400, 8, 8, 1), 120, np.uint8)
     levels = perturb(gray)
     np.testing.assert_array_equal(levels, np.broadcast_to(levels[:, :1, :1], levels.shape))
@@ -118,7 +118,7 @@ def test_perturbation_flips_about_half():
     assert 0.42 < rising.mean() < 0.58
 
 
-def test_perturb_wants_square_uint8():
+def test_perturb_needs_square_uint8_images():
     with pytest.raises(ValueError, match=r"square images.*float32 \(2, 8, 8, 1\)"):
         perturb(_images(2).astype(np.float32))
     with pytest.raises(ValueError, match=r"received uint8 \(2, 4, 8, 1\)"):
@@ -148,12 +148,12 @@ def test_retrieval_top1_of_a_collapsed_encoder_is_chance():
     assert retrieval_top1(np.ones((50, 3)), np.ones((50, 3)))["top1"] == 1 / 50
 
 
-def test_retrieval_top1_wants_pairs():
+def test_retrieval_top1_needs_pairs():
     with pytest.raises(ValueError, match="received 2 perturbed rows for 3"):
         retrieval_top1(np.eye(3), np.eye(3)[:2])
 
 
-def test_table_is_made_of_its_parts():
+def test_a_table_equals_its_parts():
     train, test = _images(60, seed=1), _images(20, seed=2)
     train_labels, test_labels = np.arange(60) % 3, np.arange(20) % 3
     encoders = {"raw": raw_pixels, "PCA": pca_whitened(train, dims=3, progress=False)}
@@ -210,7 +210,7 @@ def test_table_without_labels_only_retrieves():
     assert [metric.name for metric in made["raw"]] == ["retrieval_top1"]
 
 
-def test_table_wants_an_encoder():
+def test_a_table_needs_an_encoder():
     with pytest.raises(ValueError, match="at least one encoder"):
         table({}, _images(4), _images(4))
 

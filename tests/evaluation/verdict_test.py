@@ -41,7 +41,7 @@ GOOD = ([0.4, 0.5, 0.6, 0.7, 0.8, 0.85], 0.9, 0.9)
 POOR = ([0.3, 0.35, 0.4, 0.5, 0.55, 0.6], 0.78, 0.7)
 
 
-def test_an_encoder_that_wins_is_said_to_win():
+def test_an_encoder_that_wins_gets_that_verdict():
     found = verdict(_rows(GOOD, POOR), HEALTHY)
     assert (found.outcome, found.healthy, found.equal_labels) == ("better", True, 160)
     assert "With 160 labels, its accuracy on test images is 80.0 %" in found.text
@@ -52,7 +52,7 @@ def test_an_encoder_that_wins_is_said_to_win():
     assert json.loads(json.dumps(found.as_json()))["outcome"] == "better"
 
 
-def test_an_encoder_that_loses_is_said_to_lose():
+def test_an_encoder_that_loses_gets_that_verdict():
     found = verdict(_rows(POOR, GOOD), HEALTHY, Training(flips=True, crop_area=0.08))
     assert (found.outcome, found.equal_labels) == ("worse", None)
     assert found.text.startswith("The learned encoder does not win: a baseline is better.")
@@ -69,7 +69,7 @@ def test_a_difference_within_the_error_is_no_win():
     assert "no difference beyond the error" in found.text
 
 
-def test_a_collapsed_embedding_is_not_to_be_used():
+def test_a_collapsed_embedding_is_not_recommended():
     collapsed = health(np.ones((50, 32)) + 1e-5 * np.eye(50, 32))
     found = verdict(_rows(GOOD, POOR), collapsed)
     assert not found.healthy
@@ -132,7 +132,7 @@ def test_only_a_clear_leader_leads():
     assert clear_leader({"a": a, "b": b, "c": c}) is None
 
 
-def test_a_loss_after_few_images_is_laid_to_the_training_and_not_to_the_views():
+def test_losing_after_few_images_is_blamed_on_the_training_not_on_the_views():
     short = Training(epochs=1, images=10_000, crop_area=0.3, flips=True)
     first = advice("worse", True, "raw pixels", short)[0]
     assert first.startswith("train much longer: in 1 epoch it has seen 10,000 images")

@@ -64,14 +64,14 @@ def test_the_page_and_its_policy(served):
     assert "http:" not in text and "https:" not in text
 
 
-def test_points_have_place_label_and_name(served):
+def test_points_have_position_label_and_name(served):
     found = json.loads(_ask(served, "/points")[1])
     assert len(found["x"]) == len(found["name"]) == 40
     assert min(found["x"]) == 0 and max(found["y"]) == 1
     assert found["label"][:4] == [0, 1, 0, 1] and found["class_names"] == ["<b>one", "two"]
 
 
-def test_pictures_are_asked_for_by_number(served):
+def test_pictures_are_requested_by_number(served):
     answer, content = _ask(served, "/picture", row=3)
     assert answer.headers["Content-Type"] == "image/png"
     assert Image.open(io.BytesIO(content)).size == (72, 72)
@@ -101,7 +101,7 @@ def test_outliers_pairs_and_what_to_label(served):
 
 
 @pytest.mark.parametrize("path", ["/", "/points", "/picture", "/near"])
-def test_without_the_token_or_from_another_host_nothing_is_served(served, path):
+def test_nothing_is_served_without_the_token_or_to_another_host(served, path):
     assert _ask(served, path, token="wrong")[0].status == 403
     assert _ask(served, path, token="")[0].status == 403
     assert _ask(served, path, host="evil.example")[0].status == 403
@@ -115,13 +115,13 @@ def test_no_path_of_the_disk_is_served(served, path):
     assert _ask(served, path)[0].status == 404
 
 
-def test_it_listens_on_the_loopback_interface_alone():
+def test_it_listens_only_on_the_loopback_interface():
     server, address = make_server(None)
     assert server.server_address[0] == "127.0.0.1" and address.startswith("http://127.0.0.1:")
     server.server_close()
 
 
-def test_an_upload_without_end_is_refused(served):
+def test_an_endless_upload_is_refused(served):
     port, token = served
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.putrequest("POST", f"/near_file?token={token}")
@@ -133,7 +133,7 @@ def test_an_upload_without_end_is_refused(served):
     connection.close()
 
 
-def test_the_nearest_are_those_of_the_general_search():
+def test_the_nearest_equal_those_of_the_general_search():
     """With ties: images that are alike come in the order of the bank."""
     images = IMAGES[[0, 1, 2, 3, 1, 2, 5, 1]]
     collection = Collection(_encoder(), data.load(images), progress=False)

@@ -71,7 +71,7 @@ TURNED = [name for name in FORMS if "EXIF" in name and name.rpartition(" ")[2] i
 
 
 @pytest.mark.parametrize("name", [*TURNED, "PNG EXIF behind the pixels", "WebP animated, EXIF"])
-def test_the_orientation_is_really_followed(name):
+def test_the_orientation_is_followed(name):
     assert pixels.decode(io.BytesIO(FORMS[name])).shape[:2] == RGB.size
 
 
@@ -93,7 +93,7 @@ def test_transparency_is_laid_on_white():
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_refused_by_name_in_both(name, decoders):
+def test_both_refuse_the_same_files_by_name(name, decoders):
     with pytest.raises(pixels.UnsupportedImage) as refusal:
         pixels.decode(io.BytesIO(REFUSED[name]))
     for decode in decoders.values():
@@ -158,7 +158,7 @@ def test_as_many_scans_as_are_allowed_are_decoded(decoders):
         np.testing.assert_array_equal(image, expected)
 
 
-def test_a_tiff_is_trained_on_and_refused_by_name_when_served(decoders):
+def test_a_tiff_can_be_trained_on_but_is_refused_by_name_in_serving(decoders):
     contents = encode(RGB, "TIFF")
     np.testing.assert_array_equal(pixels.decode(io.BytesIO(contents)), np.asarray(RGB))
     assert b"TIFF" in decoders[3, None](tf.constant(contents))[1].numpy()
@@ -178,7 +178,7 @@ def test_floating_point_tiffs_are_refused_by_name():
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WebP"])
-def test_a_cut_file_is_an_error_of_both(form, decoders):
+def test_both_refuse_a_truncated_file(form, decoders):
     contents = FORMS[form]
     for length in (len(contents) // 3, len(contents) * 2 // 3):
         with pytest.raises((OSError, SyntaxError, ValueError)):

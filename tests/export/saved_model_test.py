@@ -164,7 +164,7 @@ def test_an_empty_batch_gives_an_empty_result(version, tmp_path):
     assert serve(any_size, "serve_bytes", bytes=np.array([], "S1")).shape == (0, 6)
 
 
-def test_without_a_size_images_pass_as_they_are(encoder, tmp_path):
+def test_without_a_fixed_size_images_pass_unchanged(encoder, tmp_path):
     version = export.saved_model(encoder, tmp_path)
     images = [smooth_image(31, 18), smooth_image(20, 20, seed=1)]
     expected = np.concatenate([encoder(image[None]) for image in images])
@@ -273,7 +273,7 @@ def test_an_encoder_of_a_strategy_is_exported_as_one(mirrored, tmp_path):
 # What cannot be exported.
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_something_other_than_a_model_is_refused(tmp_path):
     with pytest.raises(TypeError, match="must be a keras.Model.*received function"):
         export.saved_model(lambda x: x, tmp_path)
 
@@ -304,7 +304,7 @@ def test_a_size_that_the_encoder_cannot_take_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_other_channels_get_a_sentence(channels, version):
+def test_other_channels_are_explained(channels, version):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         serve(version, images=random_images(1, channels=channels))
     assert "must be uint8 [batch, height, width, 3]" in str(error.value)
@@ -314,7 +314,7 @@ def test_other_channels_get_a_sentence(channels, version):
 # Elsewhere.
 
 
-def test_loading_needs_no_keras_and_minds_no_empty_batch(encoder, version, tmp_path):
+def test_loading_needs_no_keras_and_accepts_an_empty_batch(encoder, version, tmp_path):
     images = random_images(2, 20, 30)
     np.save(tmp_path / "images.npy", images)
     script = f"""

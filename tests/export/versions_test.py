@@ -37,7 +37,7 @@ def test_numbers_go_up_from_the_highest(tmp_path):
     assert not list((path / "7").iterdir())
 
 
-def test_a_number_taken_meanwhile_is_passed_over(tmp_path):
+def test_a_number_taken_meanwhile_is_skipped(tmp_path):
     def build(folder):
         writer("mine")(folder)
         # Another process is faster, after the numbers were looked up: see the patched listing.
@@ -60,7 +60,7 @@ def test_a_number_taken_meanwhile_is_passed_over(tmp_path):
     }
 
 
-def test_nothing_shows_before_it_is_whole(tmp_path):
+def test_a_version_appears_only_when_it_is_complete(tmp_path):
     def build(folder):
         writer("half")(folder)
         assert not [entry for entry in tmp_path.iterdir() if entry.name.isdecimal()]
@@ -88,7 +88,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
     assert file.read_text() == "precious"
 
 
-def test_a_closed_folder_is_named(tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_named(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied", "somewhere inside")
 
@@ -97,7 +97,7 @@ def test_a_closed_folder_is_named(tmp_path, monkeypatch):
         versions.add(tmp_path, writer("a"))
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_builds_is_not(tmp_path):
+def test_leftovers_of_killed_processes_are_removed_but_not_the_work_of_running_ones(tmp_path):
     abandoned = tmp_path / ".unfinished-dead" / "version"
     writer("half")(abandoned.parent)
     writer("half")(abandoned)

@@ -61,7 +61,7 @@ def test_an_export_answers_its_own_warm_up(tmp_path, image_size):
         assert {len(value) for value in outputs.values()} == {rows}
 
 
-def test_no_warm_up_where_none_is_wanted(tmp_path):
+def test_the_warm_up_can_be_omitted(tmp_path):
     inputs = keras.Input([None, None, 1])
     encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     version = export.saved_model(encoder, tmp_path, warmup=False)

@@ -20,7 +20,7 @@ def test_scores_are_cosines(random, float64):
         np.testing.assert_allclose(layer(z, training=training), unit(z) @ rows.T, atol=1e-12)
 
 
-def test_rows_off_the_sphere_are_put_back_or_taken_as_if_they_were(random, float64):
+def test_rows_off_the_sphere_are_normalized_or_used_as_if_they_were(random, float64):
     layer = Prototypes(5, 7)
     rows, z = random.normal(size=[7, 5]), random.normal(size=[4, 5])
     layer.rows.assign(rows)
@@ -30,7 +30,7 @@ def test_rows_off_the_sphere_are_put_back_or_taken_as_if_they_were(random, float
     np.testing.assert_allclose(layer.rows, unit(rows), rtol=0, atol=1e-12)
 
 
-def test_the_seed_decides_the_start():
+def test_the_seed_determines_the_initial_prototypes():
     rows = [Prototypes(5, 7, seed=seed).rows.numpy() for seed in (1, 1, 2)]
     np.testing.assert_array_equal(rows[0], rows[1])
     assert np.abs(rows[0] - rows[2]).max() > 0.1
@@ -45,7 +45,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_frozen_rows_stay_whatever_the_optimizer_does(random, name):
+def test_frozen_rows_stay_with_any_optimizer(random, name):
     """Three frozen steps, then one that moves them."""
     layer, optimizer = Prototypes(5, 7, frozen_steps=3), OPTIMIZERS[name]()
     optimizer.build([layer.rows])

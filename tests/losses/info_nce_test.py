@@ -64,7 +64,7 @@ def test_nce_is_its_formula(random):
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
 
 
-def test_any_similarity_may_take_the_place_of_the_cosine(random):
+def test_any_similarity_can_replace_the_cosine(random):
     query, positive = random.normal(size=[2, 5, 3])
     negatives = random.normal(size=[7, 3])
 

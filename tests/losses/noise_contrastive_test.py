@@ -66,7 +66,7 @@ def test_equal_scores_have_a_closed_form():
 
 
 @pytest.mark.parametrize("tau", [0.005, 1e-3])
-def test_a_low_temperature_overflows_nowhere(random, tau):
+def test_a_low_temperature_does_not_overflow(random, tau):
     """exp(1/τ) is beyond float32; the loss is linear in the scores there."""
     scores = np.array([[1.0, -1.0, 0.5, 1.0], [-1.0, 1.0, -1.0, -0.5]], np.float32)
     tensor = tf.constant(scores)
@@ -83,7 +83,7 @@ def test_a_low_temperature_overflows_nowhere(random, tau):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_lifted(scores, dtype):
+def test_half_precision_is_computed_in_float32(scores, dtype):
     halves = tf.cast(scores, dtype)
     received = noise_contrastive(halves, np.log(80.0), temperature=TAU, num_images=N).losses
     assert received.dtype == tf.float32
@@ -107,7 +107,7 @@ def test_with_every_image_once_as_noise_z_is_the_sum_over_all(random):
     np.testing.assert_allclose(np.exp(received), [np.exp(every / TAU).sum()], rtol=1e-12)
 
 
-def test_z_runs_as_an_average_that_the_first_batch_sets(random, float64):
+def test_z_is_a_running_average_that_starts_with_the_first_batch(random, float64):
     partition = RunningPartition(N, temperature=TAU, decay=0.9)
     batches = random.uniform(-1, 1, [5, 4, 1 + K])
     z = None
@@ -121,7 +121,7 @@ def test_z_runs_as_an_average_that_the_first_batch_sets(random, float64):
     np.testing.assert_allclose(received, nce_by_hand(batches[0], z, TAU, N), rtol=0, atol=1e-10)
 
 
-def test_before_training_a_batch_has_its_own_z_and_leaves_nothing(scores, float64):
+def test_before_training_a_batch_uses_its_own_z_and_keeps_nothing(scores, float64):
     partition = RunningPartition(N, temperature=TAU)
     z = N * np.exp(scores[:, 1:] / TAU).mean()
     received = losses_with(partition, tf.constant(scores))
@@ -148,7 +148,7 @@ def test_two_replicas_share_the_z_of_the_global_batch(random, float64, mirrored)
     np.testing.assert_allclose(copies[0], np.log(z), rtol=0, atol=1e-12)
 
 
-def test_misuse_gets_a_clear_word(scores):
+def test_misuse_gets_a_clear_error(scores):
     with pytest.raises(ValueError, match="K ≥ 1 .* received shape .5, 1."):
         noise_contrastive(scores[:, :1], 0.0, temperature=TAU, num_images=N)
     with pytest.raises(ValueError, match="temperature must be a number above 0"):

@@ -47,7 +47,7 @@ def test_value_and_gradient_are_the_papers(random):
 
 
 @pytest.mark.parametrize("labels", [[-1, -1, -1, -1], [3, 1, 2, 0]])
-def test_without_shared_labels_it_is_simclr(random, labels):
+def test_without_shared_labels_it_equals_simclr(random, labels):
     views = tf.unstack(tf.constant(random.normal(size=[2, 4, 3])))
     received = sup_con(views, tf.constant(labels), 0.2)
     expected = losses.nt_xent(*views, temperature=0.2)
@@ -55,7 +55,7 @@ def test_without_shared_labels_it_is_simclr(random, labels):
     np.testing.assert_array_equal(received.hits, expected.hits)
 
 
-def test_a_query_without_positives_has_no_part_and_spoils_no_gradient(random):
+def test_a_query_without_positives_contributes_nothing_to_loss_or_gradient(random):
     scores = tf.constant(random.uniform(-1, 1, [3, 4]))
     positives = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], bool)
     with tf.GradientTape() as tape:
@@ -81,7 +81,7 @@ def test_no_positive_at_all_costs_nothing():
     assert loss == 0 and not np.any(tape.gradient(loss, scores))
 
 
-def test_a_candidate_that_is_left_out_is_no_positive():
+def test_an_excluded_candidate_is_not_a_positive():
     scores = tf.constant([[0.0, -np.inf, 0.0]], tf.float64)
     found = losses.softmax_over_positives(np.array([[True, True, False]]), scores, 0.1)
     np.testing.assert_allclose(found.losses, [np.log(2)], atol=1e-12)

@@ -178,14 +178,14 @@ def test_two_replicas_are_one(random, mirrored, tiny_tiles, form):
         np.testing.assert_allclose(received, other, rtol=0, atol=1e-12)
 
 
-def test_the_form_goes_by_size_and_temperature():
+def test_the_form_depends_on_size_and_temperature():
     assert not tiles.by_tiles(512, 512, 0.1)
     assert tiles.by_tiles(8192, 8192, 0.1) and tiles.by_tiles(None, 8192, 0.1)
     assert not tiles.by_tiles(8192, 8192, 0.01)  # exp(100) is beyond float32
 
 
 @pytest.mark.parametrize("form", ["nt_xent", "in_batch"])
-def test_one_image_alone_has_nothing_to_be_told_from(random, tiny_tiles, form):
+def test_a_single_image_has_no_negatives(random, tiny_tiles, form):
     values, hits, slopes = loss_and_gradient(forms(random)[form], views(random, 1))
     np.testing.assert_array_equal(values, np.zeros(len(values)))
     assert np.all(hits)

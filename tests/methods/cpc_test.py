@@ -88,6 +88,6 @@ def test_what_does_not_fit_is_refused(images):
 
 
 @pytest.mark.parametrize("norm, words", [("batch", "has batch normalization"), ("layer", "")])
-def test_batch_normalization_is_warned_of(norm, words, caplog):
+def test_batch_normalization_causes_a_warning(norm, words, caplog):
     CPC(encoders.small_resnet(image_size=12, norm=norm), views=PATCHES, context_layers=1)
     assert words in caplog.text and bool(caplog.text) == bool(words)

@@ -61,7 +61,7 @@ def test_an_epoch_is_the_paper_in_numpy(images, float64):
         np.testing.assert_allclose(bank.bank[:28], rows, rtol=0, atol=1e-10)
 
 
-def test_images_without_a_cluster_have_no_part_in_the_loss(random, float64):
+def test_images_without_a_cluster_do_not_contribute_to_the_loss(random, float64):
     scores = tf.constant(random.uniform(-1, 1, [6, 4]))
     targets = tf.constant([0, -1, 2, 3, -1, 1])
     objective = mean_over(softmax_over_candidates(targets, scores, 0.1))
@@ -79,7 +79,7 @@ def test_the_defaults_are_the_papers():
     assert [config[name] for name in names] == [3000, 3, 10, 0.1]
 
 
-def test_data_with_which_it_would_go_wrong_is_refused(images):
+def test_unsuitable_data_is_refused(images):
     model = tiny_deep_cluster()
     with pytest.raises(ValueError, match="needs the index of each image"):
         model.fit(tf.data.Dataset.from_tensors({"image": images}), verbose=0)

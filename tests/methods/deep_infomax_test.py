@@ -56,7 +56,7 @@ def test_the_global_term_compares_whole_maps(images, float64):
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-10)
 
 
-def test_two_views_tell_each_others_places(images, float64):
+def test_with_two_views_each_recognizes_the_locations_of_the_other(images, float64):
     model = tiny_dim(views=VIEWS, prior_weight=0.0, at=("stem", "block"))
     batch = model.make_batch({"image": images[:5]}, seed=0, step=0)
     seen = [model.maps(view, training=True) for view in batch["views"]]
@@ -72,7 +72,7 @@ def test_two_views_tell_each_others_places(images, float64):
     np.testing.assert_allclose(received, total, rtol=0, atol=1e-10)
 
 
-def test_the_adversary_learns_to_tell_and_the_encoder_not_to_be_told(images, float64):
+def test_the_adversary_and_the_encoder_learn_against_each_other(images, float64):
     """The discriminator descends its loss; what reaches y is the same slope, reversed, times γ."""
     model = tiny_dim(prior_weight=0.3)
     y = tf.Variable(np.random.default_rng(0).normal(size=[5, 6]))
@@ -118,12 +118,12 @@ def test_the_defaults_are_those_of_the_papers_local_form():
         ({"at": ("layer9",)}, "received 'layer9'"),
     ],
 )
-def test_what_is_not_known_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tiny_dim(**options)
 
 
-def test_its_views_are_one_or_two(images):
+def test_it_takes_one_or_two_views(images):
     for count in (1, 2):
         views = DeepInfoMax.default_views(IMAGE_SIZE, 1, num_views=count)
         assert len(views(images, seed=0, step=0)) == count

@@ -124,7 +124,7 @@ def test_five_steps_are_the_paper_in_numpy(random, float64, loss):
         np.testing.assert_allclose(np.exp(model.partition.log_z), z, rtol=1e-10)
 
 
-def test_a_step_moves_the_rows_of_its_images_alone(images):
+def test_a_step_moves_only_the_rows_of_its_images(images):
     model = tiny_inst_disc()
     before = model.bank.bank.numpy()
     model.fit(dataset(images[:16]), verbose=0)
@@ -171,13 +171,13 @@ def test_data_without_a_fitting_index_is_refused(images):
         tiny_inst_disc(num_images=20).fit(dataset(images), verbose=0)
 
 
-def test_a_dataset_of_more_images_than_rows_is_warned_of(images, caplog):
+def test_a_dataset_with_more_images_than_rows_causes_a_warning(images, caplog):
     joined = dataset(images[:16]).concatenate(dataset(images[16:]))
     tiny_inst_disc(num_images=16).fit(joined, verbose=0)
     assert "num_images=16, and an epoch of this dataset has 32" in caplog.text
 
 
-def test_an_order_that_tells_the_image_by_its_age_is_warned_of(images, caplog, monkeypatch):
+def test_an_order_that_reveals_the_image_by_its_age_causes_a_warning(images, caplog, monkeypatch):
     source = data.load(images)
     tiny_inst_disc().fit(source.batches(16), verbose=0)
     assert not caplog.text

@@ -111,12 +111,12 @@ def test_a_queue_larger_than_the_data_set_is_refused(images):
         tiny_moco(queue_size=64).fit(data.load(images), batch_size=16, verbose=0)
 
 
-def test_parts_that_do_not_divide_the_batch_are_refused(images):
+def test_groups_that_do_not_divide_the_batch_are_refused(images):
     with pytest.raises(ValueError, match="shuffle_bn_groups=3 must divide the 16 images"):
         tiny_moco(shuffle_bn_groups=3).fit(images, batch_size=16, verbose=0)
 
 
-def test_parts_that_replicas_cannot_share_are_refused(images, mirrored):
+def test_groups_that_replicas_cannot_share_are_refused(images, mirrored):
     with mirrored.scope():
         model = tiny_moco(shuffle_bn_groups=1)
         uneven = tiny_moco(shuffle_bn_groups=5)

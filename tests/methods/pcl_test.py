@@ -78,7 +78,7 @@ def test_the_concentration_is_its_formula(random):
     np.testing.assert_allclose(received, 0.2 * phi / phi.mean(), rtol=1e-12)
 
 
-def test_before_the_warm_up_ends_it_is_moco(images, float64):
+def test_during_the_warm_up_it_equals_moco(images, float64):
     """No prototypes: the loss is InfoNCE alone, and the clusters are as at the start."""
     model = tiny_pcl(warmup_epochs=1)
     twin = tiny_pcl(warmup_epochs=1)

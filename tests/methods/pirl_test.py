@@ -138,7 +138,7 @@ def test_two_steps_are_the_paper_in_numpy(random, float64, loss, weight):
 
 
 @pytest.mark.parametrize("weight, still", [(0.0, "patch_head"), (1.0, "head")])
-def test_a_term_of_no_weight_moves_nothing(images, weight, still):
+def test_a_term_with_zero_weight_has_no_effect(images, weight, still):
     model = tiny_pirl(encoder=linear_encoder, patch_weight=weight)
     before = [v.numpy() for v in getattr(model, still).variables]
     model.fit(dataset(images[:16]), verbose=0)
@@ -157,7 +157,7 @@ def test_fit_on_images_makes_the_views_of_the_step(images):
     assert isinstance(PIRL.default_views(12, 1), PIRLViews)
 
 
-def test_the_image_alone_moves_the_bank(images):
+def test_only_the_image_moves_the_bank(images):
     views = images[:16], pieces_of(images[:16])
     other = images[16:], pieces_of(images[16:])
 
@@ -210,7 +210,7 @@ def test_the_two_layer_heads_are_those_of_vissl():
     assert shapes == [(16, 16), (16,), (16, 128), (128,), (1152, 8), (8,)]
 
 
-def test_heads_may_be_models_and_come_back():
+def test_heads_may_be_models_and_are_restored():
     head, patches = heads.linear(16, output_dim=3), heads.patch_head(16, output_dim=3)
     model = tiny_pirl(head=head, patch_head=patches)
     assert model.head is head and model.patch_head is patches and model.bank.dim == 3

@@ -55,7 +55,7 @@ def test_a_step_is_the_paper_in_numpy(made, images, float64):
     np.testing.assert_array_equal(model.queue.keys[len(kept) :], queue[len(kept) :])
 
 
-def test_the_teacher_stays_as_it_is_and_the_student_moves(images):
+def test_the_student_learns_and_the_teacher_does_not(images):
     teacher = tiny_encoder()
     before = [v.numpy() for v in teacher.variables]
     model = tiny_seed(teacher=teacher)
@@ -65,7 +65,7 @@ def test_the_teacher_stays_as_it_is_and_the_student_moves(images):
         np.testing.assert_array_equal(variable, value)
 
 
-def test_the_views_are_made_into_what_the_teacher_wants():
+def test_views_are_converted_for_the_teacher():
     """Gray views of 12 pixels, for a teacher that answers with the mean of each color."""
     inputs = keras.Input([6, 6, 3])
     teacher = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
@@ -77,7 +77,7 @@ def test_the_views_are_made_into_what_the_teacher_wants():
     assert model._taught(view).shape == (4, 3)
 
 
-def test_color_is_made_gray_and_other_channels_are_refused():
+def test_color_becomes_gray_and_other_channels_are_refused():
     teacher = as_encoder(tiny_encoder())
     keras.utils.set_random_seed(0)
     made = views.simclr(IMAGE_SIZE, channels=3)

@@ -40,7 +40,7 @@ def test_the_loss_is_its_formula(images, labels, float64):
     np.testing.assert_allclose(objective.loss, by_loops(z, labels, 0.1), rtol=0, atol=1e-10)
 
 
-def test_without_labels_it_is_simclr(images, float64):
+def test_without_labels_it_equals_simclr(images, float64):
     supervised = tiny(SupCon, temperature=0.2)
     plain = SimCLR(
         supervised.encoder, views=VIEWS, head=supervised.head, temperature=supervised.temperature

@@ -114,7 +114,7 @@ def projections(model, images, step):
 
 
 @pytest.mark.parametrize("from_step, joins", [(2, True), (3, False)])
-def test_a_full_queue_joins_in_the_codes_from_its_step_on(images, float64, from_step, joins):
+def test_a_full_queue_is_used_for_the_codes_from_its_step_on(images, float64, from_step, joins):
     """20 rows are full after two steps of 12; the third step's loss tells whether they joined."""
     model = tiny_swav(queue_size=20, queue_from_step=from_step)
     batches = [images[:12], images[12:24], images[20:]]
@@ -141,7 +141,7 @@ def test_a_full_queue_joins_in_the_codes_from_its_step_on(images, float64, from_
         )
 
 
-def test_prototypes_rest_for_the_frozen_steps_and_then_learn(images):
+def test_prototypes_learn_only_after_the_frozen_steps(images):
     model = tiny_swav(keras.optimizers.AdamW(0.05, weight_decay=0.1), frozen_steps=2)
     model.prototypes.normalize_rows()
     start = model.prototypes.rows.numpy()

@@ -75,7 +75,7 @@ def test_both_towers_and_the_scale_learn(pairs):
         assert np.abs(old - variable.numpy()).max() > 0, variable.path
 
 
-def test_views_of_the_other_side_are_drawn_apart(images):
+def test_views_of_the_other_side_are_drawn_independently(images):
     one_view = lambda images, **draw: VIEWS(images, **draw)[:1]  # noqa: E731
     model = TwoTower(tiny_encoder(), tiny_encoder(), views=one_view, other_views=one_view)
     batch = model.make_batch({"image": images, "other": images}, seed=0, step=0)

@@ -4,7 +4,7 @@ import tensorflow as tf
 from cl_keras.negatives import in_batch
 
 
-def test_targets_and_masks_stand_where_they_are_drawn(random):
+def test_targets_and_masks_are_as_in_the_drawing(random):
     view0, view1 = random.normal(size=[2, 3, 4])
     targets, scores = in_batch(view0, view1)
     np.testing.assert_array_equal(targets, [3, 4, 5, 0, 1, 2])

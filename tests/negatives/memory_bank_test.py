@@ -41,7 +41,7 @@ def test_rows_begin_as_unit_vectors_fixed_by_the_seed():
     assert np.abs(np.mean(bank.bank)) < 0.05
 
 
-def test_five_updates_are_those_of_numpy(batches, float64):
+def test_five_updates_equal_numpy(batches, float64):
     bank = MemoryBank(10, 4)
     expected = bank_by_hand(bank.bank.numpy(), batches, 0.3)
     for index, vectors in batches:
@@ -94,7 +94,7 @@ def _body(graph, loop):
     return functions[loop.get_attr("body").name].node_def
 
 
-def test_a_step_touches_its_rows_alone():
+def test_a_step_touches_only_its_rows():
     """Nothing reads the whole bank, and nothing assigns it: either would copy it."""
     bank = MemoryBank(1000, 4)
 
@@ -108,7 +108,7 @@ def test_a_step_touches_its_rows_alone():
     assert handles_used(step, bank.bank.value) == ROWS_ALONE
 
 
-def test_nor_does_it_on_two_replicas(mirrored):
+def test_a_step_on_two_replicas_touches_only_its_rows(mirrored):
     with mirrored.scope():
         bank = MemoryBank(1000, 4)
 
@@ -131,7 +131,7 @@ def test_draws_are_uniform_and_with_replacement():
     assert chi_square < 43.8  # 19 degrees of freedom: p = 0.001
 
 
-def test_draws_hang_on_seed_step_and_global_row_alone():
+def test_draws_depend_only_on_seed_step_and_global_row():
     bank = MemoryBank(1000, 2)
     whole = bank.draw(50, seed=1, step=tf.constant(7, tf.int64), rows=6).numpy()
     np.testing.assert_array_equal(bank.draw(50, seed=1, step=7, rows=2, first_row=4), whole[4:])
@@ -159,7 +159,7 @@ def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count
     np.testing.assert_allclose(scores, np.concatenate(expected), rtol=0, atol=1e-12)
 
 
-def test_a_query_that_is_drawn_for_itself_can_be_left_out(random, float64):
+def test_a_query_drawn_as_its_own_negative_can_be_excluded(random, float64):
     bank, index = MemoryBank(5, 4), tf.constant([4, 0, 2])
     queries = [tf.constant(random.normal(size=[3, 4])) for _ in range(2)]
     drawn = bank.draw(20, 2, 3, rows=3).numpy()

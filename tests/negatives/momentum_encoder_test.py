@@ -34,7 +34,7 @@ def test_parameters_follow_and_statistics_do_not(random, float64):
         np.testing.assert_allclose(received, wanted, rtol=0, atol=1e-12)
 
 
-def test_its_statistics_are_those_of_what_it_saw(images, float64):
+def test_its_statistics_are_those_of_its_own_batches(images, float64):
     encoder, _, copy = pair()
     before = [v.numpy() for v in encoder.variables]
     reference = keras.models.clone_model(encoder)
@@ -47,7 +47,7 @@ def test_its_statistics_are_those_of_what_it_saw(images, float64):
         np.testing.assert_array_equal(received, wanted)
 
 
-def test_no_variable_of_it_is_trained_and_no_gradient_passes(images):
+def test_none_of_its_variables_is_trained_and_no_gradient_passes(images):
     _, _, copy = pair()
     assert copy.trainable_variables == [] and copy.encoder.trainable
     with tf.GradientTape() as tape:
@@ -56,7 +56,7 @@ def test_no_variable_of_it_is_trained_and_no_gradient_passes(images):
     assert tape.gradient(loss, variables) == [None] * len(variables)
 
 
-def test_keys_in_groups_are_each_normalized_by_their_own_group(images, float64):
+def test_keys_are_normalized_within_their_group(images, float64):
     _, _, copy = pair(groups=4, seed=3)
     keys = copy(images, step=5, training=True).numpy()
     order = copy._order(32, 5).numpy()
@@ -68,7 +68,7 @@ def test_keys_in_groups_are_each_normalized_by_their_own_group(images, float64):
     assert (copy._order(32, 6).numpy() != order).any()
 
 
-def test_the_statistics_of_groups_move_once_by_their_mean(images, float64):
+def test_the_moving_statistics_take_the_mean_over_groups_once(images, float64):
     _, _, copy = pair(groups=4, seed=3)
     alone = []
     for part in copy._order(32, 5).numpy().reshape(4, 8):

@@ -112,7 +112,7 @@ def test_larc_adapts_every_tensor(random, float64):
 
 @pytest.mark.parametrize("convention", ["inside", "outside"])
 @pytest.mark.parametrize("vectors", [True, False])
-def test_the_decay_of_sgd_passes_the_momentum(random, float64, vectors, convention):
+def test_the_decay_of_sgd_goes_through_the_momentum(random, float64, vectors, convention):
     options = {"decays_vectors": vectors, "momentum_convention": convention}
     sgd = optimizers.SGD(Recorded(), weight_decay=0.1, **options)
     start, gradients, received = after_ten_steps(sgd, random)
@@ -188,7 +188,7 @@ def test_warmup_rises_and_the_cosine_falls():
         optimizers.warmup_cosine(0.4, warmup_steps=10, steps=10)
 
 
-def test_the_rise_may_begin_above_zero():
+def test_the_warm_up_may_begin_above_zero():
     """SwAV: from 0.3 to 0.6, then to 0.0006."""
     schedule = optimizers.warmup_cosine(0.6, warmup_steps=4, steps=14, start=0.3, final=0.0006)
     expected = [0.3 + 0.3 * t / 4 for t in range(4)]

@@ -46,7 +46,7 @@ def test_photographs_are_shrunk_to_what_the_machine_can_train_on():
     )
 
 
-def test_what_is_given_stays():
+def test_given_options_stay():
     given = {
         "image_size": 40,
         "channels": 3,
@@ -75,7 +75,7 @@ def test_an_epoch_has_several_steps(images, batch):
     "capability, precision",
     [(None, "float32"), ((6, 1), "float32"), ((7, 5), "mixed_float16"), ((8, 0), "mixed_bfloat16")],
 )
-def test_half_precision_where_the_gpu_is_fast_with_it(capability, precision):
+def test_half_precision_if_the_gpu_is_fast_with_it(capability, precision):
     assert dataclasses.replace(SERVER, capability=capability).precision == precision
 
 
@@ -91,7 +91,7 @@ def test_half_precision_where_the_gpu_is_fast_with_it(capability, precision):
         (10_000, {"data": "tfds:cifar10/train"}, 0.0),
     ],
 )
-def test_images_are_held_out_where_nothing_is_said(images, given, share):
+def test_images_are_held_out_by_default(images, given, share):
     summary = dataclasses.replace(CLOTHES, num_images=images)
     config = choices.choose(Config(**{"data": "folder:a"} | given), summary, LAPTOP)
     assert config.split == share
@@ -113,7 +113,7 @@ def test_with_a_teacher_the_method_is_distillation():
         (64, 5, {"epochs": 5}, None),
     ],
 )
-def test_images_are_shrunk_where_few_would_pass_in_the_time(size, epochs, given, expected):
+def test_images_are_shrunk_if_time_allows_only_few(size, epochs, given, expected):
     given = Config(data="folder:a", **given)
     planned = given.replace(image_size=size, epochs=epochs, images=10_000, minutes=4)
     assert choices.smaller_size(given, planned) == expected

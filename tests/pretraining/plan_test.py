@@ -51,6 +51,6 @@ def test_a_terminal_has_one_line_for_an_epoch():
     assert written.count("\n") == 2 and "\r" in written
 
 
-def test_a_resumed_epoch_begins_where_it_is():
+def test_a_resumed_epoch_begins_at_its_position():
     lines = run(io.StringIO(), first_batch=20).splitlines()
     assert lines[0].startswith("epoch 1/2, step 21/40")

@@ -20,7 +20,7 @@ def test_a_model_of_keras_applications_brings_its_preprocessing():
     np.testing.assert_array_equal(again(images, training=False), received)
 
 
-def test_a_teacher_that_there_is_not_is_named():
+def test_an_unknown_teacher_is_named():
     with pytest.raises(ValueError, match="no model 'ResNet5'. Did you mean 'ResNet50'"):
         teachers.load("keras:ResNet5")
     with pytest.raises(FileNotFoundError, match="--teacher must be a .keras file, the folder"):

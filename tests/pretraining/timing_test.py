@@ -15,7 +15,7 @@ def test_the_parts_of_a_run_add_up_to_the_whole_command():
     assert costs.total(0, 6) == 30
 
 
-def test_as_many_epochs_as_fit_and_no_more():
+def test_as_many_epochs_as_fit_are_chosen():
     costs = Costs(once=10.0, step=0.5, epoch=1.0, monitor=2.0, judging=20.0)
     epochs = costs.epochs_within(1.5, 6, 3)
     assert costs.total(epochs, 6, 3) <= 90 < costs.total(epochs + 1, 6, 3)

@@ -35,7 +35,7 @@ def finished(photos, tmp_path_factory):
     return out
 
 
-def test_a_planned_run_holds_all_that_was_chosen(finished):
+def test_a_planned_run_records_all_choices(finished):
     config = Config.from_dict(Run(finished).config)
     assert (config.channels, config.image_size, config.images) == (1, 16, 24)
     assert (config.method, config.preset, config.encoder) == ("simclr", "small", "small_resnet")
@@ -43,7 +43,7 @@ def test_a_planned_run_holds_all_that_was_chosen(finished):
     assert len(Run(finished).metrics()["loss"]) == 16
 
 
-def test_the_same_call_resumes_and_does_not_measure_again(finished, photos, monkeypatch, capsys):
+def test_the_same_call_resumes_without_timing_again(finished, photos, monkeypatch, capsys):
     monkeypatch.setattr(training, "_costs", None)
     before = (finished / "encoder.keras").stat().st_mtime_ns
     cl.pretrain(photos, finished, minutes=1)
@@ -121,7 +121,7 @@ def test_weights_of_another_kind_are_refused(finished, given, message):
         initial.with_its_encoder(config, initial.load(config.init))
 
 
-def test_weights_that_are_nowhere_or_do_not_fit(finished):
+def test_missing_and_unfitting_weights_are_refused(finished):
     with pytest.raises(FileNotFoundError, match="or the name of an entry of the zoo; received"):
         initial.load("nowhere/run")
     loaded = initial.load(str(finished))

@@ -12,7 +12,7 @@ from cl_keras.training import PretextModel
 SHAPE = (28, 28, 1)
 
 
-def test_what_the_source_says_of_methods_is_what_python_says():
+def test_the_parsed_signatures_are_the_real_ones():
     assert set(signatures.methods().values()) == set(methods.__all__)
     for name, cls in build.METHODS.items():
         method = getattr(methods, signatures.methods()[name])
@@ -33,7 +33,7 @@ def test_what_the_source_says_of_methods_is_what_python_says():
         assert method.__doc__.startswith(signatures.summary(name))
 
 
-def test_every_option_has_a_help_that_ends_in_a_stop():
+def test_every_help_text_ends_with_a_period():
     for field in dataclasses.fields(Config):
         assert field.metadata["help"].rstrip("'").endswith((".", "}")), field.name
 
@@ -66,7 +66,7 @@ def test_a_configuration_is_checked_whole(values, message):
 
 @pytest.mark.parametrize("method", build.METHODS)
 @pytest.mark.parametrize("preset", ["published", "small"])
-def test_a_resolved_configuration_is_complete_and_stays_as_it_is(method, preset):
+def test_a_resolved_configuration_is_complete_and_resolves_to_itself(method, preset):
     teacher = "a zoo entry" if method == "seed" else None
     config = Config(data="fashion_mnist_mini", method=method, preset=preset, teacher=teacher)
     resolved = build.resolve(config, 4000, SHAPE)
@@ -78,7 +78,7 @@ def test_a_resolved_configuration_is_complete_and_stays_as_it_is(method, preset)
     assert Config.from_dict(resolved.to_dict()) == resolved
 
 
-def test_what_is_given_wins_over_the_recipe():
+def test_given_options_win_over_the_recipe():
     config = Config(
         data="fashion_mnist_mini",
         method="moco",
@@ -117,7 +117,7 @@ def test_a_method_has_the_normalization_that_it_needs():
     assert recipe.encoder_options["norm"] == "layer"
 
 
-def test_two_towers_are_built_alike_with_weights_and_draws_of_their_own():
+def test_two_towers_share_an_architecture_but_not_weights_or_draws():
     config = Config(data="pairs:somewhere", method="twotower", preset="small", seed=3)
     config = build.resolve(config, 100, (16, 16, 1))
     model = build.make_model(config, (16, 16, 1), 1)
@@ -139,6 +139,6 @@ def test_a_teacher_and_its_method_belong_together():
             Config(data="a", **options)
 
 
-def test_images_to_judge_by_are_given_or_held_out_and_not_both():
+def test_test_images_are_given_or_held_out_but_not_both():
     with pytest.raises(ValueError, match="split holds out images in place of test_data"):
         Config(data="a", test_data="b", split=0.2)

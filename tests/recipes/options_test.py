@@ -43,7 +43,7 @@ def test_numpy_numbers_and_tuples_become_plain():
         ({"notes": "one"}, "notes must be a list"),
     ],
 )
-def test_a_value_that_is_not_valid_is_named(values, message):
+def test_an_invalid_value_is_named(values, message):
     with pytest.raises(ValueError) as error:
         Oven(**values)
     assert message in str(error.value)

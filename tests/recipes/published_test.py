@@ -70,7 +70,7 @@ def test_optimizer_and_rates_are_those_of_the_authors(method, preset):
     assert small.lars_convention == ("outside" if method == "mocov3" else "inside")
 
 
-def test_settings_of_one_method_alone():
+def test_settings_that_only_one_method_has():
     recipe = scaled("mocov3", batch_size=4096)
     assert recipe.method_options == {"momentum": 0.996, "momentum_steps": 1000 * 312}
     recipe = scaled("swav", batch_size=256)
@@ -141,7 +141,7 @@ def test_warm_up_takes_no_more_than_a_tenth_of_a_short_run():
 @pytest.mark.parametrize("method", build.METHODS)
 @pytest.mark.parametrize("images", [300, 4000])
 @pytest.mark.parametrize("preset", ["published", "small"])
-def test_what_is_scaled_fits_few_images(method, images, preset):
+def test_scaled_settings_fit_few_images(method, images, preset):
     recipe = scaled(method, preset, images=images)
     options = recipe.method_options
     assert recipe.batch_size <= images

@@ -38,7 +38,7 @@ def test_every_method_has_a_recipe():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
-def test_a_recipe_makes_its_method_and_fits_its_data(path):
+def test_a_recipe_builds_its_method_and_fits_its_data(path):
     config = read(path)
     name, shape = NOT_BUNDLED.get(config.data, (config.data, None))
     source = data.load(np.zeros(shape, "uint8") if shape else name)

@@ -129,7 +129,7 @@ def test_page_holds_every_part(tmp_path):
 
 
 @pytest.mark.parametrize("part", SECTIONS)
-def test_a_part_alone_makes_one_section(tmp_path, part):
+def test_a_single_part_makes_one_section(tmp_path, part):
     given = {"title": "t", part: _everything()[part]}
     page = Page(report.write(tmp_path / "report.html", **given))
     assert page.open == []
@@ -173,7 +173,7 @@ def test_no_id_is_used_twice(tmp_path):
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_shares_are_in_percent_with_their_error_and_bold_only_where_told(tmp_path):
+def test_shares_are_in_percent_with_errors_and_bold_only_if_marked(tmp_path):
     rows = [
         {"name": "a", "knn": 0.804, "rank": 5.5, "images": 20, "missing": None},
         {"name": "b", "knn": 0.8578, "rank": 9.25, "images": 2000, "missing": 0.5},
@@ -221,7 +221,7 @@ def test_page_follows_light_dark_print_and_phone(tmp_path):
     ]
 
 
-def test_an_earlier_report_is_replaced_and_nothing_else_is(tmp_path):
+def test_only_an_earlier_report_is_replaced(tmp_path):
     path = tmp_path / "new" / "folder" / "report.html"
     assert report.write(path, title="first") == path
     report.write(path, title="second")
@@ -273,7 +273,7 @@ def test_the_policy_admits_the_one_script_and_nothing_else(tmp_path):
     )
 
 
-def test_the_map_knows_every_point(tmp_path):
+def test_the_map_has_every_point(tmp_path):
     embeddings = _everything(EVIL)["embeddings"]
     page = Page(report.write(tmp_path / "report.html", title="t", embeddings=embeddings))
     facts = re.search(r'id="map-facts">(.*?)</script>', page.source, re.DOTALL)[1]
@@ -290,7 +290,7 @@ def test_the_confusion_is_in_percent_of_the_true_class(tmp_path):
     assert cells == ["75", "25", "4", "·", "100", "4"]
 
 
-def test_of_many_classes_the_most_confused_pairs_are_told(tmp_path):
+def test_with_many_classes_the_most_confused_pairs_are_listed(tmp_path):
     confusion = 10 * np.eye(30, dtype=int)
     confusion[2, 7] = 5
     names = [f"class {c}" for c in range(30)]
@@ -300,7 +300,7 @@ def test_of_many_classes_the_most_confused_pairs_are_told(tmp_path):
     assert re.findall(r"<td>(.*?)</td>", page.source)[0] == "66.7"  # the worst comes first
 
 
-def test_a_healthy_run_is_said_to_be(tmp_path):
+def test_a_healthy_run_is_called_healthy(tmp_path):
     found = {"findings": [], "history": [{"step": 20, "loss": 2.0}]}
     page = Page(report.write(tmp_path / "r.html", title="t", health=found))
     assert "No problems found (checks: 1)." in page.text

@@ -59,6 +59,6 @@ def test_a_picture_comes_back_from_its_address():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 8, 8, 4), (0, 3, 8, 8, 1), (3, 8, 8, 1)])
-def test_another_form_is_explained(shape):
+def test_another_shape_is_explained(shape):
     with pytest.raises(ValueError, match=rf"received (shape )?\({shape[0]}, {shape[1]}, "):
         image_grid(np.zeros(shape, np.uint8))

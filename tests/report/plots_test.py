@@ -35,7 +35,7 @@ def test_series_without_epochs_counts_from_one():
     np.testing.assert_array_equal(x, [1, 2, 3])
 
 
-def test_series_names_what_is_no_number():
+def test_series_names_values_that_are_not_numbers():
     with pytest.raises(ValueError, match=r"history\['loss'\] must hold numbers; received .*'abc'"):
         series({"loss": [1, "abc"]})
 
@@ -67,7 +67,7 @@ def test_principal_plane_of_one_dimension_or_one_point():
 
 
 @pytest.mark.parametrize("vectors", [np.ones((1, 3)), np.ones(5), [[1.0, np.nan], [0.0, 1.0]]])
-def test_principal_plane_wants_finite_rows(vectors):
+def test_principal_plane_needs_finite_rows(vectors):
     with pytest.raises(ValueError, match="at least two rows of finite numbers"):
         principal_plane(vectors)
 
@@ -94,7 +94,7 @@ def test_looks_of_many_classes_differ_and_rare_ones_share_one():
     assert len({(color, marker) for _, _, color, marker in looks[1:]}) == 20
 
 
-def test_names_are_text_and_never_formulas():
+def test_names_are_shown_as_text_not_as_formulas():
     names = ["$\\frac{", "_hidden", "<script>"]
     figure = map_figure(np.eye(3), [0, 1, 2], names)
     with warnings.catch_warnings():

@@ -64,12 +64,14 @@ def checkpoints(tmp_path, model):
         (9, [(1, 0), (2, 0)]),
     ],
 )
-def test_it_saves_every_so_many_steps_and_every_epoch(every, expected, images, model, checkpoints):
+def test_it_saves_every_few_steps_and_after_every_epoch(
+    every, expected, images, model, checkpoints
+):
     fit(images, model, CheckpointCallback(checkpoints, every_steps=every))
     assert checkpoints.saved == expected
 
 
-def test_several_steps_an_execution_are_never_more_than_asked_for(images, checkpoints):
+def test_several_steps_per_execution_do_not_delay_a_checkpoint(images, checkpoints):
     model = tiny_simclr()
     model.compile(model.optimizer, run_eagerly=True, steps_per_execution=2)
     fit(images, model, CheckpointCallback(checkpoints, every_steps=3), epochs=1)
@@ -87,7 +89,7 @@ def test_a_long_epoch_is_saved_by_the_clock(images, model, checkpoints, monkeypa
     assert checkpoints.saved == [(0, 3), (1, 0), (2, 0)]
 
 
-def test_less_than_every_step_is_refused(checkpoints):
+def test_an_interval_below_one_step_is_refused(checkpoints):
     with pytest.raises(ValueError, match="received 0"):
         CheckpointCallback(checkpoints, every_steps=0)
 
@@ -132,9 +134,7 @@ def test_an_epoch_that_was_stopped_at_its_last_step_still_ends(images, tmp_path)
     assert checkpoints.list()[-1]["logs"] == {k: v[0] for k, v in expected.items()}
 
 
-def test_a_worker_that_is_not_the_first_saves_nothing_and_goes_on(
-    images, model, checkpoints, monkeypatch
-):
+def test_only_the_first_worker_saves(images, model, checkpoints, monkeypatch):
     monkeypatch.setattr(distribute, "is_chief", lambda: False)
     fit(images, model, Do(2, kill(15)), CheckpointCallback(checkpoints, every_steps=1))
     assert checkpoints.saved == [] and int(model.step) == 2 * STEPS
@@ -144,7 +144,7 @@ def lose_a_worker():
     raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
 
 
-def test_a_lost_worker_is_told_of(images, model, checkpoints, monkeypatch):
+def test_a_lost_worker_is_reported(images, model, checkpoints, monkeypatch):
     monkeypatch.setattr(distribute, "num_workers", lambda: 2)
     message = "Another worker of this run has ended. Restart all workers .* from the beginning"
     with pytest.raises(OSError, match=message):
@@ -159,6 +159,6 @@ def test_a_lost_worker_after_sigterm_is_the_answer_to_it(images, model, checkpoi
         fit(images, model, *callbacks)
 
 
-def test_an_error_of_one_worker_alone_stays_as_it_is(images, model, checkpoints):
+def test_an_error_of_a_single_worker_is_not_changed(images, model, checkpoints):
     with pytest.raises(tf.errors.UnavailableError):
         fit(images, model, CheckpointCallback(checkpoints), Do(2, lose_a_worker))

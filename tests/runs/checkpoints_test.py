@@ -32,7 +32,7 @@ def trained(images, folder, epochs=3):
     return model, checkpoints
 
 
-def test_the_newest_comes_back_with_all_state_and_the_oldest_goes(images, tmp_path):
+def test_the_newest_is_restored_with_all_state_and_the_oldest_is_removed(images, tmp_path):
     model, checkpoints = trained(images, tmp_path)
     assert [record["epoch"] for record in checkpoints.list()] == [2, 3]
     names = {path.name for path in tmp_path.iterdir()}
@@ -48,13 +48,13 @@ def test_the_newest_comes_back_with_all_state_and_the_oldest_goes(images, tmp_pa
     assert int(again.step) == 6
 
 
-def test_nothing_there_is_epoch_zero(tmp_path):
+def test_an_empty_folder_is_epoch_zero(tmp_path):
     position = Checkpoints(tmp_path / "none").restore(tiny_simclr())
     assert position == Position(0, 0, 0) and not position and Position(0, 1, 1)
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
-def test_a_broken_one_is_found_and_the_one_before_it_taken(images, tmp_path, harm, caplog):
+def test_a_broken_checkpoint_is_detected_and_the_previous_one_used(images, tmp_path, harm, caplog):
     _, checkpoints = trained(images, tmp_path)
     newest = tmp_path / FILES[2][0]
     content = bytearray(newest.read_bytes())
@@ -69,13 +69,13 @@ def test_a_broken_one_is_found_and_the_one_before_it_taken(images, tmp_path, har
     assert "is damaged; trying the one before it" in caplog.text
 
 
-def test_one_of_another_model_is_refused(images, tmp_path):
+def test_a_checkpoint_of_another_model_is_refused(images, tmp_path):
     _, checkpoints = trained(images, tmp_path)
     with pytest.raises(ValueError, match="It comes from another model"):
         checkpoints.restore(tiny_simclr(head="v2"))
 
 
-def test_when_all_are_broken_it_says_so(images, tmp_path):
+def test_an_error_says_if_all_are_broken(images, tmp_path):
     _, checkpoints = trained(images, tmp_path)
     for path in tmp_path.glob("*.npz"):
         path.write_bytes(b"")
@@ -83,13 +83,15 @@ def test_when_all_are_broken_it_says_so(images, tmp_path):
         checkpoints.restore(tiny_simclr())
 
 
-def test_a_file_that_the_manifest_does_not_name_is_no_checkpoint(images, tmp_path):
+def test_a_file_that_the_manifest_does_not_name_is_not_a_checkpoint(images, tmp_path):
     _, checkpoints = trained(images, tmp_path)
     (tmp_path / FILES[3][0]).write_bytes(b"half")
     assert checkpoints.restore(tiny_simclr()).epoch == 3
 
 
-def test_a_full_disk_ends_the_run_with_a_word_and_the_last_checkpoint(images, tmp_path, full_disk):
+def test_a_full_disk_ends_the_run_with_an_error_and_the_last_checkpoint(
+    images, tmp_path, full_disk
+):
     model, checkpoints = trained(images, tmp_path, epochs=1)
     before = checkpoints.list()
     with full_disk, pytest.raises(OSError, match="Could not write .* epoch 2, .*Free space"):
@@ -99,7 +101,7 @@ def test_a_full_disk_ends_the_run_with_a_word_and_the_last_checkpoint(images, tm
     assert checkpoints.restore(tiny_simclr()).epoch == 1
 
 
-def test_an_unwritable_folder_ends_the_run_with_a_word(images, tmp_path):
+def test_an_unwritable_folder_ends_the_run_with_an_error(images, tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     model = tiny_simclr()
     callback = CheckpointCallback(Checkpoints(tmp_path / "checkpoints"))
@@ -187,7 +189,7 @@ def test_the_best_is_kept_beside_the_newest(saved, best, kept, tmp_path):
         ({"monitor": "knn", "mode": "high"}, "received 'high'"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(options, message, tmp_path):
+def test_an_impossible_number_to_keep_is_refused(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         Checkpoints(tmp_path, **options)
 
@@ -197,7 +199,7 @@ def offsets(size, count):
     return sorted({*range(8), *range(size - 8, size), *np.linspace(0, size - 1, count, dtype=int)})
 
 
-def test_every_flipped_byte_is_found_and_costs_at_most_the_newest(tmp_path, caplog):
+def test_every_flipped_byte_is_detected_and_costs_at_most_the_newest(tmp_path, caplog):
     """Steps 10 and 20 are told apart by the model's step alone; nothing else may ever come back."""
     checkpoints, model = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path), tiny_simclr()
     flipped = 0
@@ -219,7 +221,7 @@ def test_every_flipped_byte_is_found_and_costs_at_most_the_newest(tmp_path, capl
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "epoch-*.json"])
-def test_the_manifest_and_the_records_stand_in_for_each_other(lost, tmp_path):
+def test_the_manifest_and_the_records_replace_each_other(lost, tmp_path):
     checkpoints = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path)
     records = checkpoints.list()
     for path in tmp_path.glob(lost):
@@ -227,7 +229,7 @@ def test_the_manifest_and_the_records_stand_in_for_each_other(lost, tmp_path):
     assert checkpoints.list() == records and checkpoints.restore(tiny_simclr()).epoch == 2
 
 
-def test_without_any_whole_record_nothing_is_begun_anew(tmp_path):
+def test_without_an_intact_record_training_does_not_restart(tmp_path):
     checkpoints = logged({"loss": 2.0})(tmp_path)
     for path in tmp_path.glob("*.json"):
         path.write_bytes(b"{")
@@ -265,7 +267,7 @@ def test_death_within_the_write_leaves_the_old_or_the_new(spot, tmp_path, monkey
     assert {path.name for path in folder.iterdir()} == {"manifest.json", *FILES[3]}
 
 
-def test_all_replicas_go_on_from_one_checkpoint(tmp_path, mirrored):
+def test_all_replicas_resume_from_one_checkpoint(tmp_path, mirrored):
     """The metrics of each replica too, which TensorFlow would share out among them."""
     checkpoints, models = Checkpoints(tmp_path), []
     for _ in range(2):
@@ -285,7 +287,7 @@ def test_all_replicas_go_on_from_one_checkpoint(tmp_path, mirrored):
         assert [copy.numpy() for copy in copies] == [np.float32(0.1)] * 2
 
 
-def test_workers_that_see_different_folders_are_told_so(tmp_path, monkeypatch):
+def test_workers_that_see_different_folders_get_an_error(tmp_path, monkeypatch):
     checkpoints = logged({"loss": 1.0})(tmp_path)
     monkeypatch.setattr(distribute, "from_every_worker", lambda step: [step, 0])
     with pytest.raises(OSError, match="of the steps 10, 0. Give all a shared folder"):
@@ -333,7 +335,7 @@ def test_another_batch_size_is_not_resumed(images, tmp_path):
         {"run": None},
     ],
 )
-def test_a_record_that_is_not_one_counts_as_damaged(change, tmp_path, caplog):
+def test_an_invalid_record_counts_as_damaged(change, tmp_path, caplog):
     """Its own checksum may be right: another version may have written it, or a hand."""
     checkpoints = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path)
     path = tmp_path / FILES[1][1]

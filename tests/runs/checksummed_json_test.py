@@ -7,7 +7,7 @@ from cl_keras.runs.checksummed_json import dumps, loads
 CONTENT = {"file": "ü.npz", "logs": {"loss": 0.1, "knn": 1e-07}, "list": [1, None]}
 
 
-def test_what_is_written_comes_back_and_can_be_read_by_hand():
+def test_what_is_written_is_read_back_and_is_readable():
     text = dumps(CONTENT)
     assert loads(text.encode()) == CONTENT
     assert json.loads(text)["logs"] == CONTENT["logs"] and '\n  "logs": {\n' in text

@@ -35,7 +35,7 @@ TABLE = b"epoch,step,seconds,loss\n1,2,3.5,0.25\n2,4,3.5,\n"
         bytes(100),
     ],
 )
-def test_a_damaged_table_stops_no_run(damage, images, tmp_path, caplog):
+def test_a_damaged_table_does_not_stop_a_run(damage, images, tmp_path, caplog):
     path = tmp_path / "metrics.csv"
     path.write_bytes(damage)
     with pytest.raises(ValueError, match=f"{path} is damaged"):

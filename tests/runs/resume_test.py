@@ -57,7 +57,7 @@ def without_graphs(name):
 
 
 @pytest.mark.parametrize("name", slow_but(EVERY_METHOD, OPTIONS))
-def test_the_middle_of_an_epoch_is_as_good_as_its_beginning(name, source, tmp_path):
+def test_a_run_resumes_in_the_middle_of_an_epoch_exactly(name, source, tmp_path):
     batches = source.batches(BATCH, seed=2)
     files, left = tmp_path / "whole", tmp_path / "left"
     whole = without_graphs(name)

@@ -19,7 +19,7 @@ def begin(folder, config=None, **options):
     return run
 
 
-def test_a_run_opens_again_with_its_configuration_alone(tmp_path):
+def test_a_run_reopens_only_with_its_own_configuration(tmp_path):
     config = {"data": "photos", "epochs": 3, "crop": (0.2, 1.0)}
     begin(tmp_path / "run", config)
     begin(tmp_path / "run", config)
@@ -49,7 +49,7 @@ def test_nothing_is_written_before_the_lock(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_processes_at_once_are_never_mixed_up(tmp_path):
+def test_two_concurrent_processes_are_never_mixed_up(tmp_path):
     """The one that trains finds its own configuration; the other is told why it does not train."""
     draws = np.random.default_rng(0)
     for start in range(20):
@@ -79,7 +79,7 @@ def begin_in_a_fork(folder, epochs, gate, delay):
         os._exit(4)
 
 
-def test_what_a_process_left_that_was_killed_before_it_began_is_no_hindrance(tmp_path):
+def test_leftovers_of_a_process_killed_at_the_start_do_no_harm(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".writing-7-config.json").write_text("{")
     begin(tmp_path, {"epochs": 3})
@@ -88,7 +88,7 @@ def test_what_a_process_left_that_was_killed_before_it_began_is_no_hindrance(tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
-def test_a_damaged_configuration_is_a_sentence(content, tmp_path):
+def test_a_damaged_configuration_is_explained(content, tmp_path):
     begin(tmp_path, {"epochs": 3})
     (tmp_path / "config.json").write_bytes(content)
     for config in (None, {"epochs": 3}):
@@ -104,14 +104,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_no_run_is_no_run(tmp_path):
+def test_a_missing_run_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         Run(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="has no encoder.keras: the run is not finished"):
         begin(tmp_path / "run").load_encoder()
 
 
-def test_a_folder_that_cannot_be_made_gets_a_word(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Cannot write the run folder"):
         begin(tmp_path / "file" / "run")
@@ -160,7 +160,7 @@ def test_other_images_are_named_and_refused(now, message, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_as_many_other_images_can_be_allowed(tmp_path, caplog):
+def test_the_same_number_of_other_images_can_be_allowed(tmp_path, caplog):
     begin(tmp_path, images=identity("a", "b"))
     begin(tmp_path, images=identity("a", "c"), allow_changed_images=True)
     assert "as allowed: 1 vanished (b); 1 added (c)" in caplog.text
@@ -169,21 +169,21 @@ def test_as_many_other_images_can_be_allowed(tmp_path, caplog):
         Run(tmp_path, {}, images=identity("a", "c", "d"), allow_changed_images=True)
 
 
-def test_a_file_gone_bad_keeps_its_row(tmp_path, caplog):
+def test_a_file_that_broke_keeps_its_row(tmp_path, caplog):
     begin(tmp_path, images=identity("a", "b"))
     begin(tmp_path, images=identity("a", "b", unreadable=["b"]))
     assert "keep their rows: 1 spoiled (b)" in caplog.text
     assert json.loads((tmp_path / "images.json").read_text())["images"][1] == ["b", "bytes of b"]
 
 
-def test_a_damaged_list_of_images_is_a_sentence(tmp_path):
+def test_a_damaged_list_of_images_is_explained(tmp_path):
     begin(tmp_path, images=identity("a", "b"))
     (tmp_path / "images.json").write_bytes(b"{}")
     with pytest.raises(ValueError, match="images.json is damaged"):
         Run(tmp_path, {}, images=identity("a", "b"))
 
 
-def test_the_encoder_comes_back(tmp_path, images):
+def test_the_encoder_is_restored(tmp_path, images):
     run = begin(tmp_path)
     encoder = tiny_encoder()
     run.save_encoder(encoder)
@@ -197,7 +197,7 @@ def test_an_encoder_that_cannot_be_written_names_its_path(tmp_path, full_disk):
     assert not run.encoder_path.exists() and not list(tmp_path.glob(".writing-*"))
 
 
-def test_a_damaged_encoder_is_a_sentence(tmp_path, images):
+def test_a_damaged_encoder_is_explained(tmp_path, images):
     """Cut anywhere, or with bytes flipped in its directory, settings and weights."""
     run, encoder = begin(tmp_path), tiny_encoder()
     run.save_encoder(encoder)
@@ -234,7 +234,7 @@ def test_a_run_leaves_its_metrics_and_tensorboard_logs(images, tmp_path):
     assert events and all(path.stat().st_size > 100 for path in events)
 
 
-def test_epochs_that_are_done_again_are_not_counted_twice(images, tmp_path):
+def test_repeated_epochs_are_not_counted_twice(images, tmp_path):
     path = tmp_path / "metrics.csv"
     model = tiny_simclr()
     log = [MetricsLog(path, 32)]
@@ -246,7 +246,7 @@ def test_epochs_that_are_done_again_are_not_counted_twice(images, tmp_path):
     assert second["loss"][0] == first["loss"][0] and second["loss"][1] != first["loss"][1]
 
 
-def test_a_column_that_comes_later_is_empty_before(images, tmp_path):
+def test_a_later_column_is_empty_in_earlier_rows(images, tmp_path):
     path = tmp_path / "metrics.csv"
 
     class Late(keras.callbacks.Callback):

@@ -40,7 +40,7 @@ def train(name, batches, **options):
 
 
 @pytest.mark.parametrize("name", slow_but(["InstDisc", "MoCo"], FROM_ELSEWHERE))
-def test_parts_equal_the_whole_batch(name, batches, float64):
+def test_micro_batches_equal_the_whole_batch(name, batches, float64):
     whole_losses, whole = train(name, batches)
     losses, parts = train(name, batches, gradient_accumulation=4)
     atol = 1e-9
@@ -49,7 +49,7 @@ def test_parts_equal_the_whole_batch(name, batches, float64):
         np.testing.assert_allclose(received, expected, rtol=0, atol=atol, err_msg=expected.path)
 
 
-def test_parts_on_two_devices_equal_those_on_one(batches, float64, mirrored):
+def test_micro_batches_on_two_devices_equal_those_on_one(batches, float64, mirrored):
     losses, one = train("InstDisc", batches, gradient_accumulation=2)
     with mirrored.scope():
         shared, two = train("InstDisc", batches, gradient_accumulation=2)
@@ -63,7 +63,7 @@ def test_every_method_is_named():
     assert set(FROM_ELSEWHERE) | in_batch <= set(OPTIONS)
 
 
-def test_parts_that_do_not_divide_the_batch_are_refused(images):
+def test_groups_that_do_not_divide_the_batch_are_refused(images):
     model = tiny_simclr(gradient_accumulation=3)
     with pytest.raises(ValueError, match="gradient_accumulation=3 .* divisible by 3; received 16"):
         model.fit(images, batch_size=16, verbose=0)

@@ -37,7 +37,7 @@ def step(strategy, optimizer, slopes):
 
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 @pytest.mark.parametrize("scaled", [False, True])
-def test_clipping_sees_the_gradient_of_all_replicas(mirrored, clip, scaled):
+def test_clipping_takes_the_gradient_of_all_replicas(mirrored, clip, scaled):
     with mirrored.scope():
         optimizer = keras.optimizers.SGD(1.0, **clip)
         slopes = SLOPES
@@ -56,7 +56,7 @@ def test_clipping_sees_the_gradient_of_all_replicas(mirrored, clip, scaled):
 
 @pytest.mark.parametrize("replica", [0, 1])
 @pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 2.0}], ids=str)
-def test_an_infinity_on_any_replica_leaves_out_the_step(mirrored, replica, clip):
+def test_an_infinity_on_any_replica_skips_the_step(mirrored, replica, clip):
     """Keras looks at the first replica alone; the weights of the other would be lost."""
     slopes = SLOPES.copy()
     slopes[replica, 1] = np.inf
@@ -106,7 +106,7 @@ def test_an_optimizer_that_accumulates_is_refused_under_a_strategy(mirrored, ima
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_the_length_of_the_gradient_is_that_of_a_plain_step(images, micro_batches, scaled):
+def test_the_norm_of_the_gradient_is_that_of_a_plain_step(images, micro_batches, scaled):
     """SGD moves the weights by its rate times the gradient."""
     optimizer = keras.optimizers.SGD(0.5)
     if scaled:

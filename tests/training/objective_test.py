@@ -41,12 +41,12 @@ def test_a_mean_is_one_over_the_queries_with_an_answer(random):
     assert objective.hits.numpy()[~known, 0].sum() == 0
 
 
-def test_hits_of_soft_targets_look_for_the_most_probable():
+def test_hits_of_soft_targets_are_the_most_probable():
     hits = hits_of(tf.constant([[0.1, 0.9], [0.6, 0.4]]), tf.constant([[0.0, 1.0], [0.0, 1.0]]))
     np.testing.assert_array_equal(hits, [[1, 1], [0, 1]])
 
 
-def test_where_nothing_is_said_every_query_counts():
+def test_by_default_every_query_counts():
     objective = mean_over(Queries(tf.constant([1.0, 2.0, 6.0]), tf.constant([True, False, True])))
     assert float(objective.loss) == 3.0
     np.testing.assert_array_equal(objective.hits, [[1, 1], [0, 1], [1, 1]])

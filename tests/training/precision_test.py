@@ -37,7 +37,7 @@ def machine(monkeypatch, tmp_path):
         ([None], "", "float32"),
     ],
 )
-def test_auto_is_what_the_slowest_device_has_in_hardware(machine, capabilities, flags, expected):
+def test_auto_is_the_precision_of_the_slowest_device(machine, capabilities, flags, expected):
     machine(capabilities, flags)
     assert precision.resolve("auto") == expected
     assert precision.resolve("mixed_float16") == "mixed_float16"
@@ -49,7 +49,7 @@ def test_bfloat16_on_a_cpu_needs_onednn(machine, monkeypatch):
     assert precision.resolve("auto") == "float32"
 
 
-def test_without_linux_nothing_is_known_of_the_cpu(machine, monkeypatch, tmp_path):
+def test_the_cpu_is_unknown_without_linux(machine, monkeypatch, tmp_path):
     machine()
     monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "none")
     assert precision.resolve("auto") == "float32"

@@ -58,7 +58,7 @@ def test_predict_gives_representations(images):
     np.testing.assert_allclose(model(images), expected, atol=1e-5)
 
 
-def test_predict_says_what_makes_its_rows_wrong(images):
+def test_predict_warns_of_wrong_rows(images):
     model, scaled = tiny_simclr(), (images / 255).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices(scaled).batch(8)
     for given in (scaled, tf.constant(scaled), dataset):
@@ -85,7 +85,7 @@ def test_mixed_precision_learns(images, policy):
     assert model.loss_metric.result().dtype == tf.float32
 
 
-def test_several_steps_an_execution_change_nothing(images, float64, mirrored):
+def test_several_steps_per_execution_change_nothing(images, float64, mirrored):
     source = data.load(images)
     expected = weights_after(tiny_simclr(), source.batches(8), epochs=2)
     model = tiny_simclr()
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(images):
         (lambda x: x[:1], "has no negatives"),
     ],
 )
-def test_images_in_another_form_are_refused_before_training(images, make, message):
+def test_images_of_another_shape_are_refused_before_training(images, make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         tiny_simclr().fit(make(images), verbose=0)
 
@@ -128,7 +128,7 @@ def test_a_batch_that_the_replicas_do_not_divide_is_refused(images, mirrored):
         model.fit(images, batch_size=5, verbose=0)
 
 
-def test_more_misuse_gets_a_clear_word(images):
+def test_other_misuse_gets_a_clear_error(images):
     with pytest.raises(ValueError, match="temperature must be a number above 0; received 0"):
         tiny_simclr(temperature=0)
     model = tiny_simclr()
@@ -159,7 +159,7 @@ def test_a_batch_of_one_image_counts_for_one_image(images, float64):
     assert model.evaluate(batches, verbose=0)[0] == pytest.approx(whole * 16 / 17, abs=1e-12)
 
 
-def test_callbacks_come_alone_in_a_list_or_in_kerass_own(images):
+def test_callbacks_may_be_one_a_list_or_a_callback_list(images):
     stop = keras.callbacks.TerminateOnNaN()
     for callbacks in (stop, [stop], keras.callbacks.CallbackList([stop])):
         model = tiny_simclr()
@@ -182,7 +182,7 @@ def test_arguments_that_need_labels_or_arrays_are_refused(images, name):
         tiny_simclr().fit(images, batch_size=8, verbose=0, **{name: 0.5})
 
 
-def test_what_keras_takes_and_would_mean_nothing_here_is_refused(images):
+def test_keras_arguments_without_meaning_here_are_refused(images):
     model, labels = tiny_simclr(), np.zeros(len(images))
     for call in (model.fit, model.evaluate):
         with pytest.raises(ValueError, match="takes no y: a pretext task weighs no labels"):

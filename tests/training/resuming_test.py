@@ -63,7 +63,7 @@ def fit(model, images, **options):
 
 
 @pytest.mark.parametrize("kind, begin", [(Heard, "epoch 1"), (HeardMore, "resumed 1")])
-def test_callbacks_hear_of_the_steps_that_are_done_here_alone(kind, begin, images):
+def test_callbacks_hear_only_of_the_steps_done_here(kind, begin, images):
     callback, model = kind(), eager()
     fit(model, images, epochs=3, initial_epoch=1, initial_batch=2, callbacks=[callback])
     first = [begin, "begin 2", "batch 2", "begin 3", "batch 3"]
@@ -104,7 +104,7 @@ def seen_by(model):
 
 
 @pytest.mark.parametrize("steps_per_epoch", [None, 3])
-def test_the_images_are_those_that_would_have_come(steps_per_epoch, images):
+def test_the_remaining_images_are_those_of_an_uninterrupted_run(steps_per_epoch, images):
     options = {"epochs": 3, "steps_per_epoch": steps_per_epoch}
     whole, rest = eager(), eager()
     expected, received = seen_by(whole), seen_by(rest)
@@ -129,7 +129,7 @@ def test_filtered_batches_are_resumed_too(images):
 
 
 @pytest.mark.parametrize("endless", [False, True])
-def test_a_dataset_of_ones_own_is_resumed_too(endless, images):
+def test_a_plain_dataset_is_resumed_too(endless, images):
     dataset = tf.data.Dataset.from_tensor_slices({"image": images, "index": range(32)}).batch(8)
     model = eager()
     received = seen_by(model)
@@ -148,7 +148,7 @@ def test_a_dataset_of_ones_own_is_resumed_too(endless, images):
         (-1, "initial_batch must be from 0 to 4; received -1"),
     ],
 )
-def test_a_place_that_is_none_is_refused(batch, message, images):
+def test_an_impossible_position_is_refused(batch, message, images):
     with pytest.raises(ValueError, match=message):
         fit(eager(), images, initial_batch=batch)
 
@@ -159,7 +159,7 @@ def test_an_epoch_of_unknown_length_has_no_middle(images):
         fit(eager(), dataset, batch_size=None, initial_batch=1)
 
 
-def test_contexts_among_the_callbacks_are_left_after_an_error_too(images):
+def test_context_manager_callbacks_exit_after_an_error(images):
     class Failing(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             raise InterruptedError

@@ -43,7 +43,7 @@ class Heard(keras.callbacks.Callback):
         self.test.append(batch)
 
 
-def test_the_last_execution_of_an_epoch_has_the_steps_that_are_left(batches, images, float64):
+def test_the_last_execution_of_an_epoch_has_the_remaining_steps(batches, images, float64):
     """Steps, weights, logs and validation are those of one step per execution."""
     outcomes, heard = [], Heard()
     for per_execution, callback in ((1, Heard()), (3, heard)):
@@ -98,7 +98,7 @@ def test_several_steps_per_execution_are_the_default_on_a_gpu(monkeypatch, batch
     assert int(model.step) == STEPS + 2
 
 
-def test_an_encoder_from_outside_of_the_scope_is_refused_in_one_sentence(mirrored):
+def test_an_encoder_created_outside_the_scope_is_refused(mirrored):
     encoder = tiny_encoder()
     with mirrored.scope():
         with pytest.raises(ValueError, match="outside the scope of MirroredStrategy") as error:

@@ -44,7 +44,7 @@ def test_100_000_draws_have_the_distributions_of_the_paper():
     assert flips.mean() == pytest.approx(0.3, abs=0.005)
 
 
-def test_draws_depend_on_seed_epoch_and_index_alone():
+def test_draws_depend_only_on_seed_epoch_and_index():
     cropper = views.simclr(32).cropper(seed=1)
     assert cropper.sizes == (32, 32)
     where, flips = cropper(100, 80, epoch=3, index=9)
@@ -63,7 +63,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone():
     np.testing.assert_array_equal(cropper(100, 80, epoch=-1, index=0)[0].shape, (2, 4))
 
 
-def test_the_draws_of_an_image_are_worth_one_pass():
+def test_boxes_from_the_same_draws_scale_with_the_image():
     """The boxes of the same numbers scale with the image."""
     cropper = views.simclr(32, crop_ratio=(1.0, 1.0)).cropper(seed=1)
     small, large = (cropper(side, side, epoch=0, index=4)[0] for side in (50, 500))
@@ -95,7 +95,7 @@ def test_every_kind_of_views_can_be_finished_from_its_crops(random, made, sizes)
         np.testing.assert_allclose(received, expected[1:], atol=1e-2)
 
 
-def test_a_cropper_draws_what_its_views_say():
+def test_a_cropper_draws_as_its_views_specify():
     still = View(4, crop_area=(1.0, 1.0), crop_ratio=(2.0, 2.0), flip=1.0)
     where, flips = RandomViews([still]).cropper(0)(10, 20, epoch=0, index=0)
     np.testing.assert_allclose(where, [[0, 0, 10, 20]], atol=1e-9)

@@ -15,7 +15,7 @@ def test_draws_are_tensorflows_philox_of_the_whole_batch(seed, step, columns):
 
 
 @pytest.mark.parametrize("seed", [4, -4, 4 + (3 << 32)])
-def test_draws_are_the_same_where_xla_compiles_the_step(seed):
+def test_draws_are_the_same_if_xla_compiles_the_step(seed):
     @tf.function(jit_compile=True)
     def compiled(step, first_row):
         return uniform(seed, step, first_row, 6, 31)

@@ -75,7 +75,7 @@ def test_the_crop_is_resized_to_the_grid(random):
             assert min(np.abs(cell - patch).max() for patch in image) < 0.1
 
 
-def test_each_patch_has_a_color_and_a_side_of_its_own(random):
+def test_each_patch_has_its_own_color_and_side(random):
     flat = np.full([2, 12, 12, 3], 100, np.uint8)
     colored = still(4, 4, color_probability=1.0)(flat, seed=0, step=0).numpy()
     levels = colored.mean(axis=(2, 3))

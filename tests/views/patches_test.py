@@ -67,7 +67,7 @@ def test_a_grid_of_patches_overlaps_as_it_should():
     np.testing.assert_allclose(patches, np.stack(expected, axis=1), atol=1e-2)
 
 
-def test_each_patch_can_have_a_look_of_its_own(random):
+def test_each_patch_can_have_its_own_look(random):
     flat = np.full([3, 16, 16, 3], 100, np.uint8)
     look = View(1, brightness=0.8, color_probability=1.0, blur_probability=0.0)
     patches = PatchGrid(8, stride=4, grid=3, look=look)(flat, seed=0, step=0)

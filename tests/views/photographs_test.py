@@ -46,7 +46,7 @@ def test_a_step_sees_crops_of_the_files(folder):
         assert received.numpy().std(axis=(1, 2, 3)).min() > 0
 
 
-def test_two_epochs_are_one_and_one_more(folder):
+def test_two_epochs_equal_one_and_another_one(folder):
     whole, first, second = (tiny_simclr(views=PAIR) for _ in range(3))
     batches = load(folder).batches(4, seed=1)
     whole.fit(batches, epochs=2, verbose=0)

@@ -28,7 +28,7 @@ def colors(random, count=4, size=10):
     return tf.image.resize(coarse, [size, size]).numpy().astype("uint8")
 
 
-def test_nothing_asked_nothing_changed(random):
+def test_without_operations_nothing_changes(random):
     pixels = colors(random)
     (view,) = still(10)(pixels, seed=0, step=0)
     np.testing.assert_allclose(view, pixels, atol=1e-3)
@@ -40,7 +40,7 @@ def test_a_flip_is_a_flip(random):
     np.testing.assert_allclose(view, pixels[:, :, ::-1], atol=1e-3)
 
 
-def test_a_crop_of_all_is_the_image_in_its_size(random):
+def test_a_crop_of_everything_is_the_resized_image(random):
     pixels = colors(random, size=16)
     made = RandomViews([View(size, **STILL) for size in (32, 16, 8)])
     large, same, small = made(pixels, seed=0, step=0)
@@ -92,7 +92,7 @@ def test_grayscale_and_solarization_are_drawn_apart(random):
     assert (gray & solarized).mean() == pytest.approx(0.12, abs=0.03)
 
 
-def test_what_is_left_of_a_decision_is_uniform():
+def test_the_remainder_of_a_decision_is_uniform():
     drawn = uniform(0, 0, 0, 50_000, 1)[:, 0]
     decided, rest = (part.numpy() for part in decide(drawn, 0.2))
     assert decided.mean() == pytest.approx(0.2, abs=0.006)
@@ -154,7 +154,7 @@ def test_images_of_one_channel_keep_brightness_and_contrast(random):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_what_other_channels_do_not_have_is_left_out_and_said(random, channels):
+def test_color_operations_are_dropped_with_a_warning_for_other_channels(random, channels):
     pixels = random.integers(0, 256, [2, 8, 8, channels]).astype("uint8")
     asked = still(8, color_probability=1.0, brightness=0.0, contrast=0.0, grayscale_probability=1.0)
     with pytest.warns(UserWarning, match="Saturation, hue, grayscale cannot be changed in images"):
@@ -162,7 +162,7 @@ def test_what_other_channels_do_not_have_is_left_out_and_said(random, channels):
     np.testing.assert_allclose(view, pixels, atol=1e-3)
 
 
-def test_crops_that_are_cut_already_get_the_same_look(random):
+def test_crops_cut_beforehand_get_the_same_look(random):
     pixels = colors(random, 6)
     pair = views.byol(10, crop_area=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0)
     expected = pair(pixels, seed=3, step=2)
@@ -191,7 +191,7 @@ def test_two_replicas_draw_what_one_draws(mirrored, random):
         np.testing.assert_allclose(tf.concat(received.values, 0), wanted, atol=1e-3)
 
 
-def test_views_compile_inside_of_a_compiled_step(random):
+def test_views_compile_within_a_compiled_step(random):
     pixels = colors(random)
     pair = views.byol(10, blur_probability=0.5)
 
@@ -227,7 +227,7 @@ def test_a_box_that_never_fits_falls_back_to_the_middle():
     np.testing.assert_allclose(x, [14.5] * 3, rtol=1e-5)
 
 
-def test_images_of_another_form_are_refused():
+def test_images_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="images must be a batch"):
         still(8)(np.zeros([8, 8, 3], "uint8"), seed=0, step=0)
     of_any_size = [tf.TensorSpec([2, None, 8, 3], tf.uint8)]
@@ -247,7 +247,7 @@ def test_views_survive_their_config():
     assert again.views == made.views
 
 
-def test_neighbors_of_one_size_go_together():
+def test_adjacent_views_of_one_size_are_batched_together():
     made = [tf.zeros([2, size, size, 1]) for size in (8, 8, 4, 4, 4, 8)]
     assert [len(group) for group in by_size(made)] == [2, 3, 1]
     assert all(a is b for a, b in zip(sum(by_size(made), []), made, strict=True))

@@ -54,7 +54,7 @@ def test_crop_and_resize_are_pillows(random, where, size, form):
 
 
 @FORMS
-def test_a_box_takes_its_own_pixels(form):
+def test_a_box_takes_only_its_own_pixels(form):
     """By hand: pixels 1.0 … 3.0 of [0, 10, 20, 30], enlarged twofold, and turned around."""
     row = np.array([0, 10, 20, 30], np.uint8)
     pixels = np.broadcast_to(row[:, None], [1, 4, 4, 1])
@@ -66,7 +66,7 @@ def test_a_box_takes_its_own_pixels(form):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_both_forms_of_a_crop_are_one(random, channels):
+def test_both_implementations_of_a_crop_agree(random, channels):
     pixels = random.integers(0, 256, [5, 30, 41, channels]).astype("uint8")
     height, width = random.uniform(1, 30, 5), random.uniform(1, 41, 5)
     where = (random.uniform(0, 30 - height), random.uniform(0, 41 - width), height, width)

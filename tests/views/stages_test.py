@@ -17,7 +17,7 @@ def drawn(random, channels=3, rows=24):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_views_are_those_of_the_form_for_a_gpu(random, channels):
+def test_views_equal_those_of_the_gpu_form(random, channels):
     images, block = drawn(random, channels)
     view = views.View(12, **LOOK)
     expected = stages._by_matrices(view, True)(images, block)
@@ -26,7 +26,7 @@ def test_views_are_those_of_the_form_for_a_gpu(random, channels):
     assert np.median(difference) < 1e-4 and difference.max() < 1
 
 
-def test_a_look_is_that_of_the_form_for_a_gpu(random):
+def test_a_look_equals_that_of_the_gpu_form(random):
     images, block = drawn(random)
     view = views.View(14, **LOOK)
     images, block = images[:, :14], block[:, CROP_COLUMNS:]

@@ -28,7 +28,7 @@ def test_pairs_of_a_file_are_pairs():
     assert View(8, crop_area=[0.2, 1]) == View(8, crop_area=(0.2, 1.0))
 
 
-def test_a_change_is_for_all_views_or_for_each():
+def test_a_change_applies_to_all_views_or_to_each():
     pair = [View(8), View(8)]
     first, second = changed(pair, {"hue": 0.1, "blur_probability": [1.0, 0.1]})
     assert (first.hue, second.hue) == (0.1, 0.1)

@@ -186,12 +186,12 @@ def test_a_configuration_without_what_it_needs_is_refused(entry, tmp_path, field
         zoo.load(NAME, kind="pretraining")
 
 
-def test_a_kind_that_is_not_there_is_named(entry):
+def test_a_missing_kind_is_named(entry):
     with pytest.raises(ValueError, match="has no file of kind 'pretraining'; it has 'encoder'"):
         zoo.load(NAME, kind="pretraining")
 
 
-def test_golden_features_tell_an_encoder_from_another(entry, tmp_path):
+def test_golden_features_detect_another_encoder(entry, tmp_path):
     card, encoder = entry
     with open(tmp_path / "zoo" / NAME / "golden.safetensors", "rb") as stream:
         assert golden.gap(zoo.load(NAME), stream, card) <= golden.TOLERANCE

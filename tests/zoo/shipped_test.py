@@ -33,7 +33,7 @@ def test_the_page_is_fresh(name):
     assert written == page.markdown(ENTRIES[name].card), "run python tools/make_catalog.py"
 
 
-def test_the_page_of_all_is_fresh():
+def test_the_overview_is_fresh():
     expected = page.overview([entry.card for entry in ENTRIES.values()])
     assert (FOLDER / "README.md").read_text("utf-8") == expected, "run tools/make_catalog.py"
 
@@ -47,7 +47,7 @@ def test_an_entry_can_be_found_and_its_format_read(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_golden_features_come_again(name):
+def test_golden_features_are_reproduced(name):
     entry = ENTRIES[name]
     encoder = zoo.load(name)
     with client.open_verified(entry, entry.card.golden) as stream:
@@ -64,7 +64,7 @@ def test_the_whole_method_holds_the_encoder(name):
         assert (received[key] == value).all(), key
 
 
-def test_as_soon_as_something_is_published_its_weights_are_tested():
+def test_published_weights_are_tested():
     published = [
         name
         for name, entry in ENTRIES.items()
@@ -74,7 +74,7 @@ def test_as_soon_as_something_is_published_its_weights_are_tested():
     assert all(ENTRIES[name].card.golden for name in published)
 
 
-def test_a_page_that_somebody_wrote_is_left(tmp_path):
+def test_a_handwritten_page_is_kept(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("Our own words.\n")
     make_catalog.main([f"--zoo={tmp_path}", f"--out={tmp_path / 'catalog.json'}"])

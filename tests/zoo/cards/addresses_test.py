@@ -33,7 +33,7 @@ def test_addresses_in_catalogs_of_this_machine(address):
 
 
 @pytest.mark.parametrize("address", HOSTILE)
-def test_what_is_no_address_or_an_open_one_is_refused(address):
+def test_invalid_and_unencrypted_addresses_are_refused(address):
     with pytest.raises(ValueError, match="received|address"):
         addresses.check(address)
 

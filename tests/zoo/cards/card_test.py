@@ -36,7 +36,7 @@ def test_a_card_comes_back_from_its_file(card, tmp_path):
         card.name = "other"
 
 
-def test_a_whole_number_is_taken_for_a_number():
+def test_a_whole_number_is_accepted_as_a_number():
     assert cards.parse(changed(metrics__0__value=1), "card").metrics[0].value == 1.0
 
 
@@ -139,12 +139,12 @@ def test_a_card_that_is_wrong_says_where(changes, message):
     ],
     ids=lambda text: repr(text[:20]),
 )
-def test_what_is_no_card_at_all(text):
+def test_other_json_is_not_a_card(text):
     with pytest.raises(ValueError, match="card"):
         cards.parse(text, "card")
 
 
-def test_a_missing_part_is_named():
+def test_a_missing_kind_is_named():
     card = card_of()
     assert card.file("encoder") == file_of(CONTENT)
     with pytest.raises(ValueError, match="has no file of kind 'pretraining'; it has 'encoder'"):

@@ -17,7 +17,7 @@ def test_names_are_taken_in_any_case(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_no_name_is_refused(name):
+def test_invalid_names_are_refused(name):
     with pytest.raises(ValueError, match="<method>_<encoder>_<data>"):
         names.check_name(name)
 

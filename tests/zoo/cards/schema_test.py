@@ -32,12 +32,12 @@ def test_brackets_in_text_do_not_count(text):
 
 
 @pytest.mark.parametrize("text", ['{"a": "' + '\\"' * 500_000, '{"a": ' + '"' * 500_001])
-def test_text_without_end_is_refused(text):
+def test_unterminated_text_is_refused(text):
     with pytest.raises(ValueError, match="not valid JSON"):
         schema.parse_json(text, "a")
 
 
-def test_a_key_that_is_there_twice_is_found_among_many():
+def test_a_duplicate_key_is_found_among_many():
     keys = [f'"k{i}": 1' for i in range(100_000)]
     with pytest.raises(ValueError, match="the key 'k7' is repeated"):
         schema.parse_json("{" + ",".join([*keys, '"k7": 2']) + "}", "a")

@@ -13,7 +13,7 @@ def check(found):
     fill.check_keys(EXPECTED, found, lambda key: key.startswith("head."), "some")
 
 
-def test_what_is_expected_and_what_is_left_out_on_purpose_may_be_there():
+def test_expected_and_deliberately_ignored_keys_are_accepted():
     check({"a": [2, 3], "b": [3], "head.c": [1]})
 
 
@@ -27,7 +27,7 @@ def test_what_is_expected_and_what_is_left_out_on_purpose_may_be_there():
         ({"a": (2, 3), "b": (3, 1)}, r"'b' must have the shape \[3\]; received \[3, 1\]"),
     ],
 )
-def test_all_else_is_named(found, complaint):
+def test_all_other_keys_are_named(found, complaint):
     with pytest.raises(ValueError, match=complaint):
         check(found)
 
@@ -73,6 +73,6 @@ def test_every_variable_is_set():
 
 
 @pytest.mark.parametrize("names", [["d/kernel"], ["d/kernel", "d/bias", "d/more"]])
-def test_other_variables_are_an_error(names):
+def test_missing_or_extra_variables_are_an_error(names):
     with pytest.raises(ValueError, match="The variables of 'tiny' differ in 'd/(bias|more)'"):
         fill.fill(make_encoder(), {name: np.zeros(3) for name in names})

@@ -80,7 +80,7 @@ def test_every_flipped_byte_of_the_index_is_found(checkpoint):
         assert place >= filters  # their block is not read; behind it is the footer
 
 
-def test_every_place_where_it_can_be_cut(checkpoint):
+def test_a_file_truncated_anywhere_is_refused(checkpoint):
     index, data, known = checkpoint
     names = known.keys() - {"global_step"}
     for length in range(0, len(index), 97):

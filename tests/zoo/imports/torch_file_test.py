@@ -77,7 +77,7 @@ def test_a_file_of_python_2_is_read(tmp_path):
         np.testing.assert_array_equal(array_of(checkpoint, "w"), value)
 
 
-def test_a_module_that_was_saved_whole_is_passed_over(tmp_path):
+def test_a_module_that_was_saved_whole_is_skipped(tmp_path):
     """As InstDisc's memory bank: its class stands in the file with its source text."""
     kind = writer.name("lib.NCEAverage", "NCEAverage")
     source = writer.text("lib/NCEAverage.py") + writer.text("import os; os.system('touch canary')")
@@ -89,7 +89,7 @@ def test_a_module_that_was_saved_whole_is_passed_over(tmp_path):
         np.testing.assert_array_equal(array_of(checkpoint, "w"), value)
 
 
-def test_numbers_that_nobody_asks_for_stay_on_the_disk(tmp_path):
+def test_unused_tensors_stay_on_disk(tmp_path):
     bank = np.zeros(2**24, "<f4")
     writer.write_old(tmp_path / "file.pth", {"bank": bank, "w": np.ones(3, "<f4")})
     tracemalloc.start()
@@ -100,7 +100,7 @@ def test_numbers_that_nobody_asks_for_stay_on_the_disk(tmp_path):
     assert peak < bank.nbytes / 10
 
 
-def test_a_missing_file_is_an_error_of_the_system(tmp_path):
+def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         imports.import_checkpoint(tmp_path / "none.pth", "torchvision")
 
@@ -145,7 +145,7 @@ def test_a_hostile_file_raises_and_does_nothing(name, tmp_path, monkeypatch):
     assert peak < MEMORY
 
 
-def test_a_file_cut_anywhere_raises(tmp_path):
+def test_a_file_truncated_anywhere_raises(tmp_path):
     path = tmp_path / "file.pth"
     writer.write_old(path, {"conv1.weight": hostile_files.WEIGHT})
     data = path.read_bytes()

@@ -159,7 +159,7 @@ def test_a_missing_key_is_named(format, name, tmp_path):
 
 
 @pytest.mark.parametrize("format, name", ONE_OF_EACH.items())
-def test_a_key_too_many_is_named(format, name, tmp_path):
+def test_an_extra_key_is_named(format, name, tmp_path):
     value = whole(name)
     surplus = "backbone.surplus.weight" if format == "lightning" else "module.surplus.weight"
     state_of(name, value)[surplus] = np.ones(3, "float32")
@@ -207,7 +207,7 @@ def test_a_checkpoint_of_another_format_is_refused_by_the_name_of_its_own(name):
         assert repr(own) in str(error.value).rpartition("It may be of the format")[2]
 
 
-def test_a_classifier_is_refused_where_there_is_none():
+def test_a_classifier_is_refused_if_the_checkpoint_has_none():
     """torchvision's own file is no Barlow Twins."""
     with pytest.raises(ValueError, match="must not have 'fc.weight', 'fc.bias'"):
         imports.import_checkpoint(FIXTURES / "torchvision.pth", "barlow_twins")

@@ -31,7 +31,7 @@ def test_an_archive_is_read():
 
 
 @pytest.mark.parametrize("zip64", [False, True])
-def test_a_directory_made_by_hand_is_one(zip64):
+def test_a_handmade_directory_is_read(zip64):
     with zips.opened(io.BytesIO(directory(3, zip64=zip64))) as archive:
         assert archive.namelist() == ["a"] * 3
 

@@ -154,14 +154,14 @@ def publish(run, name=NAME, **options):
     return zoo.publish(run, name, **{"license": "Apache-2.0"} | options)
 
 
-def test_an_entry_that_is_there_is_left_alone(run, published):
+def test_an_existing_entry_is_left_alone(run, published):
     before = {path.name: path.read_bytes() for path in published.iterdir()}
     with pytest.raises(FileExistsError, match="exists and is left as it is"):
         publish(run, out=published.parent)
     assert {path.name: path.read_bytes() for path in published.iterdir()} == before
 
 
-def test_a_recipe_that_waits_for_its_weights_gets_them(run, tmp_path):
+def test_a_recipe_without_weights_gets_them(run, tmp_path):
     folder = tmp_path / NAME
     folder.mkdir()
     (folder / "recipe.flags").write_text("# MoCo v2, by hand.\n# Two minutes.\n--epochs=99\n")
@@ -242,7 +242,7 @@ def test_an_incomplete_run_is_refused(run, tmp_path, harm, message):
     assert not (tmp_path / "zoo").exists() or list((tmp_path / "zoo").iterdir()) == []
 
 
-def test_measures_of_ones_own_may_stand_for_the_evaluation(run, tmp_path):
+def test_other_metrics_can_replace_the_evaluation(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     (copy / "evaluation.json").unlink()
@@ -268,7 +268,7 @@ class Hub:
         return types.SimpleNamespace(HfApi=HfApi)
 
 
-def test_an_entry_goes_to_the_hub_and_comes_from_there(
+def test_an_entry_is_uploaded_to_the_hub_and_downloaded_again(
     run, tmp_path, monkeypatch, cache_folder, server
 ):
     hub = Hub(tmp_path / "hub")
@@ -303,7 +303,7 @@ def test_an_entry_goes_to_the_hub_and_comes_from_there(
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, KeyError])
-def test_an_upload_that_fails_is_an_error_of_the_system(kind, tmp_path, monkeypatch):
+def test_a_failed_upload_is_an_os_error(kind, tmp_path, monkeypatch):
     """Whatever the library of the Hub raises."""
 
     class HfApi:
@@ -332,7 +332,7 @@ def test_a_page_shows_a_card_as_text():
     assert "None." in page.markdown(card_of(metrics=()))
 
 
-def test_the_page_of_all_has_the_measured_by_their_data_and_the_published_apart():
+def test_the_overview_groups_evaluated_entries_by_data_and_lists_published_ones_apart():
     published = cards.Metric("linear", 0.711, "as its authors", "https://example.org")
     other = card_of(name="moco_small_resnet_birds", method="moco", data="birds")
     theirs = card_of(name="simclr_small_resnet_a", data="a", metrics=(published,), origin="x|y")

@@ -105,11 +105,11 @@ def test_a_hostile_or_broken_file_is_refused(kind, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_tensor_that_is_there_twice_cannot_change_what_is_read():
+def test_a_duplicate_tensor_cannot_change_the_result():
     np.testing.assert_array_equal(read(twice())["stem/a"], A)
 
 
-def test_every_place_where_it_can_be_cut():
+def test_a_file_truncated_anywhere_is_refused():
     content = file_of(HEADER, DATA)
     for length in range(len(content)):
         with pytest.raises(ValueError, match="a.safetensors"):
@@ -119,7 +119,7 @@ def test_every_place_where_it_can_be_cut():
 @pytest.mark.parametrize(
     "value", [np.array([np.nan], "float32"), np.array([object()]), np.array(["a"]), np.array([1j])]
 )
-def test_what_could_not_be_read_is_not_written(tmp_path, value):
+def test_unreadable_values_are_not_written(tmp_path, value):
     with pytest.raises(ValueError, match="The model has"):
         tensors.write(tmp_path / "a.safetensors", {"a": value})
     assert os.listdir(tmp_path) == []

@@ -60,7 +60,7 @@ def test_a_file_of_another_model_is_refused(change, message, tmp_path):
             building.filled(tiny_encoder, stream, "a.safetensors")
 
 
-def test_a_network_that_its_file_cannot_hold_is_never_made(tmp_path):
+def test_a_network_larger_than_its_file_is_never_built(tmp_path):
     """4.5 GB for a file of some bytes: not even the graph of it is finished."""
     made = []
 
@@ -74,7 +74,7 @@ def test_a_network_that_its_file_cannot_hold_is_never_made(tmp_path):
     assert made == []
 
 
-def test_two_variables_of_one_name_are_an_error():
+def test_two_variables_with_the_same_name_are_an_error():
     class Twice(keras.layers.Layer):
         def build(self, shape):
             self.a = self.add_weight(name="a", shape=[2])
