@@ -22,6 +22,8 @@ from cl_keras.zoo.download import cache, http
 
 OWN = pathlib.Path(__file__).with_name("catalog.json")
 MAX_BYTES = 2 * 2**20
+LIMITS = http.Limits(timeout=5, attempts=2, window=5, max_bytes=MAX_BYTES)
+"""A catalog is small: a server that is refused or silent is given up after seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,15 +205,16 @@ def _read_remote(address, root):
             with cache.locked(folder):
                 try:
                     partial.unlink(missing_ok=True)
-                    limits = http.Limits(max_bytes=MAX_BYTES)
-                    cache.retrieve(address, partial, limits=limits, progress=False)
+                    cache.retrieve(address, partial, limits=LIMITS, progress=False)
                     parse(_bounded(partial), addresses.shown(address), referrer=address)
                     os.replace(partial, path)
                 finally:
                     partial.unlink(missing_ok=True)
         except OSError as error:
             if not path.is_file():
-                raise
+                raise OSError(
+                    f"The catalog that CL_KERAS_ZOO names cannot be read. {error}"
+                ) from error
             logging.warning("%s Using the previous catalog, %s.", error, path)
     if not path.is_file() or path.is_symlink():
         raise OSError(

@@ -1,13 +1,14 @@
 import dataclasses
 import json
 import os
+import threading
 
 import pytest
 
 from cl_keras import zoo
 from cl_keras.zoo import cards, catalog
 from cl_keras.zoo.cards import schema
-from cl_keras.zoo.download import cache
+from cl_keras.zoo.download import cache, http
 from tests.zoo import server as answers
 from tests.zoo.examples import CONTENT, card_of, file_of, foreign_file
 
@@ -145,6 +146,28 @@ def test_without_the_network_the_catalog_of_last_time_is_taken(own, server, monk
     monkeypatch.setenv("CL_KERAS_ZOO", f"{address}?other")
     with pytest.raises(OSError, match="CL_KERAS_OFFLINE is set"):
         zoo.list()
+
+
+def test_a_catalog_that_cannot_be_reached_is_given_up_soon(own, monkeypatch):
+    """Every attempt may take the time that a server has to answer, if it is silent."""
+    pauses = []
+    monkeypatch.setattr(http.time, "sleep", pauses.append)
+    monkeypatch.setenv("CL_KERAS_ZOO", "http://127.0.0.1:9/catalog.json")
+    with pytest.raises(OSError, match="that CL_KERAS_ZOO names cannot be read. .*/catalog.json"):
+        zoo.list()
+    assert len(pauses) == catalog.LIMITS.attempts - 1 > 0
+    assert sum(pauses) <= 5
+    assert sum(pauses) + catalog.LIMITS.attempts * catalog.LIMITS.timeout <= 20
+
+
+def test_a_silent_server_has_the_time_of_a_catalog(own, server, monkeypatch):
+    monkeypatch.setattr(catalog, "LIMITS", dataclasses.replace(catalog.LIMITS, timeout=0.1))
+    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    server.answers["/catalog.json"] = lambda *_: threading.Event().wait(0.5)
+    monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/catalog.json")
+    with pytest.raises(OSError, match="2 attempts failed[.]$"):
+        zoo.list()
+    assert server.count("/catalog.json") == 2
 
 
 @pytest.mark.parametrize(

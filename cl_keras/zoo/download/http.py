@@ -100,10 +100,9 @@ def download(
                 failures = 1 if reached >= furthest + PROGRESS else failures + 1
                 furthest = max(furthest, reached)
                 if failures >= limits.attempts or attempt == limits.total_attempts:
-                    raise OSError(
-                        f"{shown} could not be downloaded: {error}; {attempt} attempts failed. "
-                        "The partial file is kept, and the next call resumes it."
-                    ) from None
+                    kept = " What came is kept, and the next call resumes it." if reached else ""
+                    reason = f"{error}; {attempt} attempts failed.{kept}"
+                    raise OSError(f"{shown} could not be downloaded: {reason}") from None
             time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
 
 
