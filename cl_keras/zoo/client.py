@@ -121,7 +121,7 @@ def open_verified(
     """Opens a file of an entry; its hash was checked through the same descriptor."""
     location = entry.locate(file)
     if isinstance(location, pathlib.Path):
-        opened = cache.open_verified(location, cache.ExpectedFile.of(file))
+        opened = cache.open_verified(location, file)
     else:
         options = {"progress": progress, "referrer": entry.referrer}
         opened = cache.open_fetched(entry.card.name, file, location, **options)

@@ -14,18 +14,21 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from absl import logging
 
 from cl_keras import locks
 from cl_keras.files import open_plain, replacing, write_atomically
+from cl_keras.zoo import cards
 from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import http, hub
 
 RESERVED = ("partial", "partial.validator", "pin.json", "lock")
 
 
-def root():
+def root() -> pathlib.Path:
     """The folder of all that the zoo downloads."""
     given = os.environ.get("CL_KERAS_CACHE")
     if given:
@@ -34,12 +37,12 @@ def root():
     return pathlib.Path(home).absolute() / "cl_keras" / "zoo"
 
 
-def is_offline():
+def is_offline() -> bool:
     """Whether `CL_KERAS_OFFLINE` forbids the network."""
     return os.environ.get("CL_KERAS_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def folder_of(name, file, address):
+def folder_of(name: str, file: cards.File, address: str) -> pathlib.Path:
     """The folder of a file of an entry, which need not be there.
 
     Raises:
@@ -53,18 +56,16 @@ def folder_of(name, file, address):
 
 
 @contextlib.contextmanager
-def open_fetched(name, file, address, *, limits=None, progress=True, referrer=None):
+def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> Iterator[BinaryIO]:
     """A file of an entry, open, from the cache or from its address.
 
     Eight processes that ask at once download it once. A killed download is resumed.
 
     Args:
         name: of the entry.
-        file: its `cards.File`.
+        file: what the card says of it.
         address: https://…, hf://…, or http:// on this machine.
-        limits: `http.Limits`.
-        progress: show a progress bar.
-        referrer: address of the catalog that named it, if it came over the network.
+        **options: limits, progress and referrer of `http.Download`.
 
     Yields:
         A binary stream, `name` its path, whose hash was checked through this very descriptor.
@@ -75,21 +76,19 @@ def open_fetched(name, file, address, *, limits=None, progress=True, referrer=No
     """
     folder = folder_of(name, file, address)
     path = folder / _file_name(file, address)
-    stream = _open_if_right(path, ExpectedFile.of(file, folder))
+    stream = _open_if_right(path, pinned(file, folder))
     if stream is None:
         with locked(folder):
-            expected = ExpectedFile.of(file, folder)  # another process may have pinned it
+            expected = pinned(file, folder)  # another process may have pinned it
             stream = _open_if_right(path, expected, remove=True)
             if stream is None:
                 try:
-                    options = {"limits": limits, "progress": progress, "referrer": referrer}
-                    _download(name, address, folder, path, expected, options)
+                    expected = _download(name, address, path, expected, options)
                 except OSError as error:
                     raise _unwritable(folder, error) if error.errno else error from None
-                stream = open_plain(path, follow_links=False)
-                if problem := ExpectedFile.of(file, folder).mismatch(stream):
-                    stream.close()
-                    raise ValueError(f"{path} was changed while it was read: {problem}.")
+                stream = _open_if_right(path, expected)
+                if stream is None:
+                    raise ValueError(f"{path} was changed while it was read.")
     with stream:
         yield stream
 
@@ -102,7 +101,7 @@ def _open_if_right(path, expected, *, remove=False):
     """
     try:
         stream = open_plain(path, follow_links=False)
-        problem = expected.mismatch(stream) if expected.sha256 else "its hash is not known"
+        problem = mismatch(expected, stream) if expected.sha256 else "its hash is not known"
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -122,7 +121,9 @@ def _open_if_right(path, expected, *, remove=False):
     return None
 
 
-def _download(name, address, folder, path, expected, options):
+def _download(name, address, path, expected, options):
+    """Downloads a file that is right, and gives it its name; returns it with its hash."""
+    folder = path.parent
     if is_offline():
         raise OSError(
             f"{name} is not in the cache ({folder}), and CL_KERAS_OFFLINE forbids to download it "
@@ -132,82 +133,70 @@ def _download(name, address, folder, path, expected, options):
     known = {"size": expected.size, "anchored": expected.sha256 is not None}
     retrieve(address, partial, **known, **options)
     with open_plain(partial, follow_links=False) as stream:
-        problem = expected.mismatch(stream)
-        found = expected.sha256 or sha256_of(stream)
-        size = os.fstat(stream.fileno()).st_size
+        problem = mismatch(expected, stream)
+        found = {"sha256": sha256_of(stream), "size": os.fstat(stream.fileno()).st_size}
     partial.with_name("partial.validator").unlink(missing_ok=True)
     if problem:
         partial.unlink(missing_ok=True)
         raise ValueError(
             f"What came from {addresses.shown(address)} is not the file of the card: {problem}."
         )
+    received = dataclasses.replace(expected, **found)
     if expected.sha256 is None:  # pinned before it gets its name, so that no kill loses the pin
-        pin = _Pin(addresses.shown(address), found, size)
-        write_atomically(folder / "pin.json", schema.as_json(pin))
+        write_atomically(folder / "pin.json", schema.as_json(received))
     with replacing(path) as temporary:
         os.replace(partial, temporary)
+    return received
 
 
-def retrieve(address, partial, **options):
-    """Brings what an address has to an unfinished file; options as for `http.download`."""
+def retrieve(address: str, partial: pathlib.Path, **options: Any) -> None:
+    """Brings what an address has to an unfinished file; options as for `http.Download`."""
     _refuse_link(partial)
     if address.startswith("hf://"):
         options |= {"token": hub.token(), "referrer": None}  # the user chose where the Hub is
         address = hub.web_address(address)
-    http.download(address, partial, **options)
+    http.Download(address, partial, **options).run()
 
 
-@dataclasses.dataclass(frozen=True)
-class ExpectedFile:
-    """What a file must be."""
-
-    size: int | None
-    sha256: str | None
-    sha256_prefix: str | None = None
-    md5_prefix: str | None = None
-
-    @classmethod
-    def of(cls, file, folder=None):
-        """By its `cards.File`, and by the pin of the first download in its folder of the cache."""
-        size, expected = file.size, file.sha256
-        pin = folder and folder / "pin.json"
-        if expected is None and pin is not None and (pin.exists() or pin.is_symlink()):
-            _refuse_link(pin)
-            with open_plain(pin, follow_links=False) as stream:
-                content = stream.read(schema.MAX_TEXT * 2)
-            pinned = schema.read(_Pin, schema.parse_json(content, str(pin)), str(pin))
-            size, expected = pinned.size, pinned.sha256
-        return cls(size, expected, file.sha256_prefix, file.md5_prefix)
-
-    def mismatch(self, stream):
-        """What is wrong with an open file, in words, or None; the stream is at its start again."""
-        size = os.fstat(stream.fileno()).st_size
-        if self.size is not None and size != self.size:
-            return f"expected {self.size} bytes, received {size}"
-        received = sha256_of(stream)
-        if self.sha256 is not None and received != self.sha256:
-            return f"expected SHA-256 {self.sha256}, received {received}"
-        if self.sha256_prefix is not None and not received.startswith(self.sha256_prefix):
-            return f"expected a SHA-256 that begins {self.sha256_prefix}, received {received}"
-        if self.md5_prefix is not None:
-            received = hashlib.file_digest(stream, _md5).hexdigest()
-            stream.seek(0)
-            if not received.startswith(self.md5_prefix):
-                return f"expected an MD5 that begins {self.md5_prefix}, received {received}"
-        return None
+def pinned(file: cards.File, folder: pathlib.Path) -> cards.File:
+    """The file with size and hash of its first download, if its authors publish no hash."""
+    path = folder / "pin.json"
+    _refuse_link(path)
+    if file.sha256 is not None or not path.exists():
+        return file
+    with open_plain(path, follow_links=False) as stream:
+        content = stream.read(schema.MAX_TEXT * 4)
+    pin = schema.read(cards.File, schema.parse_json(content, str(path)), str(path))
+    if pin.sha256 is None:
+        raise ValueError(f"{path} has no hash; remove it to trust the next download.")
+    return dataclasses.replace(file, size=pin.size, sha256=pin.sha256)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pin:
-    address: str
-    sha256: str
-    size: int
+def mismatch(expected: cards.File, stream: BinaryIO) -> str | None:
+    """What is wrong with an open file, in words, or None; the stream is at its start again."""
+    size = os.fstat(stream.fileno()).st_size
+    if expected.size is not None and size != expected.size:
+        return f"expected {expected.size} bytes, received {size}"
+    received = sha256_of(stream)
+    if expected.sha256 is not None and received != expected.sha256:
+        return f"expected SHA-256 {expected.sha256}, received {received}"
+    if expected.sha256_prefix is not None and not received.startswith(expected.sha256_prefix):
+        return f"expected a SHA-256 that begins {expected.sha256_prefix}, received {received}"
+    if expected.md5_prefix is not None:
+        received = _digest(stream, _md5)
+        if not received.startswith(expected.md5_prefix):
+            return f"expected an MD5 that begins {expected.md5_prefix}, received {received}"
+    return None
 
 
-def sha256_of(stream):
+def sha256_of(stream: BinaryIO) -> str:
     """Hexadecimal SHA-256 of an open file, which is at its start again."""
+    return _digest(stream, "sha256")
+
+
+def _digest(stream, kind):
     stream.seek(0)
-    found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = hashlib.file_digest(stream, kind).hexdigest()
     stream.seek(0)
     return found
 
@@ -217,7 +206,7 @@ def _md5():
 
 
 @contextlib.contextmanager
-def open_verified(path, expected):
+def open_verified(path: pathlib.Path, expected: cards.File) -> Iterator[BinaryIO]:
     """A file that was checked by its hash, open, so that no other can take its place meanwhile.
 
     Raises:
@@ -226,13 +215,13 @@ def open_verified(path, expected):
     """
     _refuse_link(path)
     with open_plain(path, follow_links=False) as stream:
-        if problem := expected.mismatch(stream):
+        if problem := mismatch(expected, stream):
             raise ValueError(f"{path} is not the file that its card names: {problem}.")
         yield stream
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process works in `folder`; one that is killed lets go by itself.
 
     Raises:
@@ -243,14 +232,11 @@ def locked(folder):
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locks.locked(lock, on_wait=lambda: _say_that_it_waits(folder)))
+            waiting = f"Another process downloads to {folder}; waiting for it."
+            stack.enter_context(locks.locked(lock, on_wait=lambda: logging.warning(waiting)))
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield
-
-
-def _say_that_it_waits(folder):
-    logging.warning("Another process downloads to %s; waiting for it.", folder)
 
 
 def _unwritable(folder, error):

@@ -7,6 +7,7 @@ how slow it may be, and where it may lead to.
 import contextlib
 import dataclasses
 import os
+import pathlib
 import re
 import socket
 import ssl
@@ -56,20 +57,11 @@ class _Failed(Exception):
     """An attempt failed in a way that the next one may not."""
 
 
-def download(
-    address,
-    path,
-    *,
-    size=None,
-    anchored=False,
-    limits=None,
-    progress=True,
-    token=None,
-    referrer=None,
-):
-    """Downloads to `path`, and resumes what is there already.
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A file to be downloaded; what is there already is resumed.
 
-    Args:
+    Attributes:
         address: https://, or http:// on this machine.
         path: of the unfinished file; the caller checks it and gives it its name.
         size: in bytes, or None where it is not known.
@@ -80,89 +72,182 @@ def download(
         token: shown to this host alone, never to one that it redirects to.
         referrer: address of the catalog that named this one, if it came over the network. What it
             names on other hosts must be on the internet, by the number that is connected to.
-
-    Raises:
-        ValueError: if the server sends what cannot be the file, or leads where none may come from.
-        OSError: if the download fails after all attempts; the partial file is kept for the next
-            call.
     """
-    addresses.check(address)
-    if not address.startswith(("https://", "http://")):
-        raise ValueError(f"{address!r} is not an address of the web, https://….")
-    limits, failures, furthest = limits or Limits(), 0, _size(path)
-    title, shown = addresses.last_segment(address)[:40], addresses.shown(address)
-    with tqdm(desc=title, total=size, unit="B", unit_scale=True, disable=not progress) as bar:
-        for attempt in range(1, limits.total_attempts + 1):
-            try:
-                return _attempt(address, path, size, anchored, limits, bar, token, referrer)
-            except _Failed as error:
-                reached = _size(path)
-                failures = 1 if reached >= furthest + PROGRESS else failures + 1
-                furthest = max(furthest, reached)
-                if failures >= limits.attempts or attempt == limits.total_attempts:
-                    kept = " What came is kept, and the next call resumes it." if reached else ""
-                    reason = f"{error}; {attempt} attempts failed.{kept}"
-                    raise OSError(f"{shown} could not be downloaded: {reason}") from None
-            time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
 
+    address: str
+    path: pathlib.Path
+    size: int | None = None
+    anchored: bool = False
+    limits: Limits = Limits()
+    progress: bool = True
+    token: str | None = None
+    referrer: str | None = None
 
-def _attempt(address, path, size, anchored, limits, bar, token, referrer):
-    note = path.with_name(path.name + ".validator")
-    with _open(path) as file:
-        validator = None if anchored else _read_note(note)
-        have = file.seek(0, os.SEEK_END) if anchored or validator else 0
-        if have and have == size:
-            return
-        if size is not None and have > size:
-            have = 0
-        with _answer(address, have, validator, limits, token, referrer) as response:
-            start = _start_of(response, have, address)
-            file.seek(start)
-            file.truncate()
-            total = _total(response, address, start, size, anchored, limits)
-            if start == 0 and not anchored:
-                note.write_text(_validator(response), "utf-8")
-            bar.reset(total)
-            bar.update(start)
-            _copy(response, file, start, total, address, limits, bar)
+    def run(self) -> None:
+        """Downloads the file.
 
+        Raises:
+            ValueError: if the server sends what cannot be the file, or leads where none may come
+                from.
+            OSError: if all attempts failed; the partial file is kept for the next call.
+        """
+        addresses.check(self.address)
+        if not self.address.startswith(("https://", "http://")):
+            raise ValueError(f"{self.address!r} is not an address of the web, https://….")
+        limits, failures, furthest = self.limits, 0, _size(self.path)
+        title, hidden = addresses.last_segment(self.address)[:40], not self.progress
+        with tqdm(desc=title, total=self.size, unit="B", unit_scale=True, disable=hidden) as bar:
+            for attempt in range(1, limits.total_attempts + 1):
+                try:
+                    return self._attempt(bar)
+                except _Failed as error:
+                    reached = _size(self.path)
+                    failures = 1 if reached >= furthest + PROGRESS else failures + 1
+                    furthest = max(furthest, reached)
+                    if failures >= limits.attempts or attempt == limits.total_attempts:
+                        kept = " What came is kept, and the next call resumes it."
+                        raise OSError(
+                            f"{self._shown} could not be downloaded: {error}; {attempt} attempts "
+                            f"failed.{kept if reached else ''}"
+                        ) from None
+                time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
 
-@contextlib.contextmanager
-def _answer(address, have, validator, limits, token, referrer):
-    """The server's answer, whose status is 200 or 206, after all redirects."""
-    headers = {"User-Agent": f"cl_keras/{__version__}", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if validator:
-            headers["If-Range"] = validator
-    host = urllib.parse.urlsplit(address).netloc
-    for _ in range(MAX_REDIRECTS):
-        secret = {"Authorization": f"Bearer {token}"} if token and _netloc(address) == host else {}
-        with _ask(address, headers | secret, limits, referrer) as response:
-            if response.status not in REDIRECTS:
-                if response.status == 416 and have:
-                    break
-                _check_status(response, address)
-                yield response
+    @property
+    def _shown(self):
+        return addresses.shown(self.address)
+
+    def _attempt(self, bar):
+        note = self.path.with_name(self.path.name + ".validator")
+        with _open(self.path) as file:
+            validator = None if self.anchored else _read_note(note)
+            have = file.seek(0, os.SEEK_END) if self.anchored or validator else 0
+            if have and have == self.size:
                 return
-            referrer = address
-            address = _redirected(address, response.headers.get("Location", ""))
-    else:
-        raise OSError(f"{addresses.shown(address)}: more than {MAX_REDIRECTS} redirects.")
-    # Asked beyond the end: from the start.
-    with _answer(address, 0, None, limits, token, referrer) as response:
-        yield response
+            if self.size is not None and have > self.size:
+                have = 0
+            with self._answer(have, validator) as response:
+                if response.status == 416 and have:
+                    file.truncate(0)
+                    raise _Failed("what was there already is longer than the file")
+                start = self._start_of(response, have)
+                file.seek(start)
+                file.truncate()
+                total = self._total(response, start)
+                if start == 0 and not self.anchored:
+                    note.write_text(_validator(response), "utf-8")
+                bar.reset(total)
+                bar.update(start)
+                self._copy(response, file, start, total, bar)
+
+    @contextlib.contextmanager
+    def _answer(self, have, validator):
+        """The server's answer to a request for the bytes from `have` on, after all redirects."""
+        headers = {"User-Agent": f"cl_keras/{__version__}", "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        if validator and have:
+            headers["If-Range"] = validator
+        address, referrer = self.address, self.referrer
+        for _ in range(MAX_REDIRECTS):
+            own = _netloc(address) == _netloc(self.address)
+            secret = {"Authorization": f"Bearer {self.token}"} if self.token and own else {}
+            with _ask(address, headers | secret, self.limits.timeout, referrer) as response:
+                if response.status not in REDIRECTS:
+                    yield response
+                    return
+                location = response.headers.get("Location", "")
+            address, referrer = _redirected(address, location), address
+        raise OSError(f"{self._shown}: more than {MAX_REDIRECTS} redirects.")
+
+    def _start_of(self, response, have):
+        """Where in the file the answer begins; a server may ignore that a part was asked for."""
+        answer = f"the server answered {response.status} {response.reason}"
+        if response.status in RETRIED:
+            raise _Failed(answer)
+        if response.status not in (200, 206):
+            raise OSError(f"{self._shown}: {answer}.")
+        if response.status == 200:
+            return 0
+        sent = response.headers.get("Content-Range", "")
+        if not sent.startswith(f"bytes {have}-"):
+            raise ValueError(
+                f"{self._shown}: asked for the bytes from {have} on, the server sent "
+                f"{sent[:80]!r}. Remove the partial file to begin again."
+            )
+        return have
+
+    def _total(self, response, start):
+        """Size of the whole file, or None; what cannot be the file is refused before it is read."""
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind in ("text/html", "application/xhtml+xml"):
+            raise ValueError(
+                f"{self._shown} gives a web page, not a file. Open it in a browser to see what it "
+                "says."
+            )
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise ValueError(
+                f"{self._shown}: the server sends the file in an encoding not asked for."
+            )
+        length = response.headers.get("Content-Length")
+        if length is None:
+            if self.size is None and not self.anchored:
+                raise ValueError(
+                    f"{self._shown}: neither size nor hash is known, nor how much will come."
+                )
+            return self.size
+        if not re.fullmatch(r"\d{1,15}", length, re.ASCII):
+            raise ValueError(
+                f"{self._shown}: the server names {length[:40]!r} as the file's length."
+            )
+        total = start + int(length)
+        if self.size is not None and total != self.size:
+            raise ValueError(
+                f"{self._shown} has {total} bytes; {self.size} were expected, by its card or from "
+                "the first download. It is another file, or damaged."
+            )
+        if self.size is None and not 0 < total <= self.limits.max_bytes:
+            raise ValueError(
+                f"{self._shown} has {total} bytes; at most {self.limits.max_bytes} are taken."
+            )
+        return total
+
+    def _copy(self, response, file, received, total, bar):
+        most = total or self.limits.max_bytes
+        mark, marked = time.monotonic(), received
+        while True:
+            try:
+                chunk = response.read1(CHUNK)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise _Failed(str(error) or type(error).__name__) from None
+            if not chunk:
+                break
+            received += len(chunk)
+            if received > most:
+                file.truncate(0)
+                raise ValueError(
+                    f"{self._shown} sends more than the {most} bytes that it should have."
+                )
+            file.write(chunk)
+            bar.update(len(chunk))
+            elapsed = time.monotonic() - mark
+            if elapsed >= self.limits.window:
+                slowest = self.limits.min_bytes_per_second
+                if (received - marked) / elapsed < slowest:
+                    raise _Failed(f"it came slower than {slowest} bytes per second")
+                mark, marked = time.monotonic(), received
+        if total is not None and received < total:
+            raise _Failed(f"the connection broke off after {received} of {total} bytes")
 
 
 @contextlib.contextmanager
-def _ask(address, headers, limits, referrer):
+def _ask(address, headers, timeout, referrer):
     with _pools(address, outside=_must_be_outside(address, referrer)) as pools:
         try:
             response = pools.request(
                 "GET",
                 address,
                 headers=headers,
-                timeout=limits.timeout,
+                timeout=timeout,
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -176,102 +261,21 @@ def _ask(address, headers, limits, referrer):
                     f"{addresses.shown(address)}: its certificate is not trusted: {reason}."
                 ) from None
             raise _Failed(str(error) or type(error).__name__) from None
-        try:
+        with contextlib.closing(response):
             yield response
-        finally:
-            response.close()
-
-
-def _check_status(response, address):
-    status = f"{addresses.shown(address)}: the server answered {response.status}"
-    if response.status in RETRIED:
-        raise _Failed(f"the server answered {response.status} {response.reason}")
-    if response.status not in (200, 206):
-        raise OSError(f"{status} {response.reason}.")
 
 
 def _redirected(address, location):
     """Where a server leads to, if a file may come from there; never from https to http."""
     target = urllib.parse.urljoin(address, location)
     addresses.check(target, referrer=address)
-    if not target.startswith("https://") and address.startswith("https://"):
+    scheme = urllib.parse.urlsplit(address).scheme
+    if not target.startswith(("https://", f"{scheme}://")):
         raise ValueError(
-            f"{addresses.shown(address)} leads from https to {addresses.shown(target)!r}: refused."
-        )
-    if not target.startswith(("https://", "http://")):
-        raise ValueError(
-            f"{addresses.shown(address)} leads to {addresses.shown(target)!r}: refused."
+            f"{addresses.shown(address)} leads from {scheme} to {addresses.shown(target)!r}, which "
+            "is refused."
         )
     return target
-
-
-def _start_of(response, have, address):
-    """Where in the file the answer begins; a server may ignore that a part was asked for."""
-    if response.status == 200:
-        return 0
-    sent = response.headers.get("Content-Range", "")
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", sent, re.ASCII)
-    if not found or int(found[1]) != have:
-        raise ValueError(
-            f"{addresses.shown(address)}: asked for the bytes from {have} on, the server sent "
-            f"{sent[:80]!r}. Remove the partial file to begin again."
-        )
-    return have
-
-
-def _total(response, address, start, size, anchored, limits):
-    """Size of the whole file, or None; what cannot be the file is refused before it is read."""
-    shown = addresses.shown(address)
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
-        raise ValueError(
-            f"{shown} gives a web page, not a file. Open it in a browser to see what it says."
-        )
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise ValueError(f"{shown}: the server sends the file in an encoding not asked for.")
-    length = response.headers.get("Content-Length")
-    if length is None:
-        if size is None and not anchored:
-            raise ValueError(f"{shown}: neither size nor hash is known, nor how much will come.")
-        return size
-    if not re.fullmatch(r"\d{1,15}", length, re.ASCII):
-        raise ValueError(f"{shown}: the server names {length[:40]!r} as the file's length.")
-    total = start + int(length)
-    if size is not None and total != size:
-        raise ValueError(
-            f"{shown} has {total} bytes; {size} were expected, by its card or from the first "
-            "download. It is another file, or damaged."
-        )
-    if total > (size or limits.max_bytes) or total == 0:
-        raise ValueError(f"{shown} has {total} bytes; at most {limits.max_bytes} are taken.")
-    return total
-
-
-def _copy(response, file, received, total, address, limits, bar):
-    most = total or limits.max_bytes
-    mark, marked = time.monotonic(), received
-    while received != total:  # what may come behind the file is not waited for
-        try:
-            chunk = response.read1(CHUNK)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _Failed(str(error) or type(error).__name__) from None
-        if not chunk:
-            break
-        received += len(chunk)
-        if received > most:
-            file.truncate(0)
-            raise ValueError(
-                f"{addresses.shown(address)} sends more than the {most} bytes that it should have."
-            )
-        file.write(chunk)
-        bar.update(len(chunk))
-        elapsed = time.monotonic() - mark
-        if elapsed >= limits.window:
-            if (received - marked) / elapsed < limits.min_bytes_per_second:
-                raise _Failed(f"it came slower than {limits.min_bytes_per_second} bytes per second")
-            mark, marked = time.monotonic(), received
-    if total is not None and received < total:
-        raise _Failed(f"the connection broke off after {received} of {total} bytes")
 
 
 def _open(path):

@@ -6,11 +6,14 @@ Every parameter of the encoder is set, and every key in the file is either used 
 
 import contextlib
 import pathlib
+from collections.abc import Sequence
+from typing import BinaryIO
 
 import keras
 
 from cl_keras.bounds import check_image_size
 from cl_keras.spelling import did_you_mean
+from cl_keras.zoo import cards
 from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
@@ -21,7 +24,7 @@ FORMATS = {name: reader.description for name, reader in _FORMATS.items()}
 """Maps the name of each format to a description."""
 
 
-__all__ = ["FORMATS", "encoder_of", "import_checkpoint", "network"]
+__all__ = ["FORMATS", "encoder_of", "import_checkpoint"]
 
 
 def import_checkpoint(
@@ -45,53 +48,37 @@ def import_checkpoint(
     check_image_size(image_size, at_least=8)
     reader, path = _format(format), pathlib.Path(path)
     with _named(path.name), reader.open(path) as streams:
-        name, width, arrays = reader.read(*streams)
-    encoder = reader.network(name, width=width, image_size=image_size)
-    fill.fill(encoder, arrays)
+        encoder, _ = _read(reader, streams, image_size)
     return encoder
 
 
-def encoder_of(description, format, streams, what):
-    """The encoder of a card, from the open files of its checkpoint.
-
-    Args:
-        description: `cards.Encoder`.
-        format: a name in `FORMATS`.
-        streams: the open files, as the format's `read` takes them.
-        what: name of the checkpoint, for errors.
+def encoder_of(
+    description: cards.Encoder, format: str, streams: Sequence[BinaryIO], what: str
+) -> keras.Model:
+    """The encoder that a card describes, from the open files of its checkpoint.
 
     Raises:
-        ValueError: if they are not a complete checkpoint of the format, or of another encoder; then
-            no network is built.
+        ValueError: if they are not a complete checkpoint of the format, or of another encoder; the
+            message begins with `what`.
     """
-    reader = _format(format)
     with _named(what):
-        name, width, arrays = reader.read(*streams)
-        features = fill.features_of(arrays)
-        if (name, width, features) != (description.name, description.width, description.features):
+        encoder, width = _read(_format(format), streams, description.image_size)
+        received = encoder.name, width, encoder.output_shape[-1]
+        if received != (description.name, description.width, description.features):
             raise ValueError(
                 f"The card describes {description.name} of width {description.width:g} with "
-                f"{description.features} features; the checkpoint is of {name} of width {width:g} "
-                f"with {features}."
+                f"{description.features} features; the checkpoint is of {encoder.name} of width "
+                f"{width:g} with {encoder.output_shape[-1]}."
             )
-    encoder = reader.network(name, width=width, image_size=description.image_size)
-    fill.fill(encoder, arrays)
     return encoder
 
 
-def network(format, encoder, *, width=1.0, image_size=224):
-    """The network that a format's checkpoints are read into, with fresh weights.
-
-    Args:
-        format: a name in `FORMATS`.
-        encoder: `"resnet18"`, `"resnet34"` or `"resnet50"`.
-        width: multiplier of all widths; default: 1.0.
-        image_size: side in pixels of the images it is for; default: 224.
-
-    Raises:
-        ValueError: for an unknown format, or an encoder that it does not have.
-    """
-    return _format(format).network(encoder, width=width, image_size=image_size)
+def _read(reader, streams, image_size):
+    """(encoder, its width) from the open files of a checkpoint."""
+    name, width, arrays = reader.read(*streams)
+    encoder = reader.network(name, width=width, image_size=image_size)
+    fill.fill(encoder, arrays)
+    return encoder, width
 
 
 def _format(name):

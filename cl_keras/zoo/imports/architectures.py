@@ -1,7 +1,9 @@
 """Recognizes the ResNet of a checkpoint, and maps the names of its layers to ours."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
 
 from cl_keras import encoders
 
@@ -32,9 +34,9 @@ class Family:
     blocks: tuple[int, int, int, int]
     convolutions: int
     """Per block: 2 in a basic one, 3 in a bottleneck."""
-    build: Callable
+    build: Callable[..., keras.Model]
 
-    def layers(self, width):
+    def layers(self, width: int) -> list[Layer]:
         """All pairs of convolution and normalization, in TensorFlow's order of creation.
 
         Args:
@@ -71,26 +73,20 @@ FAMILIES = {
 }
 
 
-def recognize(shapes):
-    """The family and the width of a ResNet with torchvision's names.
-
-    Args:
-        shapes: {name: shape} of its parameters.
-
-    Returns:
-        (name in `FAMILIES`, number of channels of the stem).
+def recognize(names: Mapping[str, Sequence[int]]) -> tuple[str, int]:
+    """The family of a ResNet, and the channels of its stem, from {torchvision's name: shape}.
 
     Raises:
         ValueError: if our encoders do not include it.
     """
     blocks = tuple(
-        sum(f"layer{stage}.{block}.conv1.weight" in shapes for block in range(64))
+        sum(f"layer{stage}.{block}.conv1.weight" in names for block in range(64))
         for stage in (1, 2, 3, 4)
     )
-    convolutions = sum(f"layer1.0.conv{i}.weight" in shapes for i in (1, 2, 3))
+    convolutions = sum(f"layer1.0.conv{i}.weight" in names for i in (1, 2, 3))
     for name, family in FAMILIES.items():
         if (family.blocks, family.convolutions) == (blocks, convolutions):
-            return name, check_width(shapes.get("conv1.weight", ())[:1])
+            return name, check_width(names.get("conv1.weight", ())[:1])
     known = ", ".join(
         f"{name} with {family.convolutions} convolutions in each of {family.blocks}"
         for name, family in FAMILIES.items()
@@ -100,7 +96,7 @@ def recognize(shapes):
     )
 
 
-def check_width(shape):
+def check_width(shape: Sequence[int]) -> int:
     """The channels of a stem, from the end of its kernel's shape, if they are not too many."""
     if len(shape) != 1 or not 1 <= shape[0] <= 64 * MAX_WIDTH:
         raise ValueError(

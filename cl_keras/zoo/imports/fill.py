@@ -1,18 +1,26 @@
 """Fills all variables of an encoder from the named arrays of a checkpoint."""
 
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
 import numpy as np
 
 MAX_NAMES = 8
 """Maximum number of missing or surplus keys that an error lists."""
 
 
-def check_keys(expected, found, dropped, what):
+def check_keys(
+    expected: Mapping[str, Sequence[int]],
+    found: Mapping[str, Sequence[int] | None],
+    is_dropped: Callable[[str], bool],
+    what: str,
+) -> None:
     """Checks that every expected key is there, and every other key is known to be unused.
 
     Args:
         expected: {key: shape}.
         found: {key: shape}, None for anything but a tensor.
-        dropped: function that tells whether a key is left out on purpose.
+        is_dropped: whether a key is left out on purpose.
         what: name of the format, for errors.
 
     Raises:
@@ -20,21 +28,21 @@ def check_keys(expected, found, dropped, what):
     """
     if missing := [key for key in expected if key not in found]:
         raise ValueError(f"A checkpoint of the format {what!r} must have {_list(missing)}.")
-    if surplus := [key for key in found if key not in expected and not dropped(key)]:
+    if surplus := [key for key in found if key not in expected and not is_dropped(key)]:
         raise ValueError(
             f"A checkpoint of the format {what!r} must not have {_list(surplus)}, which neither "
             "belongs to the encoder nor is known to be unused."
         )
     for key, shape in expected.items():
-        if found[key] is None:
+        if (received := found[key]) is None:
             raise ValueError(f"{key!r} must be a tensor of plain numbers, but is not.")
-        if tuple(found[key]) != tuple(shape):
+        if tuple(received) != tuple(shape):
             raise ValueError(
-                f"{key!r} must have the shape {list(shape)}; received {list(found[key])}."
+                f"{key!r} must have the shape {list(shape)}; received {list(received)}."
             )
 
 
-def check_values(key, array):
+def check_values(key: str, array: np.ndarray) -> np.ndarray:
     """An array as float32, if it holds finite numbers.
 
     Raises:
@@ -51,28 +59,17 @@ def check_values(key, array):
     return array
 
 
-def fill(encoder, arrays):
-    """Sets every variable of an encoder.
-
-    Args:
-        encoder: the model.
-        arrays: {path of the variable inside the encoder: array of its shape}.
+def fill(encoder: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Sets every variable of an encoder, by its path inside the encoder.
 
     Raises:
-        ValueError: if they are not exactly those of the encoder.
+        ValueError: if the arrays are not exactly those of the encoder.
     """
     variables = {variable.path: variable for variable in encoder.variables}
-    if set(variables) != set(arrays):
-        different = sorted(set(variables) ^ set(arrays))
+    if different := sorted(set(variables) ^ set(arrays)):
         raise ValueError(f"The variables of {encoder.name!r} differ in {_list(different)}.")
     for path, variable in variables.items():
         variable.assign(arrays[path])
-
-
-def features_of(arrays):
-    """The number of features of an encoder with such variables: that of its last normalization."""
-    last = max(name for name in arrays if name.startswith("stage") and name.endswith("/gamma"))
-    return arrays[last].shape[0]
 
 
 def _list(keys):

@@ -8,10 +8,27 @@ Every key of the state either belongs to the encoder or matches a pattern in `dr
 import contextlib
 import dataclasses
 import os
+import pathlib
 import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import keras
+import numpy as np
 
 from cl_keras.files import open_plain
 from cl_keras.zoo.imports import architectures, fill, torch_file
+
+NORMALIZATION = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+"""PyTorch's names of the parameters of a batch normalization: ours."""
+
+COUNTER = r".*\.num_batches_tracked$"
+"""Steps of a batch normalization, which the encoder does not use."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +38,13 @@ class Layout:
     path: tuple[str, ...]
     prefix: str
 
-    def state(self, value):
+    def state(self, value: Any) -> dict | None:
         """The state in the saved value, or None if the file does not have this layout."""
         for key in self.path:
             value = value.get(key) if isinstance(value, dict) else None
-        there = isinstance(value, dict) and f"{self.prefix}conv1.weight" in value
-        return value if there else None
+        if not isinstance(value, dict) or f"{self.prefix}conv1.weight" not in value:
+            return None
+        return {key: item for key, item in value.items() if isinstance(key, str)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +66,8 @@ class TorchFormat:
     dropped: tuple[str, ...] = ()
     std: tuple[float, float, float] | None = None
 
-    def network(self, encoder, *, width, image_size):
-        """The encoder with fresh weights."""
-        if encoder not in architectures.FAMILIES:
-            raise ValueError(
-                f"encoder must be one of {', '.join(architectures.FAMILIES)}; received {encoder!r}."
-            )
+    def network(self, encoder: str, *, width: float, image_size: int) -> keras.Model:
+        """An encoder of `architectures.FAMILIES` with fresh weights, as checkpoints fill it."""
         build = architectures.FAMILIES[encoder].build
         built = build(width=width, image_size=image_size, stem="imagenet", name=encoder)
         if self.std is not None:
@@ -61,12 +75,12 @@ class TorchFormat:
         return built
 
     @contextlib.contextmanager
-    def open(self, path):
+    def open(self, path: pathlib.Path) -> Iterator[list[BinaryIO]]:
         """Opens the file of a checkpoint, as `read` takes it."""
         with open_plain(path) as stream:
             yield [stream]
 
-    def read(self, stream):
+    def read(self, stream: BinaryIO) -> tuple[str, float, dict[str, np.ndarray]]:
         """Reads the weights of the encoder from an open file.
 
         Returns:
@@ -80,30 +94,25 @@ class TorchFormat:
             shapes = {key: getattr(value, "shape", None) for key, value in state.items()}
             bare = {key.removeprefix(prefix): shape for key, shape in shapes.items() if shape}
             encoder, channels = architectures.recognize(bare)
-            layers = architectures.FAMILIES[encoder].layers(channels)
-            keys = {key: name for layer in layers for key, name in _keys(prefix, layer)}
-            expected = {key: shape for layer in layers for key, shape in _shapes(prefix, layer)}
-            counters = {f"{prefix}{layer.norm}.num_batches_tracked" for layer in layers}
-            fill.check_keys(
-                expected, shapes, lambda key: key in counters or self._drops(key), self.name
-            )
+            wanted = _wanted(prefix, architectures.FAMILIES[encoder].layers(channels))
+            expected = {key: shape for key, (_, shape) in wanted.items()}
+            fill.check_keys(expected, shapes, self._is_dropped, self.name)
             tensors = {key: state[key] for key in expected}
             _check_size(os.fstat(stream.fileno()).st_size, tensors.values())
             arrays = {}
             for key, array in checkpoint.arrays(tensors):
                 array = fill.check_values(key, array)
-                arrays[keys[key]] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+                variable, _ = wanted[key]
+                arrays[variable] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         return encoder, channels / 64, arrays
 
-    def _drops(self, key):
-        return any(re.match(pattern, key) for pattern in self.dropped)
+    def _is_dropped(self, key):
+        return any(re.match(pattern, key) for pattern in (*self.dropped, COUNTER))
 
     def _state(self, value):
         for layout in self.layouts:
             if (state := layout.state(value)) is not None:
-                return {key: item for key, item in state.items() if isinstance(key, str)}, (
-                    layout.prefix
-                )
+                return state, layout.prefix
         keys = " or ".join(_first_key(layout) for layout in self.layouts)
         raise ValueError(
             f"A checkpoint of the format {self.name!r} must have {keys}; received "
@@ -111,23 +120,17 @@ class TorchFormat:
         )
 
 
-def _keys(prefix, layer):
-    """(key in the file, our variable) of each parameter of a layer."""
-    norm = f"{prefix}{layer.norm}"
-    return [
-        (f"{prefix}{layer.conv}.weight", f"{layer.name}_conv/kernel"),
-        (f"{norm}.weight", f"{layer.name}_norm/gamma"),
-        (f"{norm}.bias", f"{layer.name}_norm/beta"),
-        (f"{norm}.running_mean", f"{layer.name}_norm/moving_mean"),
-        (f"{norm}.running_var", f"{layer.name}_norm/moving_variance"),
-    ]
-
-
-def _shapes(prefix, layer):
-    """(key in the file, shape) of each parameter; kernels are [out, in, height, width] there."""
-    height, width, inputs, outputs = layer.shape
-    [kernel, *rest] = [key for key, _ in _keys(prefix, layer)]
-    return [(kernel, (outputs, inputs, height, width)), *((key, (outputs,)) for key in rest)]
+def _wanted(prefix, layers):
+    """{key: (our variable, shape in the file)}; kernels are [out, in, height, width] there."""
+    found = {}
+    for layer in layers:
+        height, width, inputs, outputs = layer.shape
+        shape = (outputs, inputs, height, width)
+        found[f"{prefix}{layer.conv}.weight"] = f"{layer.name}_conv/kernel", shape
+        for theirs, ours in NORMALIZATION.items():
+            key = f"{prefix}{layer.norm}.{theirs}"
+            found[key] = f"{layer.name}_norm/{ours}", (outputs,)
+    return found
 
 
 def _check_size(size, tensors):

@@ -123,10 +123,10 @@ def _ordered_dict(items=()):
 
 
 NAMES = {
-    ("collections", "OrderedDict"): pickles.Builder(_ordered_dict),
-    ("torch._utils", "_rebuild_tensor"): pickles.Builder(_rebuild),
-    ("torch._utils", "_rebuild_tensor_v2"): pickles.Builder(_rebuild),
-    ("torch._utils", "_rebuild_parameter"): pickles.Builder(_rebuild_parameter),
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{
         (module, name): StorageType(dtype)
         for module in ("torch", "torch.cuda")

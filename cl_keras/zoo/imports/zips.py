@@ -4,24 +4,27 @@ import contextlib
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 MAX_DIRECTORY_BYTES = 4 * 2**20
 MAX_MEMBERS = 20_000
-_BROKEN = (OSError, EOFError, struct.error, IndexError, RuntimeError, zlib.error)
+_BROKEN = (
+    *(OSError, EOFError, struct.error, IndexError, RuntimeError, zlib.error),
+    *(zipfile.BadZipFile, NotImplementedError),
+)
 
 
 @contextlib.contextmanager
-def opened(stream):
-    """A `zipfile.ZipFile` of an open file, if its directory is small enough to be parsed.
+def opened(stream: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """The archive in an open file, if its directory is small enough to be parsed.
 
     Raises:
         ValueError: if it is damaged, or has too many members.
     """
     bounded = _Bounded(stream)
-    try:
+    with damage():
         archive = zipfile.ZipFile(bounded)
-    except (*_BROKEN, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"The zip archive is damaged: {error}.") from error
     bounded.most = None
     if len(archive.infolist()) > MAX_MEMBERS:
         raise ValueError(f"The archive has more than {MAX_MEMBERS} members.")
@@ -30,11 +33,11 @@ def opened(stream):
 
 
 @contextlib.contextmanager
-def damage():
-    """Turns errors in reading a member into a ValueError."""
+def damage() -> Iterator[None]:
+    """Turns the errors of `zipfile` into a ValueError."""
     try:
         yield
-    except (*_BROKEN, zipfile.BadZipFile, NotImplementedError) as error:
+    except _BROKEN as error:
         reason = error or "it ends too early"
         raise ValueError(f"The zip archive is damaged: {reason}.") from error
 

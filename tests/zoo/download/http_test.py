@@ -16,7 +16,7 @@ FAST = http.Limits(timeout=0.6, attempts=3, pause=0.01, window=0.3, min_bytes_pe
 
 def get(server, path, target, **options):
     known = {"size": len(CONTENT), "anchored": True, "limits": FAST, "progress": False}
-    http.download(server.address + path, target, **known | options)
+    http.Download(server.address + path, target, **known | options).run()
     return target.read_bytes()
 
 
@@ -117,7 +117,7 @@ def test_after_all_attempts_it_says_so(server, target):
 def test_nobody_there(tmp_path, target):
     with pytest.raises(OSError, match="Connection refused; 2 attempts failed"):
         limits = dataclasses.replace(FAST, attempts=2)
-        http.download("http://127.0.0.1:9/a", target, limits=limits, progress=False)
+        http.Download("http://127.0.0.1:9/a", target, limits=limits, progress=False).run()
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,8 @@ def test_a_proxy_is_used_and_its_login_never_shown(server, target, monkeypatch):
     proxy = server.address.replace("http://", "http://user:hidden@")
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
-    http.download(
-        "http://localhost:9/a.npz", target, limits=FAST, progress=False, size=len(CONTENT)
-    )
+    known = {"limits": FAST, "progress": False, "size": len(CONTENT)}
+    http.Download("http://localhost:9/a.npz", target, **known).run()
     assert target.read_bytes() == CONTENT
     assert server.requests[0][1]["proxy-authorization"].startswith("Basic ")
 
@@ -285,7 +284,7 @@ def test_what_leads_into_this_network_is_not_asked(secure, target, monkeypatch):
 
     def fetch(referrer):
         options = {"size": len(CONTENT), "limits": FAST, "progress": False, "referrer": referrer}
-        http.download(f"https://evil.example:{port}/a.npz", target, **options)
+        http.Download(f"https://evil.example:{port}/a.npz", target, **options).run()
 
     with pytest.raises(ValueError, match="evil.example has the address 127.0.0.1.*may not name it"):
         fetch("https://zoo.example/catalog.json")
@@ -363,5 +362,5 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(server, target, tmp_pat
 @pytest.mark.parametrize("address", ["http://example.org/a", "file:///etc/passwd", "/etc/passwd"])
 def test_nothing_is_asked_of_an_open_address(address, target):
     with pytest.raises((ValueError, OSError)):
-        http.download(address, target, limits=FAST, progress=False)
+        http.Download(address, target, limits=FAST, progress=False).run()
     assert not target.exists() or target.stat().st_size == 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cl_keras.zoo import imports
 from cl_keras.zoo.imports import architectures
+from cl_keras.zoo.imports.simclr import SimCLRFormat
+from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 
 
 def variables(layers):
@@ -19,12 +20,12 @@ def variables(layers):
 @pytest.mark.parametrize("width", [1, 6])
 def test_the_layers_are_those_of_the_encoder(name, width):
     layers = architectures.FAMILIES[name].layers(width)
-    encoder = imports.network("torchvision", name, width=width / 64)
+    encoder = TORCH_FORMATS["torchvision"].network(name, width=width / 64, image_size=96)
     assert variables(layers) == {v.path: tuple(v.shape) for v in encoder.variables}
 
 
 def test_simclrs_encoder_has_the_layers_of_a_resnet50():
-    encoder = imports.network("simclr", "resnet50", width=1 / 64)
+    encoder = SimCLRFormat().network("resnet50", width=1 / 64, image_size=96)
     layers = architectures.FAMILIES["resnet50"].layers(1)
     assert variables(layers) == {v.path: tuple(v.shape) for v in encoder.variables}
 

@@ -75,16 +75,16 @@ def test_a_file_that_is_swapped_behind_the_check_is_not_read(entry, cache_folder
     """What is read is what was checked: one descriptor for both."""
     expected = features(zoo.load(NAME, progress=False))
     path = in_cache(cache_folder, "a.pth")
-    check = cache.ExpectedFile.mismatch
+    check = cache.mismatch
 
-    def swap(self, stream):
-        problem = check(self, stream)
+    def swap(expected, stream):
+        problem = check(expected, stream)
         other = path.with_name("other")
         other.write_bytes(FIXTURE.with_name("moco_v1.pth").read_bytes())
         os.replace(other, path)
         return problem
 
-    monkeypatch.setattr(cache.ExpectedFile, "mismatch", swap)
+    monkeypatch.setattr(cache, "mismatch", swap)
     np.testing.assert_array_equal(features(zoo.load(NAME, progress=False)), expected)
 
 
