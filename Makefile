@@ -1,11 +1,12 @@
-# Every command makes its own environment, .venv, at its first call. Two settings for that call:
-#   PYTHON=python3.12   a Python; default: the newest of 3.11 to 3.13 that is found
+# The first command creates the environment, .venv. Two settings for it:
+#   PYTHON=python3.12   the Python; default: the newest installed one of 3.11 to 3.13
 #   TENSORFLOW=gpu      cpu, gpu or tensorflow (an extra of setup.py); default: cpu
 
 PYTHON ?=
 TENSORFLOW ?=
 BIN := .venv/bin
-# A file to a process: what its tests share is made once. The longest first, as conftest.py sorts.
+# All tests of a file in one process, so that they share what is made once; the longest files first,
+# as conftest.py sorts them.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all test-seeds lint environment clean distclean
@@ -13,12 +14,12 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist=loadfile --no-loadscope-reorder
 help:
 	@echo "make demo       train, evaluate, export and serve on the bundled images: about 3 minutes"
 	@echo "make test       lint, types, layering, unit tests, wheel: about ten minutes"
-	@echo "make test-all   also what is slow and rare: kills, four devices, two processes, all formats: half an hour"
-	@echo "make test-seeds the training of every method on all bundled images, with two more seeds"
-	@echo "make lint       lint and types alone"
-	@echo "make clean      remove what builds and tests leave; distclean: .venv too"
+	@echo "make test-all   also the slow tests (kills, four devices, two processes, all formats): half an hour"
+	@echo "make test-seeds trains every method on all bundled images, with two more seeds"
+	@echo "make lint       only lint and types"
+	@echo "make clean      removes what builds and tests leave; distclean: .venv too"
 
-# oneDNN makes training on a CPU about 1.6 times as fast; TensorFlow uses it unasked on some only.
+# With oneDNN, training on a CPU is about 1.6 times as fast; TensorFlow enables it only on some CPUs.
 demo: environment
 	@TF_ENABLE_ONEDNN_OPTS=1 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/cl-keras demo
 

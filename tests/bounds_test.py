@@ -1,4 +1,4 @@
-"""Sizes that no machine can hold are refused in a sentence, before anything is allocated."""
+"""Sizes too large for any machine are refused before anything is allocated."""
 
 import pytest
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Gradients of a NumPy function to the last digit: an oracle without a line of calculus."""
+"""Gradients of NumPy functions to the last digit, as an oracle that needs no calculus."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ STEP = 1e-30
 
 
 def gradients(function, parameters):
-    """∂f/∂p = Im f(p + i·h)/h for every number of every parameter (Squire & Trapp 1998).
+    """∂f/∂p = Im f(p + i·h)/h for every element of every parameter (Squire & Trapp 1998).
 
     Args:
         function: of arrays to a scalar, made of operations that take complex numbers.

@@ -1,4 +1,4 @@
-"""What the tests share: two logical devices, one strategy, float64, tiny models and images."""
+"""Shared by all tests: two logical devices, one strategy, float64, tiny models and images."""
 
 import os
 from pathlib import Path
@@ -36,13 +36,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def mirrored():
-    """MirroredStrategy on two logical devices. A second one in the process would clash with it."""
+    """MirroredStrategy on two logical devices. A process cannot have a second one."""
     return distribute.strategy("cpu:0,cpu:1")
 
 
 @pytest.fixture
 def float64():
-    """Keras in double precision, where two ways to one number can be told apart."""
+    """Keras in double precision, so that results can be compared closely."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     yield
@@ -65,6 +65,6 @@ def random():
 
 @pytest.fixture
 def images(random):
-    """uint8 [32, 12, 12, 1]: smooth blobs, no two alike."""
+    """uint8 [32, 12, 12, 1]: smooth blobs, all different."""
     coarse = random.integers(0, 256, [32, 4, 4, 1]).astype("float32")
     return tf.image.resize(coarse, [12, 12]).numpy().astype("uint8")

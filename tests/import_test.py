@@ -1,4 +1,4 @@
-"""What `import cl_keras` loads, and what only comes when it is used."""
+"""What `import cl_keras` loads, and what is loaded only on first use."""
 
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from cl_keras import keras_settings
 
 @pytest.fixture
 def settings(monkeypatch, tmp_path):
-    """Writes keras.json, sets KERAS_BACKEND, and lets `keras` seem not to be imported."""
+    """Writes keras.json, sets KERAS_BACKEND, and pretends that `keras` is not imported."""
 
     def make(file=None, variable=None, imported=None):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Who may import whom. A circle, or a step to the right in the picture, is a failing test."""
+"""Which folder may import which. A cycle, or an import from further right, fails the test."""
 
 import ast
 import graphlib
@@ -35,7 +35,7 @@ def modules_of(package):
 
 
 def imports_of(module, modules):
-    """Names of all modules that a module imports, wherever in the file it does so."""
+    """Names of all modules that a module imports, anywhere in its file."""
     path = modules[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
@@ -56,7 +56,7 @@ def layer_of(module):
 
 
 def violations(package):
-    """One line for each import that is not allowed, and for a circle."""
+    """One line for each import that is not allowed, and for each cycle."""
     modules = modules_of(package)
     graph = {module: imports_of(module, modules) for module in modules}
     found = []

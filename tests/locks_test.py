@@ -13,7 +13,7 @@ from cl_keras.locks import Locked, locked
 
 @pytest.fixture(params=["fcntl", "msvcrt"])
 def platform(request, monkeypatch):
-    """Windows is imitated: no fcntl, and a msvcrt that locks as the real one does."""
+    """Imitates Windows: no fcntl, and a msvcrt that locks like the real one."""
     if request.param == "msvcrt":
         fcntl = locks.fcntl
 

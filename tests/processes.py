@@ -1,4 +1,4 @@
-"""Python programs in processes of their own: alone, or as the workers of a cluster."""
+"""Runs Python programs in new processes: single ones, or the workers of a cluster."""
 
 import json
 import os
@@ -15,7 +15,7 @@ CLUSTER_VARIABLES = ("TF_CONFIG", "SLURM_STEP_NUM_TASKS")
 
 
 def start(arguments, **variables):
-    """`python -m ...`, with these environment variables besides; its output is captured."""
+    """Starts `python -m ...` with additional environment variables; its output is captured."""
     environ = {k: v for k, v in os.environ.items() if k not in CLUSTER_VARIABLES}
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
@@ -28,7 +28,7 @@ def start(arguments, **variables):
 
 
 def start_workers(count, arguments):
-    """One process for each worker, on free ports; `arguments` is a function of its number."""
+    """Starts one process per worker, on free ports; `arguments` is a function of its number."""
     addresses = [f"localhost:{port}" for port in free_ports(count)]
 
     def config(number):
@@ -39,7 +39,7 @@ def start_workers(count, arguments):
 
 
 def start_slurm_tasks(count, arguments):
-    """As `start_workers`, as Slurm's srun would start them on this machine."""
+    """As `start_workers`, but as Slurm's srun would start them on this machine."""
     job = next(
         job
         for job in iter(lambda: random.randrange(PORTS), None)
@@ -76,7 +76,7 @@ def free_ports(count):
 
 
 def finish(processes, timeout=1200):
-    """Waits for all; an error that shows what was printed, unless every one ended well."""
+    """Waits for all; unless every one succeeded, raises an error with their output."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
     finally:

@@ -1,4 +1,4 @@
-"""Which values of a parameter are tried each time, and which by `make test-all` alone."""
+"""Which values of a parameter are always tested, and which only by `make test-all`."""
 
 import pytest
 

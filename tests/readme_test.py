@@ -1,4 +1,4 @@
-"""README's Python, as it stands but small, in the order in which it is read."""
+"""Runs README's Python blocks in order, on small data."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keras replaces a class by another of the same registered name, silently."""
+"""Keras silently replaces a class by another with the same registered name."""
 
 import ast
 import collections

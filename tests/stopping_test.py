@@ -15,7 +15,7 @@ def send(number):
 
 @pytest.fixture
 def handlers():
-    """Handlers of the test's own for both signals; what they were before comes back."""
+    """The test's own handlers for both signals; the previous ones are restored afterwards."""
     heard = []
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [

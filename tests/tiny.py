@@ -1,4 +1,4 @@
-"""Models that build in a moment and learn a little: for tests of everything around them."""
+"""Models that are quickly built and learn a little, for tests of everything around them."""
 
 import keras
 
@@ -22,7 +22,7 @@ def tiny_encoder(channels=1):
 
 
 def tiny_simclr(optimizer=None, **options):
-    """A compiled SimCLR on the tiny encoder, the same weights each time."""
+    """A compiled SimCLR on the tiny encoder, with the same weights each time."""
     keras.utils.set_random_seed(0)
     options = {"views": VIEWS, "temperature": 0.2} | options
     model = SimCLR(tiny_encoder(), **options)

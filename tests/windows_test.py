@@ -1,4 +1,4 @@
-"""What Windows lacks is taken away: the way from a folder of images to a served encoder stays."""
+"""From a folder of images to a served encoder, without the modules that Windows lacks."""
 
 import subprocess
 import sys

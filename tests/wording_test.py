@@ -1,4 +1,4 @@
-"""American spelling and one term a thing, in all code and texts of the project."""
+"""American spelling and consistent terms in all code and texts of the project."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The doctor names planted faults within 200 steps, and leaves healthy runs alone."""
+"""The health check names planted faults within 200 steps, and finds none in healthy runs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What TensorBoard reads, read back by its own code."""
+"""Logs for TensorBoard, read back by its own code."""
 
 import keras
 import numpy as np

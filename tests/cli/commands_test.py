@@ -1,4 +1,4 @@
-"""The commands as a user runs them, on a small folder of images."""
+"""Runs the commands like a user, on a small folder of images."""
 
 import json
 import os
@@ -32,7 +32,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes of 16 gray PNGs of 16 pixels, and a file that is none."""
+    """Two classes of 16 gray PNGs of 16 pixels, and a file that is not a PNG."""
     folder = tmp_path_factory.mktemp("photos")
     pixels = np.random.default_rng(0).integers(0, 256, [2, 16, 4, 4]).astype("uint8")
     for label, name in enumerate(["cats", "dogs"]):
@@ -165,7 +165,7 @@ def newest(run):
 
 @pytest.mark.slow
 def test_a_run_ended_in_any_way_ends_like_an_uninterrupted_one(photos, tmp_path):
-    """SIGTERM, SIGKILL at a random moment and within the write; then the same command again."""
+    """SIGTERM, SIGKILL at a random moment and during a write; then the same command again."""
 
     def start(run, *program):
         arguments = pretrain_arguments(photos, run, "--epochs=40", "--knn_every=20")
@@ -177,7 +177,7 @@ def test_a_run_ended_in_any_way_ends_like_an_uninterrupted_one(photos, tmp_path)
         )
 
     def start_and_send(run, number, wait):
-        """Sends a signal so many seconds after the first checkpoint of the process."""
+        """Sends a signal a number of seconds after the first checkpoint of the process."""
         before, process = newest(run), start(run)
         while newest(run) == before:
             assert process.poll() is None

@@ -1,4 +1,4 @@
-"""Finetune, predict, search, select and duplicates as a user runs them."""
+"""Runs finetune, predict, search, select and duplicates like a user."""
 
 import csv
 

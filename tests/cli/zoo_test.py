@@ -1,4 +1,4 @@
-"""The zoo from the command line, on an entry that was made in a moment."""
+"""The zoo from the command line, with an entry that is quickly made."""
 
 import json
 import shutil

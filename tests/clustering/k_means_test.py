@@ -43,7 +43,7 @@ def test_it_equals_the_definition_by_brute_force(random, chunk, iterations):
 
 
 def test_a_step_is_scikit_learns_from_the_same_start(random):
-    """Among unit vectors the nearest is that of greatest cosine; the mean is then normalized."""
+    """For unit vectors the nearest has the largest cosine; the mean is then normalized."""
     vectors = unit(random.normal(size=[300, 8]))
     start = vectors[:10]
     for _ in range(4):
@@ -120,7 +120,7 @@ def test_seeds_are_drawn_in_proportion_to_the_distance():
 
 
 def test_many_vectors_and_clusters_take_seconds(random):
-    """50,000 × 128 into 1,000, with one iteration; a bound that a busy machine keeps."""
+    """50,000 × 128 into 1,000, one iteration; the bound leaves room for a busy machine."""
     vectors = random.normal(size=[50_000, 128]).astype("float32")
     begin = time.perf_counter()
     _, assignments = spherical_k_means(vectors, 1000, iterations=1)

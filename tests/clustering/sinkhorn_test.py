@@ -17,7 +17,7 @@ def plain(scores, epsilon, iterations):
 
 
 def in_logs(scores, epsilon, iterations):
-    """The same where exp would leave the range of float64."""
+    """The same in logarithms, for values whose exp exceeds the range of float64."""
     log_q = np.asarray(scores, np.float64) / epsilon
     for _ in range(iterations):
         log_q = log_q - np.logaddexp.reduce(log_q, axis=0, keepdims=True)
@@ -53,7 +53,7 @@ def test_half_precision_is_as_exact_as_its_input(random, dtype):
 
 @pytest.mark.parametrize("epsilon", [0.05, 1e-2, 1e-3])
 def test_neither_a_far_row_nor_a_far_column_breaks_it(random, epsilon):
-    """Far even for float32: at the smaller ε all of exp(S/ε) there is 0."""
+    """Far even for float32: with the smaller ε, exp(S/ε) is 0 everywhere there."""
     scores = random.uniform(0.5, 1, [12, 8]).astype("float32")
     scores[3], scores[:, 2] = -1.0, -1.0
     received = sinkhorn(scores, epsilon=epsilon)

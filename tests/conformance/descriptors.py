@@ -1,4 +1,4 @@
-"""Every method once, small: what the generic tests run over."""
+"""Small models of all methods, for the generic tests."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ LABELS = np.arange(IMAGES) // 4
 
 
 def label_encoder():
-    """The other side of pairs of an image and its number."""
+    """Encoder for the other side of pairs of an image and a number."""
     numbers = keras.Input([], dtype="int64")
     return keras.Model(
         numbers, keras.layers.Embedding(IMAGES, 6, name="embedding")(numbers), name="labels"
@@ -23,7 +23,7 @@ def label_encoder():
 
 
 def other_teacher():
-    """A teacher for smaller images, in color, that gives a map."""
+    """A teacher for smaller color images, whose output is a feature map."""
     images = keras.Input([8, 8, 3])
     x = keras.layers.Rescaling(1 / 255)(images)
     x = keras.layers.Conv2D(5, 3, activation="relu", name="conv")(x)
@@ -76,12 +76,12 @@ EVERY_METHOD = [name for name in OPTIONS if "," not in name]
 
 
 def method_of(name):
-    """The name of the method; what stands after a comma is a variant of it."""
+    """The name of the method, without the variant after a comma."""
     return name.partition(",")[0]
 
 
 def make(name, optimizer=None, encoder=tiny_encoder, **changes):
-    """A compiled model of a method, the same weights each time; `changes` of its options."""
+    """A compiled model of a method with the same weights each time; `changes` override options."""
     keras.utils.set_random_seed(0)
     method = ToyMethod if name == "ToyMethod" else getattr(methods, method_of(name))
     options = OPTIONS[name] | changes

@@ -1,4 +1,4 @@
-"""What every method must do, whatever its pretext task is."""
+"""Generic tests that every method must pass."""
 
 import json
 from itertools import product
@@ -91,7 +91,7 @@ def test_it_trains_evaluates_and_is_saved_completely(name, source, tmp_path):
 
 @every_method(quick=["SwAV", "PCL"])
 def test_it_resumes_from_its_files(name, source, tmp_path):
-    """A .keras file and a checkpoint both go on as the model itself does, bit for bit."""
+    """A .keras file and a checkpoint both continue like the model itself, bit for bit."""
     model = make(name)
     fit(model, source)
     model.save(tmp_path / "model.keras")
@@ -128,7 +128,7 @@ def test_mixed_precision_stays_finite(name, source, policy):
 
 @every_method(quick=[])
 def test_a_step_compiled_by_xla_is_the_same_step(name, source):
-    """`jit_compile=True` against the operations one by one, on a CPU; a GPU compiles by default."""
+    """`jit_compile=True` against single operations on a CPU; on a GPU it is the default."""
     received, expected = make(name), make(name)
     received.compile(keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=True)
     expected.compile(keras.optimizers.SGD(0.05, momentum=0.9), run_eagerly=True)

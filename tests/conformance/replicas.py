@@ -1,8 +1,8 @@
-"""Trains every method for some steps on so many devices or processes, and writes all that came.
+"""Trains every method for some steps on several devices or processes, and writes the results.
 
     python -m tests.conformance.replicas --on=two --out=two.npz
 
-A process can hold one strategy of a kind only, so each way to share a batch has its own process;
+A process can hold only one strategy of each kind, so each way to share a batch has its own process;
 `replicas_test.py` compares the files. With `--on=workers` it is one worker of `TF_CONFIG`.
 """
 
@@ -30,13 +30,13 @@ BROKEN = {
 
 
 def images():
-    """uint8 [IMAGES, 12, 12, 1]: smooth blobs, no two alike."""
+    """uint8 [IMAGES, 12, 12, 1]: smooth blobs, all different."""
     coarse = np.random.default_rng(0).integers(0, 256, [IMAGES, 4, 4, 1]).astype("float32")
     return tf.image.resize(coarse, [12, 12]).numpy().astype("uint8")
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps the loss of each step, and the momentum after the first, which is its gradient."""
+    """Records the loss of each step, and the momentum after the first, which is its gradient."""
 
     def __init__(self):
         super().__init__()
@@ -50,20 +50,20 @@ class Recorder(keras.callbacks.Callback):
 
 
 def state(model):
-    """Every variable but those of the metrics, which begin anew at each epoch."""
+    """All variables except those of the metrics, which are reset in each epoch."""
     metrics = {id(v) for metric in model.metrics for v in metric.variables}
     own = [v for v in model.variables if id(v) not in metrics]
     return [*own, *model.optimizer.variables]
 
 
 def copies_differ(variable):
-    """Whether the copies of a variable on this process's replicas are not the same bits."""
+    """Whether the copies of a variable on this process's replicas differ in any bit."""
     copies = [copy.numpy() for copy in getattr(variable.value, "values", [variable.value])]
     return any(not np.array_equal(copy, copies[0]) for copy in copies[1:])
 
 
 def train(name, strategy, source):
-    """A method, trained: what was recorded, all state, and which copies are not alike."""
+    """Trains a method; returns what was recorded, all state, and which copies differ."""
     with strategy.scope():
         model = make(name)
     recorder = Recorder()

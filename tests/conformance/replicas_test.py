@@ -1,4 +1,4 @@
-"""One device is two is four is two processes, for every method."""
+"""One, two and four devices and two processes give the same result, for every method."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ FORGETFUL = ["SimCLR", "MoCo", "SwAV", "PCL"]
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
-    """What one device does, of the methods that are asked for; each is trained once."""
+    """Results of one device, for the requested methods; each is trained once."""
     folder, found = tmp_path_factory.mktemp("alone"), {}
 
     def train_once(names):
@@ -47,7 +47,7 @@ def train(on, path, *more):
 
 
 def differences(received, expected, kinds=("loss", "gradient", "state")):
-    """One line for each thing that is not the same: "method:kind/place/variable: how"."""
+    """One line for each difference: "method:kind/place/variable: how"."""
     found = []
     for key, value in expected.items():
         if key.split(":")[1].split("/")[0] not in kinds:
@@ -84,7 +84,7 @@ def test_every_method_is_compared_in_loss_gradient_and_state(alone):
     ],
 )
 def test_replicas_equal_one(on, names, alone, tmp_path):
-    """Loss, gradient and every variable; the copies are alike bit for bit."""
+    """Compares loss, gradient and every variable; the copies are equal bit for bit."""
     received = train(on, tmp_path / f"{on}.npz", "--only", *names)
     assert {key.split(":")[0] for key in received[0].files} == set(names)
     assert differences(received[0], alone(names)) == []

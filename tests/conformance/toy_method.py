@@ -1,4 +1,4 @@
-"""A method of a user's own, as the documentation promises it: one file, without negatives."""
+"""A user's own method, as the documentation promises: one file, without negatives."""
 
 import keras
 import tensorflow as tf

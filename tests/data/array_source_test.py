@@ -1,4 +1,4 @@
-"""Images from arrays, and what every source does."""
+"""Images from arrays, and the behavior common to all sources."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_indices_outside_are_refused(color, index):
 
 
 class Skipping(Source):
-    """A source with awkward names among what it skipped."""
+    """A source with awkward names among its skipped files."""
 
     skipped = [("a\tb.jpg", "empty file"), ("größe\n.png", "cut"), ("\udcff.gif", "bytes")]
 

@@ -1,4 +1,4 @@
-"""Batches: epochs that can be resumed anywhere, alone and under a strategy."""
+"""Batches: epochs that can be resumed anywhere, with and without a strategy."""
 
 import keras
 import numpy as np
@@ -133,7 +133,7 @@ def test_a_wrong_epoch_or_seed_is_refused(source):
 
 
 class IndexSum(keras.Model):
-    """Adds up the indices and the pixels that all replicas are given."""
+    """Sums the indices and the pixels that all replicas receive."""
 
     def __init__(self):
         super().__init__()

@@ -18,7 +18,7 @@ def test_without_a_cache_folder_functions_are_compiled_anyway(monkeypatch):
 
 
 def test_a_part_is_rounded_to_whole_levels():
-    """By hand: the middle of two pixels is their mean, halves upwards."""
+    """By hand: the middle of two pixels is their mean, rounded half up."""
     image = np.array([[[10], [20], [31]]], np.uint8)
     out = np.empty([1, 1, 1], np.uint8)
     where = (np.float32(number) for number in (0, 1.5, 1, 1))

@@ -1,4 +1,4 @@
-"""Crops cut from files as they are, against a triangle filter in NumPy."""
+"""Crops cut from files at full size, against a triangle filter in NumPy."""
 
 import dataclasses
 import io
@@ -16,7 +16,7 @@ PHOTO = RNG.integers(0, 256, [90, 140, 3], "uint8")
 
 @dataclasses.dataclass(frozen=True)
 class Corners:
-    """Crops whose boxes tell the epoch and the index that they were drawn for."""
+    """Crops whose boxes encode the epoch and the index that they were drawn for."""
 
     sizes: tuple = (6, 4)
 

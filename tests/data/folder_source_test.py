@@ -1,4 +1,4 @@
-"""Images from folders: what is found, what is skipped, and what is said about it."""
+"""Images from folders: which are found, which are skipped, and what is reported."""
 
 import errno
 import multiprocessing
@@ -21,7 +21,7 @@ from tests.export.image_forms import REFUSED
 
 
 def picture(number, size=(8, 8)):
-    """A PIL image of one color, from which its number can be read back."""
+    """A PIL image of one color, which encodes its number."""
     return Image.new("RGB", size, (number, number, number))
 
 
@@ -45,7 +45,7 @@ def twenty(tmp_path):
 
 
 def spoil(path):
-    """A PNG with a whole head and tail whose pixels cannot be decoded."""
+    """A PNG with an intact head and tail whose pixels cannot be decoded."""
     data = bytearray(path.read_bytes())
     start = data.index(b"IDAT") + 4
     data[start : start + 8] = b"\0" * 8
@@ -351,7 +351,7 @@ def test_a_kept_image_is_not_used_once_its_file_is_known_to_be_bad(twenty):
 
 
 def fail_once_each(monkeypatch, code, times=1):
-    """Lets every file fail to open so many times with an error of the system."""
+    """Makes opening every file fail a number of times with an OS error."""
     failures, open_file = {}, os.open
 
     def opened(path, *args, **options):

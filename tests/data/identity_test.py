@@ -1,4 +1,4 @@
-"""Identities of images: what changed between two times."""
+"""Identities of images: what has changed since."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images in any form as batches, and how many steps they are."""
+"""Batches of images in any form, and their number of steps."""
 
 import numpy as np
 import pytest

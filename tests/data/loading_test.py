@@ -1,4 +1,4 @@
-"""`load`: every form is understood, and every misunderstanding is answered."""
+"""`load`: every form is understood, and every mistake gets a helpful error."""
 
 import pathlib
 

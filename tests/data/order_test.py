@@ -1,4 +1,4 @@
-"""The order of an epoch is a pure function, a fair permutation, and will never change."""
+"""The order of an epoch is a pure function and a fair permutation, and never changes."""
 
 import numpy as np
 import pytest

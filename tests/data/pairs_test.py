@@ -1,4 +1,4 @@
-"""Two folders, whose files of the same name belong together."""
+"""Two folders in which files with the same name belong together."""
 
 import numpy as np
 import pytest

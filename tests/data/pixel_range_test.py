@@ -1,4 +1,4 @@
-"""Pixels of another scale: recognized, and mended by what the message says."""
+"""Pixels in another range are recognized, and the call in the message fixes them."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Decoding: what a picture becomes does not depend on how it was stored."""
+"""Decoding: the pixels do not depend on how a picture was stored."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Images that share an index: noticed where an index repeats more than a draw could explain."""
+"""Images that share an index are noticed if it repeats more often than draws could explain."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Summaries of sets of images, against what was put into them."""
+"""Summaries of sets of images with known content."""
 
 import numpy as np
 from PIL import Image

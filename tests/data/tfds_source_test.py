@@ -1,4 +1,4 @@
-"""Images from TensorFlow Datasets, with small data sets written here."""
+"""Images from TensorFlow Datasets, with small data sets written for the tests."""
 
 import sys
 
@@ -71,7 +71,7 @@ def source(folder):
 
 @pytest.fixture
 def large(folder, monkeypatch):
-    """The same set, as if it did not fit into memory: in blocks of 16."""
+    """The same set, as if it did not fit into memory, in blocks of 16."""
     monkeypatch.setattr(tfds_source, "WHOLE", 100)
     monkeypatch.setattr(tfds_source, "BLOCK", 16)
     return load("tfds:numbered/train", data_dir=folder, progress=False)
@@ -215,7 +215,7 @@ def test_a_worker_decodes_only_its_own_images(source, monkeypatch):
 
 @pytest.fixture
 def service():
-    """A function that starts a tf.data service of so many workers in this process."""
+    """A function that starts a tf.data service with a number of workers in this process."""
     servers, kinds = [], tf.data.experimental.service
 
     def start(workers):
@@ -252,7 +252,7 @@ def test_a_service_of_two_workers_gives_every_image_as_often(source, service):
 
 
 class Halves:
-    """Crops of the left half, whose width tells the size of the stored image."""
+    """Crops of the left half, whose width shows the size of the stored image."""
 
     sizes = (4,)
 

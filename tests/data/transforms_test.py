@@ -1,4 +1,4 @@
-"""Methods of tf.data on `Batches`: every epoch keeps an order of its own."""
+"""Methods of tf.data on `Batches`: every epoch keeps its own order."""
 
 import inspect
 
@@ -20,7 +20,7 @@ def batches():
 
 
 def drawn(epoch, seed=9):
-    """The batches of an epoch, from the order alone."""
+    """The batches of an epoch, computed from the order alone."""
     return order(seed, epoch, 22).numpy()[:20].reshape(5, 4).tolist()
 
 
@@ -33,7 +33,7 @@ def add_one(element):
 
 
 def test_every_method_of_a_dataset_has_a_rule():
-    """A new method of TensorFlow's must be put on one of the lists."""
+    """A new method of TensorFlow must be added to one of the lists."""
     dataset = tf.data.Dataset
     methods = {
         name

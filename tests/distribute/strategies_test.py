@@ -15,7 +15,7 @@ def no_cluster(monkeypatch):
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """A machine that says it has so many GPUs, and strategies that only say what they were for."""
+    """A machine that reports a number of GPUs, and strategies that only record their devices."""
 
     def pretend(count):
         there = {"CPU": 1, "GPU": count}

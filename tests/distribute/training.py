@@ -1,8 +1,8 @@
-"""All that is done with a model, under a strategy: trains, measures, predicts and exports.
+"""Trains, evaluates, predicts and exports under a strategy.
 
     python -m tests.distribute.training --out=one.npz [--export=FOLDER]
 
-As a worker of `TF_CONFIG`, where that is set. `workers_test.py` compares what is written.
+If `TF_CONFIG` is set, as its worker. `workers_test.py` compares the results.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Two processes, started as by Slurm, do together what one does."""
+"""Two processes, started like Slurm tasks, together give the result of one."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What was written by one process alone, and by each of two workers."""
+    """The results of a single process, and of each of two workers."""
     folder = tmp_path_factory.mktemp("workers")
     program = "tests.distribute.training"
 
@@ -51,7 +51,7 @@ def test_the_chief_exports_the_common_model(runs):
 
 
 def test_every_image_is_read_once_per_epoch_by_one_worker(runs):
-    """Each worker reads the rows of the global batches that are its own, and a little ahead."""
+    """Each worker reads its own rows of the global batches, and a little ahead."""
     source = data.load(np.zeros([IMAGES, 2, 2], np.uint8))
     ahead = source.batches(BATCH, seed=SEED).from_epoch(0).take(2 * EPOCHS * STEPS)
     batches = np.stack([element["index"] for element in ahead])

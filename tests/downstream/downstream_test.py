@@ -1,4 +1,4 @@
-"""Selection, duplicates, search and classifiers, against loops and images made for it."""
+"""Selection, duplicates, search and classifiers, against loops and artificial images."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ from cl_keras.downstream.finetuning import Whole
 
 
 def _farthest_first(x, n, labeled):
-    """The greedy choice by loops."""
+    """The greedy choice, by loops."""
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     taken = list(labeled)
     chosen = []
@@ -47,7 +47,7 @@ def test_select_covers_every_cluster_before_any_twice():
 
 
 def _photos(count, size=48, seed=0):
-    """Smooth pictures that differ."""
+    """Different smooth pictures."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), np.uint8)
     resized = [Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC) for c in coarse]
     return np.stack([np.asarray(picture) for picture in resized])
@@ -90,7 +90,7 @@ def test_duplicates_of_duplicates_are_one_group():
 
 
 def _encoder():
-    """Mean color: three features."""
+    """Encodes an image as its mean color, three features."""
     inputs = keras.Input([16, 16, 3])
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
     return keras.Model(inputs, pooled)

@@ -11,7 +11,7 @@ forms = pytest.mark.parametrize("use_xla", [False, True])
 
 
 class KerasBlock(keras.layers.Layer):
-    """The same from Keras' own layers."""
+    """The same block built from Keras' own layers."""
 
     def __init__(self, activation, synchronized=False):
         super().__init__()
@@ -81,7 +81,7 @@ def test_it_equals_keras_in_value_gradient_and_statistics(
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("use_xla", [None, True])
 def test_it_equals_keras_in_single_precision(random, monkeypatch, training, use_xla):
-    """None: the kernel of TensorFlow, where there is no GPU."""
+    """None: TensorFlow's kernel, without a GPU."""
     monkeypatch.setattr(batch_norm, "USE_XLA", use_xla)
     x, residual, weights = drawn(random, [4, 5, 5, 6], "float32")
     layers = [encoders.BatchNormalization(activation="relu"), KerasBlock("relu")]
@@ -93,7 +93,7 @@ def test_it_equals_keras_in_single_precision(random, monkeypatch, training, use_
 
 @forms
 def test_replicas_normalize_by_the_global_batch(random, float64, mirrored, monkeypatch, use_xla):
-    """Two replicas against Keras' own layer on one device with all rows."""
+    """Two replicas, against Keras' own layer on one device with all rows."""
     monkeypatch.setattr(batch_norm, "USE_XLA", use_xla)
     x, residual, weights = drawn(random, [8, 3, 3, 2])
     expected = outcome(filled(KerasBlock("relu"), x.shape), x, residual, weights)
@@ -130,9 +130,9 @@ def test_a_mean_far_from_the_moving_mean_costs_few_digits(random):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_the_graph_of_a_gpu_keeps_images_in_nhwc_and_half_precision(policy, monkeypatch):
-    """No turn to NCHW and no float32 map, forward or backward, outside of what XLA compiles.
+    """No transposition to NCHW and no float32 map, forward or backward, outside XLA clusters.
 
-    Only the pixels, and the last map while it is averaged, are in float32.
+    Only the pixels, and the last map while it is averaged, are float32.
     """
     monkeypatch.setattr(batch_norm, "USE_XLA", True)
     encoder = encoders.small_resnet(image_size=16, channels=3, width=0.25)
@@ -172,7 +172,7 @@ def test_frozen_normalization_does_not_move(random):
 
 @forms
 def test_statistics_per_call(random, float64, monkeypatch, use_xla):
-    """Each call by its own rows; the moving statistics by the mean of both, once."""
+    """Each call uses its own rows; the moving statistics take the mean of both, once."""
     monkeypatch.setattr(batch_norm, "USE_XLA", use_xla)
     groups = random.normal(size=[2, 5, 3, 3, 2]) + [[[[[1.0, 2.0]]]]]
     layer = encoders.BatchNormalization()

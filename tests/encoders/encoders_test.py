@@ -74,7 +74,7 @@ def test_zero_init_starts_blocks_as_the_identity(random):
 
 
 def test_preprocessing_is_exact_in_half_precision(random):
-    """Fractions of 0..255 must be centered before they are rounded to a half."""
+    """Fractions of 0..255 must be centered before they are rounded to half precision."""
     layer = encoders.Preprocessing([127.5], [64.0], dtype="mixed_bfloat16")
     pixels = random.uniform(120, 135, [1, 8, 8, 1]).astype("float32")
     wanted = tf.cast((pixels - 127.5) / 64.0, tf.bfloat16)
@@ -97,7 +97,7 @@ def test_models_of_keras_applications_are_pooled(name):
 
 
 class Subclassed(keras.Model):
-    """As in many tutorials: layers as attributes, without a graph."""
+    """A model as in many tutorials: layers as attributes, without a graph."""
 
     def __init__(self):
         super().__init__(name="net")

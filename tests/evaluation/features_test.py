@@ -1,4 +1,4 @@
-"""Features are streamed once, whole, in inference mode."""
+"""Features are computed in one complete pass, in inference mode."""
 
 import sys
 
@@ -16,7 +16,7 @@ def _images(rows, size=6, channels=1):
 
 
 def _encoder():
-    """An untrained encoder whose BatchNormalization tells training from inference."""
+    """An untrained encoder whose BatchNormalization differs between training and inference."""
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [

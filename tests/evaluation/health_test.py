@@ -1,4 +1,4 @@
-"""Collapse measures, against closed forms and loops."""
+"""Metrics of a collapse, against closed forms and loops."""
 
 import json
 

@@ -12,7 +12,7 @@ from cl_keras.evaluation.knn_kernel import select
 
 
 def _clusters(rows, seed, classes=7, width=12, noise=1.5):
-    """Points about class centers that overlap: [rows, width] and labels [rows]."""
+    """Overlapping clusters of points around class centers: [rows, width] and labels [rows]."""
     centers = np.random.default_rng(99).normal(size=(classes, width))
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
@@ -35,7 +35,7 @@ def _loop_neighbors(bank, queries, k):
 
 
 def _loop_votes(train_labels, indices, cosines, temperature):
-    """For each query the votes {class: weight}."""
+    """The votes of each query, {class: weight}."""
     votes = []
     for near, scores in zip(indices, cosines, strict=True):
         vote = {}

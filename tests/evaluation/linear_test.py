@@ -20,7 +20,7 @@ def _digits():
 
 
 def _loss(x, y, kernel, bias, l2):
-    """Penalised cross-entropy, by loops over rows; the kernel is of standardized features."""
+    """Penalized cross-entropy, by loops over rows; the kernel is for standardized features."""
     total = l2 / 2 * np.sum(kernel**2)
     for row, label in zip(x @ kernel + bias, y, strict=True):
         total += np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[label]

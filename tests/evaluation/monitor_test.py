@@ -1,4 +1,4 @@
-"""The k-NN monitor reports what `knn` gives, and leaves the training alone."""
+"""The k-NN monitor reports the result of `knn`, and does not affect training."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Baselines, perturbations, and the table that sets encoders side by side."""
+"""Baselines, perturbations, and the table that compares encoders."""
 
 import json
 import operator
@@ -24,13 +24,13 @@ from cl_keras.evaluation.perturbed import Perturbed
 
 
 def _images(rows, size=8, channels=1, seed=0):
-    """Smooth random pictures, so that crops resemble what they were cut from."""
+    """Smooth random pictures, so that crops resemble the whole."""
     coarse = np.random.default_rng(seed).integers(0, 256, (rows, 2, 2, channels))
     return np.kron(coarse, np.ones((1, size // 2, size // 2, 1))).astype(np.uint8)
 
 
 def _batches(images, labels=None, size=4):
-    """What a labeled source streams, as a list."""
+    """The batches of a labeled source, as a list."""
     parts = []
     for i in range(0, len(images), size):
         rows = np.arange(i, min(i + size, len(images)))
@@ -216,7 +216,7 @@ def test_a_table_needs_an_encoder():
 
 
 def test_a_stand_in_is_perturbed_once():
-    """Images 0 and 2 come twice, as where a file is broken: in a batch, and in another one."""
+    """Images 0 and 2 come twice, as replacements of broken files, in one batch and in another."""
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
     index = np.array([0, 1, 0, 2, 3, 2])
     stream = [{"image": images[i : i + 3], "index": index[i : i + 3]} for i in (0, 3)]

@@ -1,4 +1,4 @@
-"""The explorer answers the page, and nobody else."""
+"""The explorer answers its own page, and nobody else."""
 
 import http.client
 import io
@@ -134,7 +134,7 @@ def test_an_endless_upload_is_refused(served):
 
 
 def test_the_nearest_equal_those_of_the_general_search():
-    """With ties: images that are alike come in the order of the bank."""
+    """With ties: equal images come in the order of the bank."""
     images = IMAGES[[0, 1, 2, 3, 1, 2, 5, 1]]
     collection = Collection(_encoder(), data.load(images), progress=False)
     vectors = collection._found.vectors

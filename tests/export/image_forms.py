@@ -1,4 +1,4 @@
-"""One small picture in all the forms in which image files come, and forms that are refused."""
+"""One small picture in all supported forms of image files, and in forms that are refused."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ def encode(image, form, **options):
 
 
 def exif(orientation, *, big=False, before=((MAKER, b"maker\0"),), kind=3, prefix=b"Exif\0\0"):
-    """A TIFF block with an orientation behind other tags, in either order of bytes."""
+    """A TIFF block with an orientation after other tags, in either byte order."""
     order = ">" if big else "<"
     tags = [(tag, 2, len(text), text) for tag, text in before]
     value = struct.pack(order + {3: "HH", 4: "I"}[kind], *[orientation, 0][: 5 - kind])
@@ -52,7 +52,7 @@ def chunk(name, content):
 
 
 def png(samples, bits, color, *before, after=b""):
-    """A PNG of any kind, which Pillow reads and does not write all of.
+    """A PNG of any kind; Pillow reads all of them but cannot write all.
 
     Args:
         samples: integers `[H, W, C]` of `bits` each.
@@ -107,7 +107,7 @@ COLORS = np.random.default_rng(1).integers(0, 256, [16, 3], dtype=np.uint8).toby
 
 
 def with_icc(content):
-    """A long segment before what follows, as cameras and editors write it."""
+    """Inserts a long segment, as cameras and editors write it."""
     return JPEG[:2] + segment(0xE2, b"ICC_PROFILE\0\1\1" + b"\0" * 9000) + content + JPEG[2:]
 
 
@@ -249,14 +249,14 @@ def webps():
 
 
 def with_scans(count):
-    """A progressive JPEG whose last scan comes again and again."""
+    """A progressive JPEG whose last scan is repeated."""
     contents = encode(RGB, "JPEG", progressive=True)
     last = contents[contents.rindex(b"\xff\xda") : -2]
     return contents[:-2] + last * (count - contents.count(b"\xff\xda")) + contents[-2:]
 
 
 def refused():
-    """Forms that are refused by training and serving alike."""
+    """Forms that both training and serving refuse."""
     white = Image.new("RGB", (WIDTH, HEIGHT), "white")
     small = RGB.crop((5, 5, 30, 30))
     frame = encode(small, "WEBP", save_all=True, append_images=[small.rotate(90)])

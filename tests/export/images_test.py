@@ -1,4 +1,4 @@
-"""Decoding and fitting in the graph, against Pillow, over all forms of files."""
+"""Decoding and resizing in the graph, against Pillow, for all forms of files."""
 
 import io
 
@@ -49,14 +49,14 @@ def served(channels, side=None):
 
 @pytest.fixture(scope="module")
 def decoders():
-    """By (channels, side): the two kinds of encoder, with a size and without."""
+    """Decoders by (channels, side): for both kinds of encoder, with and without a size."""
     return {(3, None): served(3), (1, SIDE): served(1, SIDE)}
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("name", FORMS)
 def test_a_served_image_is_the_training_image(name, decoders):
-    """To the last bit, in all forms that are read at all."""
+    """To the last bit, in all supported forms."""
     contents = FORMS[name]
     for (channels, side), decode in decoders.items():
         image, error = decode(tf.constant(contents))
@@ -119,7 +119,7 @@ def test_the_refusal_says_what_it_is(name):
 
 
 def sized(contents, marker, height, width):
-    """A JPEG whose header announces another size, of which no pixel is decoded."""
+    """A JPEG whose header announces another size; no pixel of it is decoded."""
     at = contents.index(marker) + 5
     size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     return contents[:at] + size + contents[at + 4 :]
@@ -196,7 +196,7 @@ def test_one_image_is_decoded_or_raises():
 
 
 def test_flipped_bytes_never_fail_a_request(decoders):
-    """Damage anywhere: a row of its own, right or with an error."""
+    """With damage anywhere, the row is right or has an error, and others are not affected."""
     draws = np.random.default_rng(0)
     for name in (
         "JPEG EXIF 6",
@@ -235,7 +235,7 @@ def test_the_right_size_stays_untouched():
 
 
 def test_every_loop_over_a_file_is_bounded():
-    """A million empty segments, chunks and blocks: some thousand are looked at."""
+    """A million empty segments, chunks and blocks: only some thousand are read."""
     endless = {
         "JPEG": JPEG[:2] + b"\xff\xd0" * 500_000,
         "PNG": FORMS["PNG"][:33] + b"\0\0\0\0abcd\0\0\0\0" * 200_000,

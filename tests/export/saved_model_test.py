@@ -1,4 +1,4 @@
-"""A served encoder gives what the Keras model gives, whatever it is asked."""
+"""A served encoder gives the same results as the Keras model."""
 
 import io
 import os
@@ -139,7 +139,7 @@ def test_an_animated_webp_is_its_first_frame(version):
 
 
 def test_many_requests_with_a_tenth_bad_need_no_more_memory(version):
-    """Mixed sizes, with damaged and huge ones among them; every good row is answered rightly."""
+    """Mixed sizes, including damaged and huge images; every good row is right."""
     good = [encoded(smooth_image(20 + 7 * i, 90 - 5 * i, seed=i), "JPEG") for i in range(9)]
     expected = serve(version, "serve_bytes", bytes=np.array(good, object))
     bad = list(BAD.values())
@@ -239,7 +239,7 @@ def test_a_contrastive_model_exports_its_encoder_alone(tmp_path):
 
 
 def test_the_size_is_that_of_the_encoder_not_of_the_views(tmp_path):
-    """Views may be patches of the image, which is served whole."""
+    """Views may be patches of the image, but whole images are served."""
     encoder = encoders.small_resnet(width=0.25, image_size=SIDE)
     model = methods.SimCLR(encoder, views=views.simclr(12, channels=1), temperature=0.2)
     version = export.saved_model(model, tmp_path)

@@ -1,4 +1,4 @@
-"""What the tests of exports share: a tiny encoder, images, and a call of a signature."""
+"""Shared by the tests of exports: a tiny encoder, images, and a call of a signature."""
 
 import functools
 import io
@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 
 def tiny_encoder(channels=3, side=None, extra=()):
-    """Convolution and BatchNormalization with statistics that are not the trivial ones."""
+    """Convolution and BatchNormalization with statistics other than 0 and 1."""
     keras.utils.set_random_seed(7)
     inputs = keras.Input([side, side, channels])
     x = inputs

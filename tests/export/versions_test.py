@@ -1,4 +1,4 @@
-"""Versions appear whole, in order, and never touch what is there."""
+"""Versions appear complete and in order, and never change existing files."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Warm-up requests, read by the protocol buffers of TensorFlow Serving itself."""
+"""Warm-up requests, read with TensorFlow Serving's own protocol buffers."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The bounds against NumPy loops, and on Gaussians whose mutual information is known."""
+"""The bounds, against NumPy loops and on Gaussians with known mutual information."""
 
 import numpy as np
 import pytest

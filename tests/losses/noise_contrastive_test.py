@@ -15,7 +15,7 @@ N, K, TAU = 50, 7, 0.3
 
 
 def nce_by_hand(scores, z, tau, num_images):
-    """Wu et al. 2018, equations 6 and 7, word for word."""
+    """Wu et al. 2018, equations 6 and 7, literally."""
     losses = []
     for own, *noise in scores:
         count = len(noise)
@@ -45,7 +45,7 @@ def test_the_value_is_the_papers(scores):
 
 
 def test_the_gradient_is_the_papers(scores):
-    """∂L/∂s = (h - 1)/τ for the own image, h/τ for noise."""
+    """∂L/∂s = (h - 1)/τ for the image itself, h/τ for noise."""
     tensor = tf.constant(scores)
     with tf.GradientTape() as tape:
         tape.watch(tensor)

@@ -9,7 +9,7 @@ from tests.complex_step import gradients
 
 
 def sup_con_by_loops(z, labels, tau):
-    """Khosla et al. 2020, equation 2, word for word, of V·B rows; mean over those that count."""
+    """Khosla et al. 2020, equation 2, literally, for V·B rows; the mean over those that count."""
     z = z / np.sqrt((z * z).sum(axis=1, keepdims=True))
     images = len(labels)
     total, count = 0.0, 0
@@ -26,7 +26,7 @@ def sup_con_by_loops(z, labels, tau):
 
 
 def sup_con(views, labels, tau):
-    """As a method with two views would write it."""
+    """The loss as a method with two views would write it."""
     _, scores = in_batch(*views)
     return losses.softmax_over_positives(losses.positives_in_batch(labels), scores, tau)
 

@@ -22,7 +22,7 @@ def codes_and_scores(random, views, batch=6, count=5):
 
 
 def by_pairs(codes, scores, tau):
-    """Each code, each other view, each image, one by one; and the gradient by the scores."""
+    """Loops over codes, other views and images; and the gradient with respect to the scores."""
     pairs = [(t, s) for t in range(2) for s in range(len(scores)) if s != t]
     batch = len(codes[0])
     loss, slopes = 0.0, [np.zeros_like(one) for one in scores]

@@ -1,4 +1,4 @@
-"""The losses that keep no scores against the plain form, in value, gradient, hits and memory."""
+"""Losses without stored scores, against the plain form, in value, gradient, hits and memory."""
 
 import importlib
 
@@ -17,7 +17,7 @@ def unit(random, rows, dim=5):
 
 
 def log_sum_exp(scores, left_out):
-    """Value and greatest of each row, and the softmax, in NumPy."""
+    """Value and maximum of each row, and the softmax, in NumPy."""
     scores = np.where(left_out, -np.inf, scores)
     each = np.exp(scores)
     total = each.sum(axis=1)
@@ -25,7 +25,7 @@ def log_sum_exp(scores, left_out):
 
 
 def weighted_gradient(function, inputs, weights):
-    """Values of a `LogSumExp`, and the gradient of its weighted sum by the inputs."""
+    """Values of a `LogSumExp`, and the gradient of its weighted sum with respect to the inputs."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         found = function(*inputs)
@@ -44,7 +44,7 @@ def weighted_gradient(function, inputs, weights):
     ],
 )
 def test_each_pair_is_met_once(random, rows, panel, known, compiled):
-    """Panels of an odd and an even number, with rows missing in the last, of known size or not."""
+    """Odd and even numbers of panels, an incomplete last one, and known and unknown sizes."""
     pairs, weights, tau = unit(random, rows), random.normal(size=rows), 0.3
     partners = np.kron(np.eye(rows // 2), np.ones([2, 2])).astype(bool)
     value, greatest, softmax = log_sum_exp(pairs @ pairs.T / tau, partners)
@@ -69,7 +69,7 @@ def test_each_pair_is_met_once(random, rows, panel, known, compiled):
     [(3, 7, 2, False), (3, 7, 7, False), (4, 8, 4, True), (1, 3, 2, False), (3, 8, 3, True)],
 )
 def test_tiles_add_up(random, rows, size, tile, compiled):
-    """Also where the last tile overlaps the one before, and with two rows left out."""
+    """Also if the last tile overlaps the one before, and with two rows excluded."""
     query, keys, weights = unit(random, rows) / 0.2, unit(random, size), random.normal(size=rows)
     excluded = np.stack([random.permutation(size)[:2] for _ in range(rows)]).astype(np.int32)
     left_out = (excluded[:, :, None] == np.arange(size)).any(axis=1)
@@ -126,7 +126,7 @@ def forms(random):
 
 @pytest.fixture
 def tiny_tiles(monkeypatch):
-    """As if a handful of scores were too many."""
+    """Makes even a handful of scores too many."""
     monkeypatch.setattr(tiles, "PLAIN", 0)
     monkeypatch.setattr(tiles, "MIN_TILE", 1)
     monkeypatch.setattr(tiles, "TILE", 64)

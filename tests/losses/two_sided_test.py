@@ -1,4 +1,4 @@
-"""The losses of two sides against NumPy, in value and gradient, on one replica and on two."""
+"""The losses of two sides, against NumPy, in value and gradient, on one and two replicas."""
 
 import numpy as np
 import pytest

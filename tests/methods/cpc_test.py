@@ -42,7 +42,7 @@ def turned(grid, direction):
 
 @pytest.mark.parametrize("directions", [("down",), ("down", "up", "right", "left")])
 def test_the_loss_is_its_formula(images, directions, float64):
-    """Every patch of every image is a candidate; the right one stands k rows further on."""
+    """Every patch of every image is a candidate; the right one is k rows further down."""
     model = tiny_cpc(directions=directions)
     batch = model.make_batch({"image": images[:3]}, seed=0, step=0)
     flat = tf.reshape(batch["views"], [3 * 16, *batch["views"].shape[2:]])

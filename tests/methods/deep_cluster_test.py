@@ -37,7 +37,7 @@ def log_softmax(x):
 
 
 def test_an_epoch_is_the_paper_in_numpy(images, float64):
-    """One batch that leaves four images out: embeddings, clusters, loss and what is stored."""
+    """A batch that leaves out four images: embeddings, clusters, loss and stored state."""
     model, twin = tiny_deep_cluster(), tiny_deep_cluster()
     batch = images[:28]
     history = model.fit(batches(batch, 28), verbose=0).history

@@ -73,7 +73,7 @@ def test_with_two_views_each_recognizes_the_locations_of_the_other(images, float
 
 
 def test_the_adversary_and_the_encoder_learn_against_each_other(images, float64):
-    """The discriminator descends its loss; what reaches y is the same slope, reversed, times γ."""
+    """The discriminator descends its loss; y gets the same gradient, reversed, times γ."""
     model = tiny_dim(prior_weight=0.3)
     y = tf.Variable(np.random.default_rng(0).normal(size=[5, 6]))
     with tf.GradientTape(persistent=True) as tape:

@@ -28,7 +28,7 @@ def tiny_inst_disc(optimizer=None, encoder=tiny_encoder, **options):
 
 
 def dataset(images, batch=16):
-    """Batches that are their own views: nothing is drawn, and nothing has to be compiled."""
+    """Batches that already are views: nothing is drawn, and nothing has to be compiled."""
     pairs = {"views": (images,), "index": np.arange(len(images))}
     return tf.data.Dataset.from_tensor_slices(pairs).batch(batch, drop_remainder=True)
 
@@ -38,7 +38,7 @@ def unit(x):
 
 
 def nce(scores, z, tau, num_images):
-    """Mean over the queries, of complex numbers too; the own image in column 0."""
+    """Mean over the queries, also for complex numbers; each query's own image is in column 0."""
     probability = np.exp(scores / tau) / z
     h = probability / (probability + (scores.shape[1] - 1) / num_images)
     return -(np.log(h[:, 0]) + np.log(1 - h[:, 1:]).sum(axis=1)).mean()
@@ -73,7 +73,7 @@ def linear_model(loss, tau, momentum):
 
 @LOSSES
 def test_five_steps_are_the_paper_in_numpy(random, float64, loss):
-    """Weights, bank and Z, with images that come again."""
+    """Weights, bank and Z, with repeated images."""
     tau, momentum, rate = 0.5, 0.4, 0.25
     model = linear_model(loss, tau, momentum)
     model.compile(keras.optimizers.SGD(rate))

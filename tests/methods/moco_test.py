@@ -35,7 +35,7 @@ def cross_entropy(logits, right):
 
 
 def test_a_step_of_moco_is_the_paper_in_numpy(images, float64):
-    """Loss of the first step, and what the queue holds after it, from q, k and the queue."""
+    """Loss of the first step, and the queue after it, from q, k and the queue."""
     model, twin = tiny_moco(), tiny_moco()
     batch = images[:16]
     view0, view1 = VIEWS(batch, seed=1, step=0)
@@ -80,7 +80,7 @@ def test_the_queue_takes_the_keys_of_five_steps_in_their_order(images, float64):
 
 
 def key_of(model, views, step):
-    """The key that the next step will make, without moving the model."""
+    """The key that the next step will compute, without changing the model."""
     state = [v.numpy() for v in model.variables]
     model.momentum_encoder.follow(step)
     key = model.momentum_encoder(views[1], step=step, training=True).numpy()

@@ -29,7 +29,7 @@ def unit(x):
 
 
 def loss_by_hand(query, key, queue, clusters, index, tau):
-    """InfoNCE + the mean of ProtoNCE, image by image."""
+    """InfoNCE + the mean of ProtoNCE, by loops over images."""
     total = 0.0
     for i, q in enumerate(query):
         scores = np.array([q @ key[i]] + [q @ k for k in queue]) / tau
@@ -79,7 +79,7 @@ def test_the_concentration_is_its_formula(random):
 
 
 def test_during_the_warm_up_it_equals_moco(images, float64):
-    """No prototypes: the loss is InfoNCE alone, and the clusters are as at the start."""
+    """Without prototypes, the loss is only InfoNCE, and the clusters are the initial ones."""
     model = tiny_pcl(warmup_epochs=1)
     twin = tiny_pcl(warmup_epochs=1)
     batch = images[:16]

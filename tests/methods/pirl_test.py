@@ -34,7 +34,7 @@ def pieces_of(images):
 
 
 def dataset(images, batch=16):
-    """Batches that are their own views: nothing is drawn, and nothing has to be compiled."""
+    """Batches that already are views: nothing is drawn, and nothing has to be compiled."""
     pairs = {"views": (images, pieces_of(images)), "index": np.arange(len(images))}
     return tf.data.Dataset.from_tensor_slices(pairs).batch(batch, drop_remainder=True)
 
@@ -55,7 +55,7 @@ def windows(images):
 
 
 def linear_encoder():
-    """A filter and the mean over its places: linear, and for images of any size."""
+    """A filter and the mean over its positions: linear, and for images of any size."""
     pixels = keras.Input([None, None, 1])
     x = keras.layers.Conv2D(5, 3, use_bias=False)(keras.layers.Rescaling(1 / 256)(pixels))
     return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))

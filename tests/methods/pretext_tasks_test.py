@@ -1,4 +1,4 @@
-"""RotNet, RelativePosition and Jigsaw: the question is right by construction, and it is learned."""
+"""RotNet, RelativePosition and Jigsaw: their losses are right, and their tasks are learned."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def tiny(name, image_size=24, **options):
 
 @pytest.fixture(scope="module")
 def slopes():
-    """uint8 [64, 24, 24, 1]: brighter to the right and downwards, so that place can be told."""
+    """uint8 [64, 24, 24, 1]: brighter to the right and downwards, so that pixels show positions."""
     draws = np.random.default_rng(0)
     down, right = np.mgrid[:24, :24] / 23
     images = 60 * right + 150 * down + draws.uniform(0, 40, [64, 1, 1])

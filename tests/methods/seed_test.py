@@ -25,7 +25,7 @@ def unit(x):
 
 
 def paper(s, t, queue, student_temperature, teacher_temperature):
-    """Equations 2 to 4 of the paper, image by image and candidate by candidate."""
+    """Equations 2 to 4 of the paper, by loops over images and candidates."""
     losses = []
     for own_s, own_t in zip(s, t, strict=True):
         candidates = [own_t, *queue]
@@ -66,7 +66,7 @@ def test_the_student_learns_and_the_teacher_does_not(images):
 
 
 def test_views_are_converted_for_the_teacher():
-    """Gray views of 12 pixels, for a teacher that answers with the mean of each color."""
+    """Gray views of 12 pixels, for a teacher that returns the mean of each color."""
     inputs = keras.Input([6, 6, 3])
     teacher = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     model = tiny_seed(teacher=teacher)
@@ -90,7 +90,7 @@ def test_color_becomes_gray_and_other_channels_are_refused():
 
 
 def test_the_student_learns_what_the_teacher_sees():
-    """It finds the teacher's vector of an unseen view among 48 others; untrained it does not."""
+    """It finds the teacher's vector of an unseen view among 48 others; untrained, it does not."""
     inputs = keras.Input([IMAGE_SIZE, IMAGE_SIZE, 1])
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, -1.0)(inputs))
     teacher = keras.Model(inputs, keras.layers.Dense(16)(x))

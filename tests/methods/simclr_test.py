@@ -9,7 +9,7 @@ from tests.tiny import VIEWS, tiny_encoder, tiny_simclr
 
 
 def linear_model(width):
-    """Encoder and head without a nonlinearity: a step of it fits on a page of NumPy."""
+    """Encoder and head without a nonlinearity, so that a step fits on a page of NumPy."""
     pixels = keras.Input([6, 6, 1])
     x = keras.layers.Rescaling(1 / 255)(pixels)
     features = keras.layers.Dense(width, use_bias=False)(keras.layers.Flatten()(x))

@@ -15,7 +15,7 @@ def tiny(method, **options):
 
 
 def by_loops(z, labels, temperature):
-    """Equation 2 of the paper; -1 is positive to the other view of its own image alone."""
+    """Equation 2 of the paper; for -1 only the other view of the same image is positive."""
     z = z / np.linalg.norm(z, axis=1, keepdims=True)
     count, images = len(z), len(labels)
     total = 0

@@ -36,7 +36,7 @@ def linear_model(width=5, dim=4):
 
 
 def mean_patches(view):
-    """[b, 4]: the mean of all patches of 2×2 pixels, which is all that the linear model sees."""
+    """[b, 4]: the mean of all patches of 2×2 pixels; the linear model depends only on it."""
     x = view.numpy()[..., 0].astype(np.float64) / 255
     size = x.shape[1]
     corners = [x[:, i : size - 1 + i, j : size - 1 + j] for i in range(2) for j in range(2)]
@@ -61,7 +61,7 @@ def log_softmax(x):
 
 
 def loss_and_slopes(scores, codes, tau):
-    """By pairs of a code and another view; scores and slopes `[V][b, K]`."""
+    """By pairs of a code and another view; scores and gradients `[V][b, K]`."""
     pairs = [(t, s) for t in range(2) for s in range(len(scores)) if s != t]
     share = 1.0 / len(pairs) / len(scores[0])
     loss, slopes = 0.0, [np.zeros_like(one) for one in scores]
@@ -104,7 +104,7 @@ def test_one_step_is_the_paper_in_numpy(images, float64):
 
 
 def projections(model, images, step):
-    """Unit projections of the views of a step, without moving the model."""
+    """Unit projections of the views of a step, without changing the model."""
     views = CROPS(images, seed=1, step=step)
     state = [v.numpy() for v in model.variables]
     z = [unit(one.numpy()) for one in model.encode_views(views, training=True)]
@@ -115,7 +115,7 @@ def projections(model, images, step):
 
 @pytest.mark.parametrize("from_step, joins", [(2, True), (3, False)])
 def test_a_full_queue_is_used_for_the_codes_from_its_step_on(images, float64, from_step, joins):
-    """20 rows are full after two steps of 12; the third step's loss tells whether they joined."""
+    """A queue of 20 rows is full after two steps of 12; the third step's loss shows its use."""
     model = tiny_swav(queue_size=20, queue_from_step=from_step)
     batches = [images[:12], images[12:24], images[20:]]
     seen = []
@@ -154,7 +154,7 @@ def test_prototypes_learn_only_after_the_frozen_steps(images):
 
 
 def test_the_loss_leaves_the_log_of_the_prototypes(images):
-    """ln K is where a model stays that tells nothing apart. These views hardly differ."""
+    """A model that distinguishes nothing stays at ln K. These views hardly differ."""
     views = simclr(12, channels=1, crop_area=(0.8, 1.0), brightness=0.1, contrast=0.1)
     model = tiny_swav(keras.optimizers.Adam(3e-3), views=views, frozen_steps=10)
     losses = model.fit(images, batch_size=32, epochs=60, verbose=0).history["loss"]

@@ -6,7 +6,7 @@ from cl_keras.negatives import KeyQueue
 
 
 def ring_by_hand(start, batches):
-    """A list from which the oldest goes, read back into the places of a ring."""
+    """A list that drops its oldest key, rearranged as a ring."""
     ring, pointer = start.copy(), 0
     for batch in batches:
         for row in batch:

@@ -12,7 +12,7 @@ def unit(x):
 
 
 def bank_by_hand(bank, batches, momentum):
-    """Row by row: what an image was before the batch, and its last embedding in it."""
+    """Row by row: an image's row before the batch, and its last embedding in the batch."""
     for index, vectors in batches:
         before = bank.copy()
         for i, vector in zip(index, vectors, strict=True):
@@ -22,7 +22,7 @@ def bank_by_hand(bank, batches, momentum):
 
 @pytest.fixture
 def batches(random):
-    """Five batches of six, with repeats inside a batch and from one to the next."""
+    """Five batches of six, with repetitions within a batch and between batches."""
     indices = [
         [3, 0, 7, 2, 9, 1],
         [3, 3, 5, 3, 0, 0],

@@ -82,7 +82,7 @@ def test_the_moving_statistics_take_the_mean_over_groups_once(images, float64):
 
 
 def test_the_groups_of_two_replicas_are_those_of_one(images, float64, mirrored):
-    """Images of both replicas are in each part; keys come back to where their images are."""
+    """Each group has images of both replicas; the keys return to the replica of their image."""
     images = images.astype("float64")
     _, _, one = pair(groups=4, seed=3)
     before = [v.numpy() for v in one.variables]

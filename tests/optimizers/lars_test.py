@@ -54,7 +54,7 @@ def test_ten_steps_under_a_changing_learning_rate(random, float64, convention, n
 
 
 def larc_by_hand(weights, gradients, eta=1e-2, decay=0.1, mu=0.9):
-    """NVIDIA Apex's LARC around PyTorch's SGD: the decay is 0 where a norm is."""
+    """NVIDIA Apex's LARC around PyTorch's SGD: the decay is 0 if a norm is."""
     weights = [w.astype(np.float64) for w in weights]
     buffers = [np.zeros_like(w) for w in weights]
     for t, step in enumerate(gradients):

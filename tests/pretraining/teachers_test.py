@@ -6,7 +6,7 @@ from cl_keras.pretraining import teachers
 
 
 def test_a_model_of_keras_applications_brings_its_preprocessing():
-    """Of MobileNet: from 0..255 to -1..1. It comes back from its configuration."""
+    """MobileNet's: from 0..255 to -1..1. It survives its configuration."""
     keras.utils.set_random_seed(0)
     teacher = teachers.application("MobileNet", weights=None)
     images = np.random.default_rng(0).integers(0, 256, [1, 224, 224, 3]).astype("float32")

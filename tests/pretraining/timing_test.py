@@ -25,7 +25,7 @@ def test_as_many_epochs_as_fit_are_chosen():
 
 
 def test_what_is_measured_is_what_a_clock_would_show(images, monkeypatch):
-    """A step takes a second on a clock that moves by one at each look, an epoch three."""
+    """On a clock that advances by one per reading, a step takes a second, an epoch three."""
     ticks = iter(range(10_000))
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
     batches = data.load(images).batches(4, seed=0)

@@ -24,7 +24,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(photos, tmp_path_factory):
-    """A run that was planned, and what was printed."""
+    """A planned run, and what it printed."""
     out = tmp_path_factory.mktemp("runs") / "photos"
     with pytest.MonkeyPatch.context() as patch:
         costs = timing.Costs(once=11.0, step=1.0)

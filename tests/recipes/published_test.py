@@ -1,4 +1,4 @@
-"""Each method's published recipe beside the table of what its authors did."""
+"""Compares each method's published recipe with a table of what its authors did."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ TABLE = {
 
 
 def teacher_of(method, channels=1):
-    """A network to learn from, for a method that takes one, and its name in a configuration."""
+    """For a method with a teacher: the teacher, and its name in a configuration."""
     if not signatures.takes(method, "teacher"):
         return None, None
     keras.utils.set_random_seed(1)
@@ -173,7 +173,7 @@ def test_the_recipe_of_a_class_makes_a_model_that_can_be_trained(method):
 
 
 def batches_for(method, source, batch_size):
-    """The batches of a source; for two towers each image is its own partner."""
+    """The batches of a source; for two towers, each image is its own partner."""
     batches = source.batches(batch_size, seed=0)
     if not signatures.takes(method, "other_encoder"):
         return batches
@@ -181,7 +181,7 @@ def batches_for(method, source, batch_size):
 
 
 def losses_of(method, count, seed=0, doctor=None):
-    """Losses of three epochs on some of the bundled images, with no option but the preset."""
+    """Losses of three epochs on some of the bundled images, with only the preset given."""
     source = data.Subset(data.load("fashion_mnist_mini"), range(count))
     # To an untrained teacher all images are alike: once the queue is full of its vectors, its codes
     # are nearly uniform, and their entropy is most of the loss.

@@ -1,4 +1,4 @@
-"""The recipes of the zoo: each is read by the command line, and makes the model that it says."""
+"""The recipes of the zoo: the command line reads each, and builds the right model."""
 
 import pathlib
 

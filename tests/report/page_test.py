@@ -1,4 +1,4 @@
-"""The page holds what it was given, safely, and nothing from elsewhere."""
+"""The page shows its content safely, and loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page; keeps its tags, ids, text, and whether every element was closed in order."""
+    """Parses a page; records its tags, ids, text, and whether all elements are closed in order."""
 
     def __init__(self, path):
         super().__init__()
@@ -56,7 +56,7 @@ class Page(html.parser.HTMLParser):
 
 
 def _everything(text="class"):
-    """Every argument of `write`, small; `text` is in every place that a user can name."""
+    """All arguments of `write`, small; `text` is in every place that users can name."""
     rng = np.random.default_rng(0)
 
     def images(*shape):

@@ -1,4 +1,4 @@
-"""Curves and map: what is drawn is what was given."""
+"""Curves and maps show the given values."""
 
 import io
 import warnings

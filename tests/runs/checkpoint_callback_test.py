@@ -14,7 +14,7 @@ STEPS = 4
 
 
 class Recorded(Checkpoints):
-    """Writes down where a checkpoint would be saved, instead of saving it."""
+    """Records where a checkpoint would be saved, instead of saving it."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -96,7 +96,7 @@ def test_an_interval_below_one_step_is_refused(checkpoints):
 
 @pytest.fixture
 def interruptible():
-    """As a shell starts a program: one that it starts in the background ignores ctrl-C."""
+    """Restores Ctrl-C, which shells disable for programs in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -111,7 +111,7 @@ def kill(number):
 def test_a_signal_saves_and_ends(
     number, error, step, saved, images, model, checkpoints, interruptible
 ):
-    """Also after the last step of an epoch, before what comes at its end."""
+    """Also after the last step of an epoch, before the callbacks at its end."""
     before = signal.getsignal(number)
     with pytest.raises(error):
         fit(images, model, Do(step, kill(number)), CheckpointCallback(checkpoints))

@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def logged(*logs, **options):
-    """A function of a folder, to checkpoints of one epoch after the other with these logs."""
+    """A function of a folder that writes one checkpoint per epoch, with these logs."""
 
     def saved(folder):
         model, checkpoints = tiny_simclr(), Checkpoints(folder, **options)
@@ -195,12 +195,12 @@ def test_an_impossible_number_to_keep_is_refused(options, message, tmp_path):
 
 
 def offsets(size, count):
-    """The first and last bytes, and others evenly between them."""
+    """The first and last bytes, and others evenly spaced between them."""
     return sorted({*range(8), *range(size - 8, size), *np.linspace(0, size - 1, count, dtype=int)})
 
 
 def test_every_flipped_byte_is_detected_and_costs_at_most_the_newest(tmp_path, caplog):
-    """Steps 10 and 20 are told apart by the model's step alone; nothing else may ever come back."""
+    """Steps 10 and 20 differ only in the model's step; nothing else may ever be restored."""
     checkpoints, model = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path), tiny_simclr()
     flipped = 0
     for name in [*FILES[1], FILES[0][1], "manifest.json"]:
@@ -243,7 +243,7 @@ class Died(BaseException):
 
 @pytest.mark.parametrize("spot", SPOTS)
 def test_death_within_the_write_leaves_the_old_or_the_new(spot, tmp_path, monkeypatch):
-    """As tools/kill_test.py, which kills processes; here an exception comes at the same spots."""
+    """Like tools/kill_test.py, which kills processes, but with an exception at the same spots."""
 
     def die():
         raise Died
@@ -268,7 +268,7 @@ def test_death_within_the_write_leaves_the_old_or_the_new(spot, tmp_path, monkey
 
 
 def test_all_replicas_resume_from_one_checkpoint(tmp_path, mirrored):
-    """The metrics of each replica too, which TensorFlow would share out among them."""
+    """Including the metrics of each replica, which TensorFlow would distribute among them."""
     checkpoints, models = Checkpoints(tmp_path), []
     for _ in range(2):
         with mirrored.scope():
@@ -301,7 +301,7 @@ def tiny_restored(checkpoints):
 
 
 def test_a_checkpoint_of_another_run_is_not_restored(tmp_path):
-    """Another seed, another method, or what the run was said to be."""
+    """Another seed, another method, or other declared facts of the run."""
     checkpoints = logged({"loss": 1.0}, run={"data": "photos"})(tmp_path)
     other = tiny_simclr()
     other.seed += 1
@@ -336,7 +336,7 @@ def test_another_batch_size_is_not_resumed(images, tmp_path):
     ],
 )
 def test_an_invalid_record_counts_as_damaged(change, tmp_path, caplog):
-    """Its own checksum may be right: another version may have written it, or a hand."""
+    """Its checksum may be right: another version, or a person, may have written it."""
     checkpoints = logged({"loss": 2.0}, {"loss": 1.0})(tmp_path)
     path = tmp_path / FILES[1][1]
     record = checksummed_json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""What the tests of runs share."""
+"""Shared by the tests of runs."""
 
 import contextlib
 import resource
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def full_disk():
-    """A context in which writes fail: a limit on the size of files stands in for the full disk."""
+    """A context in which writes fail, as on a full disk, by a limit on the size of files."""
 
     @contextlib.contextmanager
     def limited():

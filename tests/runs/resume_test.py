@@ -1,4 +1,4 @@
-"""A run that resumes within an epoch ends as one that was not interrupted, for every method."""
+"""A run resumed within an epoch ends like an uninterrupted one, for every method."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def source():
 
 
 class PowerCut(keras.callbacks.Callback):
-    """Copies the files as they are after a step: no callback hears of it."""
+    """Copies the files as they are after a step, without any notice to callbacks."""
 
     def __init__(self, files, copy, step):
         super().__init__()
@@ -50,7 +50,7 @@ def assert_same_state(model, expected):
 
 
 def without_graphs(name):
-    """A method that runs without being compiled: a dozen steps are quicker so."""
+    """A method that runs eagerly, which is quicker for a dozen steps."""
     model = make(name)
     model.compile(model.optimizer, run_eagerly=True)
     return model

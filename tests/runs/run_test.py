@@ -12,7 +12,7 @@ from tests.tiny import tiny_encoder, tiny_simclr
 
 
 def begin(folder, config=None, **options):
-    """A run that has begun."""
+    """A new run."""
     run = Run(folder, {} if config is None else config, **options)
     with run.locked():
         pass
@@ -36,7 +36,7 @@ def test_another_configuration_is_refused_and_nothing_changes(tmp_path):
 
 
 def test_nothing_is_written_before_the_lock(tmp_path):
-    """So that no configuration but that of the process that trains is ever there."""
+    """So only the configuration of the process that trains is ever in the folder."""
     first, second = (Run(tmp_path / "run", {"epochs": epochs}) for epochs in (3, 4))
     assert not (tmp_path / "run").exists()
     with first.locked():
@@ -50,7 +50,7 @@ def test_nothing_is_written_before_the_lock(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_concurrent_processes_are_never_mixed_up(tmp_path):
-    """The one that trains finds its own configuration; the other is told why it does not train."""
+    """One trains with its own configuration; the other gets an error that says why it cannot."""
     draws = np.random.default_rng(0)
     for start in range(20):
         folder, gate = tmp_path / str(start), os.pipe()
@@ -198,7 +198,7 @@ def test_an_encoder_that_cannot_be_written_names_its_path(tmp_path, full_disk):
 
 
 def test_a_damaged_encoder_is_explained(tmp_path, images):
-    """Cut anywhere, or with bytes flipped in its directory, settings and weights."""
+    """Truncated anywhere, or with bytes flipped in its directory, settings and weights."""
     run, encoder = begin(tmp_path), tiny_encoder()
     run.save_encoder(encoder)
     data = run.encoder_path.read_bytes()

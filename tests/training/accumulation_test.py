@@ -1,4 +1,4 @@
-"""A batch in parts is the batch as a whole, where a method has no negatives from the batch."""
+"""Micro-batches equal the whole batch, for methods without negatives from the batch."""
 
 import keras
 import numpy as np

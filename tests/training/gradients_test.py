@@ -1,4 +1,4 @@
-"""A step of the optimizer on two replicas is that of one."""
+"""A step of the optimizer on two replicas equals that on one."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ CLIPS = [{"clipnorm": 2.0}, {"global_clipnorm": 2.0}, {"clipvalue": 3.0}, {}]
 
 
 def step(strategy, optimizer, slopes):
-    """What a variable of zeros becomes, on every replica."""
+    """The values of a variable of zeros after the step, on every replica."""
     with strategy.scope():
         variable = keras.Variable(np.zeros(3), dtype="float64")
         optimizer.build([variable])
@@ -57,7 +57,7 @@ def test_clipping_takes_the_gradient_of_all_replicas(mirrored, clip, scaled):
 @pytest.mark.parametrize("replica", [0, 1])
 @pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 2.0}], ids=str)
 def test_an_infinity_on_any_replica_skips_the_step(mirrored, replica, clip):
-    """Keras looks at the first replica alone; the weights of the other would be lost."""
+    """Keras checks only the first replica; the weights of the other would be lost."""
     slopes = SLOPES.copy()
     slopes[replica, 1] = np.inf
     with mirrored.scope():

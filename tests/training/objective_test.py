@@ -1,4 +1,4 @@
-"""Objectives add and scale as the formulas of the papers do."""
+"""Objectives add and scale like the formulas of the papers."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""`fit` from the middle of an epoch: what the callbacks, the history and the images see of it."""
+"""`fit` from the middle of an epoch: its callbacks, history and images."""
 
 import keras
 import pytest
@@ -12,7 +12,7 @@ STEPS = 4
 
 
 class Heard(keras.callbacks.Callback):
-    """Writes down what it is told, and where."""
+    """Records which hooks are called, and when."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ def test_callbacks_hear_only_of_the_steps_done_here(kind, begin, images):
 
 @pytest.mark.parametrize("per_execution", [1, 2])
 def test_the_logs_are_those_of_the_whole_epoch(per_execution, images):
-    """In one model, whose state stands still between the two: what a checkpoint does."""
+    """With one model whose state is kept between the two, as by a checkpoint."""
     expected = fit(eager(per_execution), images, epochs=2)
 
     class Stop(keras.callbacks.Callback):
@@ -92,7 +92,7 @@ def test_the_logs_are_those_of_the_whole_epoch(per_execution, images):
 
 
 def seen_by(model):
-    """Puts the indices of every batch that the model trains on into the list it returns."""
+    """Returns a list that collects the indices of every batch that the model trains on."""
     seen, step = [], model.train_step
 
     def recorded(data):

@@ -1,4 +1,4 @@
-"""How many steps are done, and what the callbacks hear, where executions do not divide an epoch."""
+"""Steps and callbacks when executions do not divide an epoch evenly."""
 
 import keras
 import numpy as np
@@ -77,7 +77,7 @@ def test_a_dataset_without_a_length_needs_one(images):
 
 
 def test_training_resumes_within_an_execution(batches):
-    """The checkpoint may come from a machine where executions were shorter."""
+    """The checkpoint may come from a machine with shorter executions."""
     whole, rest = (compiled(n, run_eagerly=True) for n in (1, 4))
     heard = Heard()
     whole.fit(batches, epochs=1, steps_per_epoch=3, verbose=0)

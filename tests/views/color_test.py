@@ -12,7 +12,7 @@ GRAY = np.array([0.299, 0.587, 0.114])
 
 @pytest.fixture
 def pixels(random):
-    """Of every kind: random colors, pure ones, grays, ties between channels."""
+    """All kinds of pixels: random colors, pure ones, grays, ties between channels."""
     drawn = random.integers(0, 256, [2, 6, 8, 3])
     drawn[:, 0, :, 1] = drawn[:, 0, :, 0]
     drawn[:, 1] = drawn[:, 1, :, :1]
@@ -73,7 +73,7 @@ def test_hue_turns_the_circle_of_hsv(pixels, turns):
 
 @pytest.mark.parametrize("turns", [0.1, -0.3])
 def test_hue_is_pillows_within_its_rounding(pixels, turns):
-    """Pillow rounds hue to 256 steps, of which one is up to 6 levels of a channel."""
+    """Pillow rounds hue to 256 steps; one of them is up to 6 levels of a channel."""
     received = pixels_of(color.hue(planes(pixels), tf.fill([2], turns)))
     for image, result in zip(pixels, received, strict=True):
         hue, saturation, value = Image.fromarray(image).convert("HSV").split()

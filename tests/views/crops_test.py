@@ -26,7 +26,7 @@ def drawn(count, view, height=400, width=500):
 
 
 def test_100_000_draws_have_the_distributions_of_the_paper():
-    """On a crop that always fits, each of area, ratio, place and flip is what it is drawn from."""
+    """For crops that always fit, area, ratio, position and flip follow their distributions."""
     view = View(8, crop_area=(0.1, 0.4), crop_ratio=(0.8, 1.25), flip=0.3)
     where, flips = drawn(100_000, view)
     y, x, height, width = where.T
@@ -64,7 +64,7 @@ def test_draws_depend_only_on_seed_epoch_and_index():
 
 
 def test_boxes_from_the_same_draws_scale_with_the_image():
-    """The boxes of the same numbers scale with the image."""
+    """Boxes from the same random numbers scale with the image."""
     cropper = views.simclr(32, crop_ratio=(1.0, 1.0)).cropper(seed=1)
     small, large = (cropper(side, side, epoch=0, index=4)[0] for side in (50, 500))
     np.testing.assert_allclose(10 * small, large, rtol=1e-9)

@@ -19,14 +19,14 @@ WHOLE = {"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
 
 
 def still(cell_size, patch_size, *, grid=3, crop_ratio=(1.0, 1.0), **look):
-    """A jigsaw of the whole image that changes nothing but what is asked for."""
+    """A jigsaw of the whole image with only the requested changes."""
     crop = View(1, crop_area=(1.0, 1.0), crop_ratio=crop_ratio, flip=0.0)
     view = View(patch_size, **(PLAIN | {"flip": 0.0} | look))
     return JigsawViews(cell_size, view, grid=grid, crop=crop)
 
 
 def places(count, size=12):
-    """Images in which each pixel says where it is: row · size + column."""
+    """Images in which each pixel encodes its position: row · size + column."""
     numbers = np.arange(size * size, dtype=np.uint8).reshape(1, size, size, 1)
     return np.repeat(numbers, count, axis=0)
 
@@ -65,7 +65,7 @@ def test_a_patch_is_a_window_of_its_cell_drawn_evenly():
 
 
 def test_the_crop_is_resized_to_the_grid(random):
-    """One enlarged and untouched cell order: the patches tile a resized image."""
+    """With unchanged cells in order, the patches tile a resized image."""
     pixels = tf.image.resize(random.integers(0, 256, [3, 4, 4, 3]).astype("float32"), [20, 30])
     patches = still(5, 5, grid=2, crop_ratio=(1.5, 1.5))(pixels, seed=0, step=0).numpy()
     whole = tf.image.resize(pixels, [10, 10], antialias=True).numpy()
@@ -168,7 +168,7 @@ def test_values_out_of_range_are_refused(wrong, message):
 
 
 def test_the_label_is_the_order_of_the_patches():
-    """Decoded from the pixels, which say where they come from: all orders, evenly."""
+    """Decoded from the pixels, which encode their position: all orders, evenly."""
     crop = View(1, **WHOLE)
     made = JigsawViews(4, View(3, **PLAIN | {"flip": 0.0}), crop=crop, num_permutations=7)
     patches, label = made(places(350), seed=0, step=0)
@@ -190,7 +190,7 @@ def test_permutations_are_far_from_each_other():
 
 
 def test_few_permutations_differ_everywhere():
-    """Four rotations of four patches: a Latin square, which is the most that there can be."""
+    """Four rotations of four patches: a Latin square, which is the maximum."""
     chosen = distant_permutations(4, 4)
     assert all((chosen[i] != chosen[j]).all() for i in range(4) for j in range(i))
     assert len(np.unique(distant_permutations(24, 4), axis=0)) == 24

@@ -15,7 +15,7 @@ from cl_keras.views.patches import PLAIN, tiles
 
 
 def places(count, size):
-    """Images of two channels in which each pixel says where it is: its row and its column."""
+    """Images with two channels in which each pixel encodes its row and its column."""
     numbers = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
     return np.repeat(numbers[None].astype(np.uint8), count, axis=0)
 

@@ -1,4 +1,4 @@
-"""Views of photographs are cut from the files as they are."""
+"""Views of photographs are cut from the files at full size."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def load(folder):
 
 
 def test_a_step_sees_crops_of_the_files(folder):
-    """Each view is Pillow's crop of the file, at the boxes of (seed, epoch, index), finished."""
+    """Each view is Pillow's crop of the file, with the boxes of (seed, epoch, index), finished."""
     model = tiny_simclr(views=PAIR, seed=3)
     batches = model._image_batches(load(folder).batches(4, seed=1), None, shuffle=True)
     element = next(iter(batches.from_epoch(5)))
@@ -61,7 +61,7 @@ def test_two_epochs_equal_one_and_another_one(folder):
 
 
 def test_one_image_can_be_seen_in_two_ways(folder):
-    """Evaluation of the encoder sees whole images; an array in memory is cropped on the device."""
+    """The evaluation sees whole images; an array in memory is cropped on the device."""
     source = load(folder)
     model = tiny_simclr(views=PAIR)
     assert model.predict(source.batches(4, shuffle=False), verbose=0).shape == (8, 16)

@@ -19,7 +19,7 @@ STILL = {
 
 
 def still(size, **changes):
-    """A view that changes nothing but what is asked for."""
+    """A view with only the requested changes."""
     return RandomViews([View(size, **(STILL | changes))])
 
 
@@ -51,7 +51,7 @@ def test_a_crop_of_everything_is_the_resized_image(random):
 
 
 def test_each_crop_covers_its_share():
-    """A ramp tells by its slope how much of the image a view shows."""
+    """The slope of a ramp shows how much of the image a view covers."""
     ramp = np.broadcast_to(np.arange(64, dtype="float32")[None, :, None, None], [200, 64, 64, 1])
     areas = ((0.5, 1.0), (0.05, 0.1), (0.05, 0.1))
     sizes = (16, 8, 8)
@@ -103,7 +103,7 @@ def test_the_remainder_of_a_decision_is_uniform():
 
 
 def test_views_differ_as_they_are_told_to(random):
-    """The pair of BYOL: a blur in the first, a solarization in the second."""
+    """BYOL's pair: a blur in the first view, solarization in the second."""
     pixels = np.repeat(colors(random, 1, 16), 50, axis=0)
     pair = RandomViews(
         [

@@ -55,7 +55,7 @@ def test_crop_and_resize_are_pillows(random, where, size, form):
 
 @FORMS
 def test_a_box_takes_only_its_own_pixels(form):
-    """By hand: pixels 1.0 … 3.0 of [0, 10, 20, 30], enlarged twofold, and turned around."""
+    """By hand: pixels 1.0 … 3.0 of [0, 10, 20, 30], enlarged twofold, and flipped."""
     row = np.array([0, 10, 20, 30], np.uint8)
     pixels = np.broadcast_to(row[:, None], [1, 4, 4, 1])
     wanted = [7.5, 12.5, 17.5, 22.5]
@@ -98,7 +98,7 @@ def test_blur_is_the_gaussian_with_its_edges_continued(random, form, radius):
 
 @FORMS
 def test_a_blur_wide_enough_is_pillows(random, form):
-    """Pillow's is three box filters in place of the Gaussian."""
+    """Pillow uses three box filters instead of the Gaussian."""
     coarse = random.integers(0, 256, [1, 8, 8, 3]).astype("float32")
     pixels = tf.image.resize(coarse, [48, 48]).numpy().astype("uint8")
     for sigma in (0.5, 1.0, 2.0):

@@ -32,7 +32,7 @@ def other_card():
 
 @pytest.fixture
 def own(monkeypatch, tmp_path):
-    """The package's own catalog: empty, in a place of its own."""
+    """Replaces the package's own catalog by an empty one."""
     path = tmp_path / "package" / "cl_keras" / "zoo" / "catalog.json"
     path.parent.mkdir(parents=True)
     path.write_text(text_of())
@@ -42,7 +42,7 @@ def own(monkeypatch, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, own, monkeypatch):
-    """A folder of one entry with its file, in CL_KERAS_ZOO."""
+    """A folder with one entry and its file, in CL_KERAS_ZOO."""
     folder = tmp_path / "company"
     write_entry(folder, card_of())
     monkeypatch.setenv("CL_KERAS_ZOO", str(folder))

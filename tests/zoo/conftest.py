@@ -1,4 +1,4 @@
-"""A cache of its own for every test, no catalogs but those it names, and a server to hand."""
+"""Gives every test its own cache, no catalogs except those it names, and a server."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Entries with real weights, made in a moment: an encoder that was never trained."""
+"""Entries with real weights of an untrained encoder, which are quickly made."""
 
 import keras
 import numpy as np

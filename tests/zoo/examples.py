@@ -1,4 +1,4 @@
-"""Cards and files of entries that exist in tests alone."""
+"""Cards and files of entries that exist only in tests."""
 
 import hashlib
 
@@ -17,7 +17,7 @@ def file_of(content, address="encoder.safetensors", **changes):
 
 
 def foreign_file(address, **changes):
-    """A `cards.File` of which nothing is known but its address."""
+    """A `cards.File` of which only the address is known."""
     unknown = {"format": "torchvision", "size": None, "sha256": None}
     return file_of(b"", address, **unknown | changes)
 

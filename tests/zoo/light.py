@@ -1,4 +1,4 @@
-"""Fetches a file of the zoo in a process without TensorFlow: of the package, only what it needs.
+"""Downloads a file of the zoo in a process that imports only what that needs, not TensorFlow.
 
 python -m tests.zoo.light ADDRESS SIZE SHA256
 """
@@ -10,7 +10,7 @@ import types
 
 
 def without_the_top():
-    """Puts empty packages in the place of `cl_keras` and `cl_keras.zoo`, which import all."""
+    """Replaces `cl_keras` and `cl_keras.zoo`, which import everything, by empty packages."""
     folder = pathlib.Path(__file__).parents[2] / "cl_keras"
     for name, path in (("cl_keras", folder), ("cl_keras.zoo", folder / "zoo")):
         package = types.ModuleType(name)

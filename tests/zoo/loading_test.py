@@ -50,7 +50,7 @@ def test_it_is_trainable(entry):
 
 
 def rewrite(tmp_path, card, content=None, **changes):
-    """Writes the entry anew, with another file or another card."""
+    """Rewrites the entry with another file or another card."""
     folder = tmp_path / "zoo" / NAME
     if content is not None:
         (folder / "encoder.safetensors").write_bytes(content)
@@ -68,7 +68,7 @@ class Harmful:
 
 @pytest.mark.parametrize("kind", ["objects", "path", "page", "other", "cut"])
 def test_a_file_with_the_right_hash_is_still_not_trusted(entry, tmp_path, kind, monkeypatch):
-    """A hash says that it is the card's file, not that the card is good."""
+    """A hash shows that it is the card's file, not that the card is good."""
     canary = tmp_path / "canary"
     right = load_file(tmp_path / "zoo" / NAME / "encoder.safetensors")
     if kind == "path":

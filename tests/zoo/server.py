@@ -1,4 +1,4 @@
-"""A web server on this machine that does as each test says, and notes what it was asked."""
+"""A local web server that answers as each test says, and records its requests."""
 
 import contextlib
 import http.server
@@ -7,7 +7,7 @@ import time
 
 
 class Server:
-    """Over https, if it is given an `ssl.SSLContext`, else http.
+    """Uses https with an `ssl.SSLContext`, otherwise http.
 
     `answers[path]` is bytes, or a function `(handler, number)` that answers the n-th request.
     """
@@ -54,7 +54,7 @@ class Server:
 
 
 def send(handler, code, body=b"", **headers):
-    """A whole answer; `Content_Length` and others as they are given."""
+    """Sends a complete answer, with the given `Content_Length` and other headers."""
     handler.send_response(code)
     for name, value in ({"Content_Length": len(body)} | headers).items():
         if value is not None:
@@ -67,7 +67,7 @@ def send(handler, code, body=b"", **headers):
 
 
 def file(content, **headers):
-    """A file, or the part of it that was asked for."""
+    """Answers with a file, or the requested range of it."""
 
     def answer(handler, _):
         start = _start(handler)
@@ -83,7 +83,7 @@ def file(content, **headers):
 
 
 def whole(content, **headers):
-    """A file, whatever part of it was asked for."""
+    """Answers with the whole file, even if a range was requested."""
     return lambda handler, _: send(handler, 200, content, **headers)
 
 
@@ -96,7 +96,7 @@ def redirect(address, code=302):
 
 
 def dropping(content, at, times=1, **headers):
-    """Breaks the connection off at a place of the file, so many times; then as `file`."""
+    """Closes the connection at a position in the file, a number of times; then as `file`."""
 
     def answer(handler, number):
         if number > times:
@@ -111,7 +111,7 @@ def dropping(content, at, times=1, **headers):
 
 
 def slow(content, pieces, seconds):
-    """The file in so many pieces, with a pause behind each."""
+    """Answers with the file in a number of pieces, with a pause after each."""
 
     def answer(handler, _):
         size = max(1, len(content) // pieces)
@@ -125,7 +125,7 @@ def slow(content, pieces, seconds):
 
 
 def slow_headers(seconds, times):
-    """A header in single signs, with a pause behind each."""
+    """Answers with a header, character by character, with a pause after each."""
 
     def answer(handler, _):
         handler.close_connection = True
@@ -139,7 +139,7 @@ def slow_headers(seconds, times):
 
 
 def then(*answers):
-    """One after another; the last again and again."""
+    """Uses the answers one after another, and repeats the last one."""
     return lambda handler, number: answers[min(number, len(answers)) - 1](handler, number)
 
 

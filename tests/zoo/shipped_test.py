@@ -1,4 +1,4 @@
-"""The entries that this repository ships, and the catalog made from them."""
+"""The entries shipped with this repository, and their catalog."""
 
 import pathlib
 

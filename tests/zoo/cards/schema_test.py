@@ -1,4 +1,4 @@
-"""JSON that nobody vouches for."""
+"""Untrusted JSON."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ def nested(levels, bracket="["):
 
 @pytest.mark.parametrize("bracket", "[{")
 def test_depth_is_bounded_on_every_version_of_python(bracket):
-    """Before the parser sees it, whose own limit differs."""
+    """It is checked before parsing, since the parser's own limit differs."""
     most = schema.MAX_DEPTH - 1
     assert schema.parse_json(nested(most, bracket), "a") == json.loads(nested(most, bracket))
     for levels in (most + 1, 3_000, 200_000):

@@ -8,7 +8,7 @@ from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 
 
 def variables(layers):
-    """{path: shape} of the variables of our encoders that layers stand for."""
+    """{path: shape} of the variables of our encoders that the layers correspond to."""
     found = {f"{layer.name}_conv/kernel": layer.shape for layer in layers}
     for layer in layers:
         for part in ("gamma", "beta", "moving_mean", "moving_variance"):

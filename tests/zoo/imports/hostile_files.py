@@ -1,4 +1,4 @@
-"""Files that call themselves checkpoints: attacks, damage and nonsense.
+"""Files that pretend to be checkpoints: attacks, damage and nonsense.
 
 `FILES` has a name and a function from a path, where the file is written, for each. What is run by
 any of them would make the file `CANARY` in the working folder.
@@ -22,7 +22,7 @@ GOOD = {"conv1.weight": WEIGHT}
 
 
 class Attack:
-    """What `pickle` writes as a call."""
+    """An object that `pickle` writes as a call."""
 
     def __init__(self, *call):
         self.call = call
@@ -32,7 +32,7 @@ class Attack:
 
 
 def attacks():
-    """Ways to run something that the opcodes of pickles offer."""
+    """Ways to run code with the opcodes of pickles."""
     text, system = writer.text(COMMAND), name("os", "system")
     attribute = name("builtins", "getattr")
     imported = call(name("builtins", "__import__"), "os").code
@@ -138,7 +138,7 @@ def small_state(width=2):
 
 
 def _archives():
-    """Archives that torch.save does not write."""
+    """Archives that torch.save would not write."""
 
     def changed(change):
         return lambda path: writer.write_zip(path, small_state(), change=change)
@@ -194,7 +194,7 @@ def _twice(path):
 
 
 def _flipped(path):
-    """One bit of the numbers is another: the archive's checksum tells."""
+    """One bit of the numbers is flipped, which the archive's checksum reveals."""
     writer.write_zip(path, small_state())
     data = bytearray(path.read_bytes())
     data[data.index(small_state()["conv1.weight"].tobytes()) + 10] ^= 4
@@ -275,7 +275,7 @@ def _values():
 
 
 def _shared():
-    """A wide network out of one small storage."""
+    """A wide network made from one small storage."""
     ones = np.ones(512 * 512 * 9, "<f4")
     state = {}
     for key, array in small_state(64).items():

@@ -67,7 +67,7 @@ def test_what_is_not_a_plain_file_is_never_read(format, tmp_path):
 
 
 def test_swavs_red_is_divided_by_its_own_deviation():
-    """The same weights: with 0.229 the pixels differ by half a percent."""
+    """With the same weights and 0.229, the pixels differ by half a percent."""
     encoder = imports.import_checkpoint(FIXTURE, "swav")
     layer = encoder.get_layer("preprocessing")
     images = np.random.default_rng(0).integers(0, 256, [1, 8, 8, 3]).astype("float32")

@@ -1,4 +1,4 @@
-"""The entries of the zoo that are official checkpoints: what their cards say can be so."""
+"""Zoo entries of official checkpoints: what their cards say is consistent."""
 
 import pathlib
 import re

@@ -43,7 +43,7 @@ def beside(values):
 
 
 def features(values, images):
-    """What the network gives for uint8 images `[B, H, W, 3]`."""
+    """The output of the network for uint8 images `[B, H, W, 3]`."""
     x = tf.constant(images, tf.float32) / 255.0
     layers = _Layers(values)
     x = tf.nn.relu(layers(x, 2))
@@ -82,7 +82,7 @@ class _Layers:
 
 
 def save(values, prefix):
-    """Writes a checkpoint by names, as TensorFlow 1's Saver: `<prefix>.index` and its data."""
+    """Writes a checkpoint by names, like TensorFlow 1's Saver: `<prefix>.index` and its data."""
     tf.raw_ops.SaveV2(
         prefix=str(prefix),
         tensor_names=list(values),
@@ -103,7 +103,7 @@ def save_zip(values, path, folder, compression=zipfile.ZIP_DEFLATED):
 
 
 def _kernels(width):
-    """The shape of every kernel, in the order of making."""
+    """The shape of every kernel, in order of creation."""
     yield 7, 7, 3, width
     channels = width
     for stage, count in enumerate(BLOCKS):

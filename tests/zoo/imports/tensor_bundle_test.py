@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints against TensorFlow's own reader, and crafted ones."""
+"""TensorFlow's checkpoints, against TensorFlow's own reader, and crafted ones."""
 
 import io
 import struct
@@ -108,7 +108,7 @@ def varint(number):
 
 
 def block(*entries, shared=lambda i: 0, restarts=1):
-    """A block with right checksum of (key, value) pairs."""
+    """A block of (key, value) pairs with the right checksum."""
     content = b"".join(
         varint(shared(i)) + varint(len(key)) + varint(len(value)) + key + value
         for i, (key, value) in enumerate(entries)
@@ -118,7 +118,7 @@ def block(*entries, shared=lambda i: 0, restarts=1):
 
 
 def table(data_block, handles=1, handle=None):
-    """A whole index, sound in all that is not given."""
+    """A whole index, valid except for the given parts."""
     first = handle or varint(0) + varint(len(data_block) - 5)
     index = block(*[(b"z%05d" % i, first) for i in range(handles)])
     footer = varint(0) + varint(0) + varint(len(data_block)) + varint(len(index) - 5)

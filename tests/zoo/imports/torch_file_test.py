@@ -1,4 +1,4 @@
-"""Files of PyTorch read without it: what they hold, and that bad ones do nothing but raise."""
+"""Reads PyTorch's files without PyTorch; bad files only raise errors."""
 
 import contextlib
 import pickle
@@ -78,7 +78,7 @@ def test_a_file_of_python_2_is_read(tmp_path):
 
 
 def test_a_module_that_was_saved_whole_is_skipped(tmp_path):
-    """As InstDisc's memory bank: its class stands in the file with its source text."""
+    """Like InstDisc's memory bank: the file holds its class with the source text."""
     kind = writer.name("lib.NCEAverage", "NCEAverage")
     source = writer.text("lib/NCEAverage.py") + writer.text("import os; os.system('touch canary')")
     made = writer.Raw(b"(" + writer.text("module") + kind + source + b"tQ)\x81}b")

@@ -1,4 +1,4 @@
-"""Official forms of PyTorch: features as in PyTorch's forward pass, and nothing else fits.
+"""Official PyTorch formats: features equal PyTorch's forward pass, and nothing else fits.
 
 The fixtures are made by tools/make_import_fixtures.py. With PyTorch here, ResNet-50s are compared
 as well, of a quarter of the width and, in three forms, of the whole.
@@ -106,7 +106,7 @@ def test_basic_blocks_of_full_size_are_those_of_pytorch(name, tmp_path):
 
 
 def test_a_fixture_with_another_weight_gives_other_features(tmp_path):
-    """The comparison can fail: every weight counts."""
+    """Shows that the comparison can fail: every weight counts."""
     images, expected = EXPECTED["images_64"], EXPECTED["torchvision_without_fc_64"]
     for key in ("layer4.1.conv2.weight", "bn1.running_var", "layer2.0.downsample.1.bias"):
         state = state_of("torchvision_without_fc")
@@ -142,7 +142,7 @@ def state_of(name, value=None):
 
 
 def encoder_key(state, ending):
-    """The key of the encoder that is read: the first that ends so."""
+    """The key of the encoder that is read: the first with this ending."""
     order = ["module.encoder_q.", "module.base_encoder."]
     keys = [key for key in state if key.endswith(ending)]
     return next((key for key in keys if key.startswith(tuple(order))), keys[0])
@@ -208,7 +208,7 @@ def test_a_checkpoint_of_another_format_is_refused_by_the_name_of_its_own(name):
 
 
 def test_a_classifier_is_refused_if_the_checkpoint_has_none():
-    """torchvision's own file is no Barlow Twins."""
+    """torchvision's own file is not a Barlow Twins checkpoint."""
     with pytest.raises(ValueError, match="must not have 'fc.weight', 'fc.bias'"):
         imports.import_checkpoint(FIXTURES / "torchvision.pth", "barlow_twins")
 

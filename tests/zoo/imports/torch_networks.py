@@ -1,4 +1,4 @@
-"""The networks of the official checkpoints in plain PyTorch, and what their authors' code saves.
+"""The networks of the official checkpoints in plain PyTorch, and the files their authors save.
 
 Names, nesting and heads are those of the authors' code; widths are free, so that a checkpoint can
 be of full size, or of a few kilobytes with the same keys.
@@ -113,12 +113,12 @@ class Parts(nn.Module):
 
 
 def parallel(module):
-    """As `DataParallel` and its kin name the state: "module." before everything."""
+    """The state as `DataParallel` and the like name it: with the prefix "module."."""
     return Parts(module=module)
 
 
 def randomize(module, seed):
-    """Random weights and random statistics, of sizes at which features stay near 1."""
+    """Random weights and statistics, scaled so that features stay near 1."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(tensor, scale, shift=0.0):
@@ -149,7 +149,7 @@ def features(encoder, images):
 
 
 def training(model, /, **state):
-    """What scripts save beside the state of a model: an optimizer that has made a step."""
+    """What scripts save besides the state of a model: an optimizer after a step."""
     optimizer = torch.optim.SGD(model.parameters(), 0.0, momentum=0.9)
     [*model.parameters()][0].grad = torch.zeros_like([*model.parameters()][0])
     optimizer.step()
@@ -227,7 +227,7 @@ def simsiam(name, width):
 
 
 def lightning(name, width):
-    """What a user's own training saves, with what its options and callbacks are made of."""
+    """What a user's own training saves, including its options and callbacks."""
     encoder = ResNet(name, width, linear(8))
     model = randomize(Parts(backbone=encoder, projection_head=mlp(4, 8)(8)), 12)
     options = {
@@ -293,7 +293,7 @@ of torch.save at the time)."""
 
 
 def save(value, path, form):
-    """Writes a checkpoint in the form of its time."""
+    """Writes a checkpoint in the format of its time."""
     with _modules_of_lemniscate():
         torch.save(value, path, _use_new_zipfile_serialization=form == "zip")
 
@@ -303,7 +303,7 @@ class NCEAverage:
 
 
 class AliasMethod:
-    """What it draws negatives with."""
+    """The sampler of its negatives."""
 
 
 class Backend:

@@ -1,4 +1,4 @@
-"""Views of storages against NumPy's, and which are refused."""
+"""Views of storages, against NumPy's, and which are refused."""
 
 import numpy as np
 import pytest

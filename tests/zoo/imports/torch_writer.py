@@ -1,4 +1,4 @@
-"""Writes checkpoints byte by byte: valid ones without PyTorch, and ones that nobody should read."""
+"""Writes checkpoints byte by byte: valid ones without PyTorch, and malicious ones."""
 
 import dataclasses
 import io
@@ -27,7 +27,7 @@ class Raw:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A tensor whose description is free to differ from its storage."""
+    """A tensor whose description may differ from its storage."""
 
     storage: np.ndarray
     offset: object = 0
@@ -126,7 +126,7 @@ def write_zip(path, value=None, *, pickle=None, change=lambda members: members):
 
 
 def write_old(path, value=None, *, pickle=None, change=lambda parts: parts):
-    """Writes the older form; `change` gets the list of its parts: four pickles, keys, numbers."""
+    """Writes the older format; `change` gets the list of its parts: four pickles, keys, numbers."""
     content = Pickle()
     data = content.dump(value) if pickle is None else pickle
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}

@@ -1,4 +1,4 @@
-"""Archives whose directory alone would fill the memory."""
+"""Archives whose directory alone would fill memory."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from cl_keras.zoo.imports import zips
 
 
 def directory(count, *, zip64=False):
-    """An archive of a directory alone: `count` members that are nowhere."""
+    """An archive with only a directory: `count` members that do not exist."""
     record = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a"
     data = record * count
     if not zip64:

@@ -1,4 +1,4 @@
-"""From a run to an entry, into a catalog, and back: bit for bit."""
+"""From a run to an entry, into a catalog and back, bit for bit."""
 
 import json
 import pathlib
@@ -50,7 +50,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entry(run, tmp_path_factory):
-    """The entry, with the whole method, and its catalog beside it."""
+    """The entry with the whole method, and a catalog of it."""
     out = tmp_path_factory.mktemp("published") / "zoo"
     arguments = [f"--run={run}", f"--name={NAME}", f"--out={out}", "--license=Apache-2.0"]
     more = ["--pretraining", "--hardware=two cores", "--note=Made by a test."]
@@ -62,7 +62,7 @@ def entry(run, tmp_path_factory):
 
 @pytest.fixture
 def published(entry, monkeypatch):
-    """The same, in CL_KERAS_ZOO."""
+    """The same entry, in CL_KERAS_ZOO."""
     monkeypatch.setenv("CL_KERAS_ZOO", str(entry.parent / "catalog.json"))
     return entry
 
@@ -252,7 +252,7 @@ def test_other_metrics_can_replace_the_evaluation(run, tmp_path):
 
 
 class Hub:
-    """`huggingface_hub`, as far as we call it: repositories are folders."""
+    """Replaces the parts of `huggingface_hub` that we call; repositories are folders."""
 
     def __init__(self, folder):
         self.folder, self.calls = folder, []
@@ -304,7 +304,7 @@ def test_an_entry_is_uploaded_to_the_hub_and_downloaded_again(
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, KeyError])
 def test_a_failed_upload_is_an_os_error(kind, tmp_path, monkeypatch):
-    """Whatever the library of the Hub raises."""
+    """For any exception of huggingface_hub."""
 
     class HfApi:
         def upload_folder(self, **_):

@@ -33,7 +33,7 @@ def read(content):
 
 
 def test_a_file_written_by_hand_is_read():
-    """By the description of the format alone, without the library."""
+    """Written from the description of the format, without the library."""
     found = read(file_of(HEADER, DATA))
     np.testing.assert_array_equal(found["stem/a"], A)
     np.testing.assert_array_equal(found["step"], STEP)

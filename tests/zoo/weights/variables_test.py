@@ -9,13 +9,13 @@ from tests.tiny import tiny_encoder
 
 
 def packed(folder, model, change=lambda values: values):
-    """The weights of a model as an open file."""
+    """An open file with the weights of a model."""
     tensors.write(folder / "a.safetensors", change(dict(variables.values(model))))
     return open(folder / "a.safetensors", "rb")
 
 
 def altered(model, seed):
-    """The model, with values of its own in every variable."""
+    """The model with distinct values in every variable."""
     generator = np.random.default_rng(seed)
     for variable in model.variables:
         variable.assign(generator.integers(1, 100, variable.shape).astype(variable.dtype))
@@ -61,7 +61,7 @@ def test_a_file_of_another_model_is_refused(change, message, tmp_path):
 
 
 def test_a_network_larger_than_its_file_is_never_built(tmp_path):
-    """4.5 GB for a file of some bytes: not even the graph of it is finished."""
+    """4.5 GB for a file of a few bytes: not even its graph is completed."""
     made = []
 
     def build():
