@@ -159,10 +159,15 @@ def clear_leader(metrics: dict[str, Metric], *, balanced: bool = False) -> str |
     known = {name: metric for name, metric in metrics.items() if metric.hits is not None}
     if len(known) < 2:
         return None
-    best = max(known, key=lambda name: known[name].value)
+    trials = max(len(np.asarray(metric.hits)) for metric in known.values())
+    known = {name: repeated(metric, trials) for name, metric in known.items()}
+
+    def share(name):
+        metric = known[name]
+        return metric.value if not balanced or metric.balanced is None else metric.balanced
+
+    best = max(known, key=share)
     others = [metric for name, metric in known.items() if name != best]
-    trials = len(np.asarray(known[best].hits))
-    others = [repeated(metric, trials) for metric in others]
     clear = all(difference(known[best], one, balanced=balanced).is_above for one in others)
     return best if clear else None
 

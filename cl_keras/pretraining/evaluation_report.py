@@ -37,6 +37,11 @@ NOTES = [
     "error.",
 ]
 
+UNEVEN = (
+    "The classes are uneven, so the accuracies in the tables are means over the classes. The k-NN "
+    "curve of the training, with its lines, counts every image alike, which favors large classes."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -122,6 +127,8 @@ def write(
     notes = list(NOTES)
     if result.leaks:
         notes.insert(0, result.leaks)
+    if result.verdict.balanced:
+        notes.append(UNEVEN)
     return report.write(
         path,
         title=title,
@@ -164,9 +171,12 @@ def _facts(run):
 
 
 def _baselines(result):
-    """{row: k-NN accuracy} of everything except the learned encoder."""
+    """{row: k-NN accuracy} of everything except the learned encoder.
+
+    As it is logged in training: over all test images, not balanced.
+    """
     return {
-        name: result.share(row["knn"])
+        name: row["knn"].value
         for name, row in result.by_name.items()
         if name != evaluation.LEARNED and "knn" in row
     }

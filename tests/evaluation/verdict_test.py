@@ -132,6 +132,23 @@ def test_only_a_clear_leader_leads():
     assert clear_leader({"a": a, "b": b, "c": c}) is None
 
 
+def test_one_trial_can_lead_several():
+    one = metric_of("linear_40_labels", np.arange(100) < 90, "")
+    five = metric_of("linear_40_labels", np.tile(np.arange(100) < 50, [5, 1]), "")
+    assert clear_leader({"one": one, "five": five}) == "one"
+    assert clear_leader({"five": five}) is None
+
+
+def test_the_leader_is_sought_among_balanced_accuracies_where_these_are_compared():
+    """Nine of ten images are of class 0, which `a` knows; `b` knows two thirds of each."""
+    classes = np.arange(1000) % 10 == 9
+    a = metric_of("knn", classes == 0, "", classes.astype(int))
+    b = metric_of("knn", np.arange(1000) % 3 > 0, "", classes.astype(int))
+    assert a.value > b.value and a.balanced < b.balanced
+    assert clear_leader({"a": a, "b": b}, balanced=False) == "a"
+    assert clear_leader({"a": a, "b": b}, balanced=True) == "b"
+
+
 def test_losing_after_few_images_is_blamed_on_the_training_not_on_the_views():
     short = Training(epochs=1, images=10_000, crop_area=0.3, flips=True)
     first = advice("worse", True, "raw pixels", short)[0]
