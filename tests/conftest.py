@@ -25,7 +25,7 @@ LONGEST = [
     "export/saved_model_test.py",
     "export/images_test.py",
 ]
-"""They run first, so that no process of `-n 2 --dist=loadfile` is left with one at the end."""
+"""They run first, so that at the end no process of `-n 2 --dist=loadfile` is busy with one."""
 
 
 def pytest_collection_modifyitems(items):

@@ -20,10 +20,10 @@ SMALLER = {
     "total=160": "total=4",
     "ConvNeXtTiny": "MobileNetV3Small",
 }
-"""What makes the blocks quick; everything else is run as printed."""
+"""Replacements that make the blocks quick; everything else runs as printed."""
 
 NOT_RUN = ("imagenet", "cl.pretrain(")
-"""Blocks that download, or train for minutes; the latter is run by tests of its own."""
+"""Blocks that download, or train for minutes; other tests cover the latter."""
 
 
 def blocks():

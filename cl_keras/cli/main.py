@@ -24,12 +24,12 @@ FAILURE, USAGE, PREEMPTED, INTERRUPTED = 1, 2, 75, 130
 run again; stopped by ctrl-C."""
 
 
-def run():
+def run() -> None:
     """Entry point of the `cl-keras` command."""
     sys.exit(main(sys.argv[1:]))
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Runs one command.
 
     Args:

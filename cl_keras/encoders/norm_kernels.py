@@ -12,6 +12,7 @@ copy of the images is kept.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -116,7 +117,7 @@ def _gradients(dy, y, x, mean, scale, share, slope, *, relu):
 
 
 class _Passes:
-    def __init__(self, wrap):
+    def __init__(self, wrap: Callable[[Callable], Callable]):
         self.statistics, self.output = wrap(_statistics), wrap(_output)
         self.gradient_sums, self.gradients = wrap(_gradient_sums), wrap(_gradients)
 

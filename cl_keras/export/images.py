@@ -26,7 +26,7 @@ _BYTES = [bytes([i]) for i in range(256)]
 
 
 @functools.cache
-def decoder(channels, side=None):
+def decoder(channels: int, side: int | None = None) -> Callable:
     """A graph function that decodes one image; it raises an error if a file is damaged.
 
     Args:

@@ -69,7 +69,7 @@ OPTIONS = {
         "shuffle_bn_groups": 1,
     },
 }
-"""What makes each small; in four parts, so that keys can be shared by one, two and four devices."""
+"""Options that make each small; four groups can be shared by one, two and four devices."""
 
 EVERY_METHOD = [name for name in OPTIONS if "," not in name]
 """Without the variants of a method."""
