@@ -17,7 +17,7 @@ import numpy as np
 from alternating import Peer, measure, table, write_json
 
 HERE = Path(__file__).parent
-IMAGES = {"32": 512, "96": 128, "224": 32, "jpeg": 64}
+IMAGES = {"32": 512, "96": 128, "224": 32, "jpeg": 256}
 GOALS = {"32": 0.125, "96": 0.6, "224": 0.59, "jpeg": 0.67}
 
 
