@@ -103,7 +103,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> typing.Any:
-    """`zoo` and `pretrain` are imported when they are first used: half of what would be read."""
+    """Imports `zoo` and `pretrain` on first use; they are half of all that would be loaded."""
     if name == "zoo":
         return importlib.import_module("cl_keras.zoo")
     if name == "pretrain":

@@ -52,12 +52,12 @@ def check_memory(shape: Sequence[int], what: str, remedy: str) -> None:
         remedy: what to do instead, for the message.
 
     Raises:
-        ValueError: it cannot fit.
+        ValueError: if it does not fit.
     """
     needed, there = 4 * math.prod(int(size) for size in shape), memory_of_machine()
     if there is not None and needed > there:
         sizes = " × ".join(f"{size:,}" for size in shape)
         raise ValueError(
-            f"{what} of {sizes} numbers takes {needed / 2**30:,.0f} GiB, more than the "
-            f"{there / 2**30:,.0f} GiB of memory of this machine. {remedy}"
+            f"{what} of {sizes} numbers needs {needed / 2**30:,.0f} GiB, but this machine has "
+            f"{there / 2**30:,.0f} GiB of memory. {remedy}"
         )

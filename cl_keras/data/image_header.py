@@ -15,19 +15,20 @@ import tensorflow as tf
 from cl_keras.data.image_bytes import FileBytes, GraphBytes
 
 MAX_PIXELS = 25_000_000
-"""Largest number of pixels, height × width, that is decoded. Decoders take up to 8 bytes a pixel,
-200 MB: a whole image with transparency and another without it."""
+"""Maximum number of pixels, height × width, to decode. Decoders take up to 8 bytes per pixel, 200
+MB: a whole image with transparency and another without it."""
 
 MAX_JPEG_PIXELS = 50_000_000
-"""The same for a JPEG with a single scan, as cameras write it: 3 or 4 bytes a pixel. Of several
-scans, decoders also hold the coefficients, 6 bytes a pixel."""
+"""The same for a JPEG with a single scan, as cameras write it: 3 or 4 bytes per pixel. With several
+scans, decoders also hold the coefficients, 6 bytes per pixel."""
 
 MAX_WEBP_PIXELS = 12_500_000
-"""The same for a WebP: Pillow's decoder takes 16 bytes a pixel."""
+"""The same for a WebP: Pillow's decoder takes 16 bytes per pixel."""
 
 MAX_SCANS = 100
-"""Largest number of scans of a JPEG; usual are 1 and, for a progressive one, 10. A scan of 20 bytes
-can take as long as one of a megabyte, so many in a small file would stop a process for minutes."""
+"""Maximum number of scans of a JPEG; 1 is usual, or 10 for a progressive one. A scan of 20 bytes
+can take as long as one of a megabyte, so a small file with many could block a process for
+minutes."""
 
 SCAN = b"\xff\xda"
 """Marker with which a scan begins. It does not occur in the data of a scan."""

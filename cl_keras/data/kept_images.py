@@ -18,7 +18,7 @@ class KeptImages:
 
     Memory is taken as images arrive. Any number of threads may call all methods without a lock: an
     image is marked as kept after it was stored, and threads that decode the same file store the
-    same pixels. A forked process goes on with what its parent had kept; a pickle has no images.
+    same pixels. A forked process continues with the images of its parent; a pickle has none.
 
     Args:
         shape: (number of images, height, width, channels).

@@ -38,8 +38,8 @@ NOTES = [
 ]
 
 UNEVEN = (
-    "The classes are uneven, so the accuracies in the tables are means over the classes. The k-NN "
-    "curve of the training, with its lines, counts every image alike, which favors large classes."
+    "The classes are uneven, so the accuracies in the tables are means over the classes. In the "
+    "plot of k-NN accuracy during training, every image counts equally, which favors large classes."
 )
 
 

@@ -10,7 +10,7 @@ from tests.tiny import tiny_encoder
 def test_baselines_are_drawn_on_the_scale_of_the_training_curve(
     sizes, uneven, tmp_path, monkeypatch
 ):
-    """The k-NN accuracy of the log counts every image alike, also where the tables do not."""
+    """The logged k-NN accuracy counts every image equally, even if the tables do not."""
     labels = np.repeat([0, 1], sizes)
     noise = np.random.default_rng(0).integers(0, 200, [32, 8, 8, 1])
     train = data.load((noise + 40 * labels[:, None, None, None]).astype("uint8"), labels=labels)

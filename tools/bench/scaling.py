@@ -1,7 +1,7 @@
 """Time and memory of the shared parts of a step as replicas, batch and state grow.
 
-  python tools/benchmark_scaling.py                          # all pieces, a table in Markdown
-  python tools/benchmark_scaling.py --pieces bank --sizes 65536 1281167 --batches 256
+  python tools/bench/scaling.py                          # all pieces, a table in Markdown
+  python tools/bench/scaling.py --pieces bank --sizes 65536 1281167 --batches 256
 
 Each line is measured in a process of its own, on GPUs if there are enough of them, otherwise on
 logical CPU devices. These share the machine's cores: time that grows with the number of replicas is
@@ -19,7 +19,7 @@ import time
 
 DIM = 128
 SIZES = {"queue": [4_096, 65_536, 1_048_576], "bank": [65_536, 1_281_167], "sinkhorn": [300, 3000]}
-HEAD = "| piece | size | replicas | global batch | ms a step | images/s | peak MB |"
+HEAD = "| piece | size | replicas | global batch | ms per step | images/s | peak MB |"
 
 
 def main():
