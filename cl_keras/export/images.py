@@ -34,12 +34,13 @@ def decoder(channels: int, side: int | None = None) -> Callable:
         side: side of the square result in pixels; default: None, as stored.
 
     Returns:
-        `tf.function` from a scalar string, the content of a file, to the image, uint8
+        A concrete function from a scalar string, the content of a file, to the image, uint8
         `[h, w, channels]`, and a scalar string, the problem with the file. If that is not empty,
         the image is meaningless.
     """
-    signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(lambda contents: _decode(contents, channels, side), signature)
+    function = tf.function(lambda contents: _decode(contents, channels, side))
+    with tf.init_scope():  # traced once for all graphs that it stands in, which takes seconds
+        return function.get_concrete_function(tf.TensorSpec([], tf.string))
 
 
 def decode(contents: tf.Tensor, channels: int, side: int | None = None) -> tf.Tensor:
