@@ -17,9 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from cl_keras.evaluation import METRICS  # noqa: E402
 from cl_keras.files import write_atomically  # noqa: E402
 from cl_keras.zoo import cards, catalog  # noqa: E402
 from cl_keras.zoo.cards import page  # noqa: E402
+
+GENERATED = "This page is generated from the cards."
+"""Last line of the overview, which distinguishes it from a handwritten page."""
 
 
 def main(arguments=None):
@@ -38,10 +42,57 @@ def main(arguments=None):
 
 def write_overview(path, found):
     """Writes the overview, unless there is a page that was not made by this tool."""
-    if path.exists() and not path.read_text("utf-8").endswith(page.GENERATED + "\n"):
+    if path.exists() and not path.read_text("utf-8").endswith(GENERATED + "\n"):
         print(f"{path} was not made by this tool: left as it is.")
         return
-    write_atomically(path, page.overview(found))
+    write_atomically(path, overview(found))
+
+
+def overview(found):
+    """The overview of all entries of a folder, with their metrics and licenses.
+
+    Args:
+        found: `cards.Card`s.
+    """
+    own = [card for card in found if any(metric.source is None for metric in card.metrics)]
+    parts = ["# The zoo", "Each name links to a page with the protocol of each metric."]
+    for data in sorted({card.data for card in own}):
+        here = [card for card in own if card.data == data]
+        parts += [f"## Evaluated with `cl-keras evaluate`: {page.text(data)}", _evaluated(here)]
+    if others := [card for card in found if card not in own]:
+        parts += ["## Published by others, with their own metrics", _published(others)]
+    return "\n\n".join([*parts, GENERATED]) + "\n"
+
+
+def _evaluated(found):
+    rows = []
+    for card in found:
+        values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
+        epochs = "not known" if card.training.epochs is None else card.training.epochs
+        metrics = (values.get(name, "") for name in METRICS)
+        rows.append([_link(card), epochs, *metrics, page.text(card.license.name)])
+    return page.table(["entry", "epochs", *METRICS.values(), "license"], rows)
+
+
+def _published(found):
+    return page.table(
+        ["entry", "data", "metrics", "license"],
+        [
+            (
+                _link(card),
+                page.text(card.data),
+                ", ".join(f"{page.text(m.name)} {100 * m.value:.1f}" for m in card.metrics)
+                or "none published",
+                page.linked(card.license.name, card.license.url),
+            )
+            for card in found
+        ],
+    )
+
+
+def _link(card):
+    """The name, with a link to the page of the entry."""
+    return f"[{page.text(card.name)}]({card.name}/README.md)"
 
 
 def base_of(path):

@@ -6,11 +6,13 @@ cannot name files or servers of this machine.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
+from typing import BinaryIO
 
 from absl import logging
 
@@ -46,8 +48,7 @@ class CatalogFile:
 class Entry:
     """A card, and the catalog it comes from.
 
-    Args:
-        card: `cards.Card`.
+    Attributes:
         where: path or address of the catalog, for messages.
         folder: folder of the catalog's files on this machine, or None.
         base: address above the folders of the entries, or None.
@@ -59,6 +60,16 @@ class Entry:
     folder: pathlib.Path | None
     base: str | None
     referrer: str | None = None
+
+    def open(
+        self, file: cards.File, *, progress: bool = True
+    ) -> contextlib.AbstractContextManager[BinaryIO]:
+        """Opens a file of the card; its hash was checked through the same descriptor."""
+        location = self.locate(file)
+        if isinstance(location, pathlib.Path):
+            return cache.open_verified(location, file)
+        options = {"progress": progress, "referrer": self.referrer}
+        return cache.open_fetched(self.card.name, file, location, **options)
 
     def locate(self, file: cards.File) -> pathlib.Path | str:
         """The location of a file of the card: a `pathlib.Path`, or an address.
@@ -124,10 +135,7 @@ def find(name: str) -> Entry:
 
 
 def read(where: str) -> list[Entry]:
-    """The entries of a catalog.
-
-    Args:
-        where: a folder of entries, a file, or an address.
+    """The entries of a catalog: a folder of entries, a file, or an address.
 
     Raises:
         ValueError: if it is not valid.
@@ -154,7 +162,7 @@ def read_folder(folder: str | pathlib.Path) -> list[Entry]:
     for path in sorted(pathlib.Path(folder).glob("*/card.json")):
         if path.is_symlink() or path.parent.is_symlink():
             raise ValueError(f"{path} leads out of {folder} through a link, which is refused.")
-        card = cards.parse(_bounded(path), str(path))
+        card = schema.read(cards.Card, _bounded(path), str(path))
         if card.name != path.parent.name:
             raise ValueError(f"{path} is the card of {card.name!r}; folder and name must agree.")
         found.append(Entry(card, str(folder), pathlib.Path(folder), None))
@@ -167,23 +175,16 @@ def _read_file(path, folder):
 
 
 def parse(text: str | bytes, what: str, *, referrer: str | None = None) -> CatalogFile:
-    """A `CatalogFile` from JSON.
-
-    Args:
-        text: the JSON.
-        what: its name, for errors.
-        referrer: its address, if it came from the network; default: None.
+    """A `CatalogFile` from JSON; what came from the network has its address as `referrer`.
 
     Raises:
         ValueError: if it is not valid; the message says where.
     """
-    content = schema.read(CatalogFile, schema.parse_json(text, what), what)
-    if content.base is not None:
-        addresses.check(content.base, referrer=referrer)
-    for card in content.entries:
-        for file in (*card.files, *([card.golden] if card.golden else [])):
-            if "://" in file.address:
-                addresses.check(file.address, referrer=referrer)
+    content = schema.read(CatalogFile, text, what)
+    named = [file.address for card in content.entries for file in card.all_files]
+    named = [address for address in named if "://" in address]
+    for address in (*named, *([] if content.base is None else [content.base])):
+        addresses.check(address, referrer=referrer)
     return content
 
 
@@ -197,30 +198,29 @@ def _bounded(path):
 
 @functools.cache  # once per process
 def _read_remote(address, root):
-    """The catalog at an address, or the last one downloaded if there is no network."""
+    """The catalog at an address, or the last one downloaded if it cannot be reached."""
     folder = root / "catalogs" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    path, partial = folder / "catalog.json", folder / "partial"
+    path, where = folder / "catalog.json", addresses.shown(address)
     if not cache.is_offline():
         try:
-            with cache.locked(folder):
-                try:
-                    partial.unlink(missing_ok=True)
-                    cache.retrieve(address, partial, limits=LIMITS, progress=False)
-                    parse(_bounded(partial), addresses.shown(address), referrer=address)
-                    os.replace(partial, path)
-                finally:
-                    partial.unlink(missing_ok=True)
+            _download(address, folder / "partial", path)
         except OSError as error:
             if not path.is_file():
-                raise OSError(
-                    f"The catalog that CL_KERAS_ZOO names cannot be read. {error}"
-                ) from error
+                reason = f"The catalog that CL_KERAS_ZOO names cannot be read. {error}"
+                raise OSError(reason) from error
             logging.warning("%s Using the previous catalog, %s.", error, path)
     if not path.is_file() or path.is_symlink():
-        raise OSError(
-            f"CL_KERAS_OFFLINE is set, but the catalog {addresses.shown(address)} is not in {path}."
-        )
-    content = parse(_bounded(path), addresses.shown(address), referrer=address)
+        raise OSError(f"CL_KERAS_OFFLINE is set, but the catalog {where} is not in {path}.")
+    content = parse(_bounded(path), where, referrer=address)
     base = content.base or address.rpartition("/")[0]
-    where = addresses.shown(address)
     return [Entry(card, where, None, base, address) for card in content.entries]
+
+
+def _download(address, partial, path):
+    with cache.locked(path.parent):
+        try:
+            cache.retrieve(address, partial, limits=LIMITS, progress=False)
+            parse(_bounded(partial), addresses.shown(address), referrer=address)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)

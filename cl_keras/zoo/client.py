@@ -3,14 +3,11 @@
 import contextlib
 import pathlib
 import typing
-from collections.abc import Iterator
-from typing import BinaryIO
 
 import keras
 
 from cl_keras.spelling import did_you_mean
 from cl_keras.zoo import cards, catalog, imports
-from cl_keras.zoo.download import cache
 from cl_keras.zoo.weights import building
 
 
@@ -31,17 +28,17 @@ def list(
         ValueError: if no entry has such a method, encoder or data set.
     """
     found = {entry.card.name: entry.card for entry in catalog.entries()}
-    wanted = {"method": method, "encoder": encoder, "data": data}
-    for field, value in wanted.items():
-        known = {_field(card, field) for card in found.values()}
-        if value is not None and value not in known:
+    for field, value in {"method": method, "encoder": encoder, "data": data}.items():
+        if value is None:
+            continue
+        values = {name: _field(card, field) for name, card in found.items()}
+        if value not in values.values():
+            known = sorted(set(values.values()))
             raise ValueError(
                 f"The zoo has no entry with the {field} {value!r}."
-                f"{did_you_mean(str(value), known, 3)} "
-                f"It has: {', '.join(sorted(known)) or 'none'}."
+                f"{did_you_mean(str(value), known, 3)} It has: {', '.join(known) or 'none'}."
             )
-        if value is not None:
-            found = {n: card for n, card in found.items() if _field(card, field) == value}
+        found = {name: card for name, card in found.items() if values[name] == value}
     return sorted(found)
 
 
@@ -73,7 +70,7 @@ def download(name: str, *, kind: str = "encoder", progress: bool = True) -> path
         OSError: if it cannot be downloaded or read.
     """
     entry = catalog.find(name)
-    with open_verified(entry, entry.card.file(kind), progress=progress) as stream:
+    with entry.open(entry.card.file(kind), progress=progress) as stream:
         return pathlib.Path(stream.name)
 
 
@@ -102,37 +99,16 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
         OSError: if a file cannot be downloaded or read.
     """
     entry = catalog.find(name)
-    file, what = entry.card.file(kind), f"{entry.card.name}: {kind}"
+    card, what = entry.card, f"{entry.card.name}: {kind}"
+    file = card.file(kind)
+    files = [file, *(other for other in card.files if other.kind == cards.DATA)]
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(open_verified(entry, file, progress=progress))
-        if file.format == cards.OWN_FORMAT:
-            return building.filled(lambda: _build(entry.card, file), stream, what)
-        streams = [stream]
-        if entry.card.has(cards.DATA):
-            more = open_verified(entry, entry.card.file(cards.DATA), progress=progress)
-            streams.append(stack.enter_context(more))
-        return imports.encoder_of(entry.card.encoder, file.format, streams, what)
-
-
-@contextlib.contextmanager
-def open_verified(
-    entry: catalog.Entry, file: cards.File, *, progress: bool = True
-) -> Iterator[BinaryIO]:
-    """Opens a file of an entry; its hash was checked through the same descriptor."""
-    location = entry.locate(file)
-    if isinstance(location, pathlib.Path):
-        opened = cache.open_verified(location, file)
-    else:
-        options = {"progress": progress, "referrer": entry.referrer}
-        opened = cache.open_fetched(entry.card.name, file, location, **options)
-    with opened as stream:
-        yield stream
-
-
-def _build(card, file):
-    if file.kind == "encoder":
-        return building.encoder(card.encoder)
-    return building.pretraining(card)
+        streams = [stack.enter_context(entry.open(each, progress=progress)) for each in files]
+        if file.format != cards.OWN_FORMAT:
+            return imports.encoder_of(card.encoder, file.format, streams, what)
+        if kind == "pretraining":
+            return building.filled(lambda: building.pretraining(card), streams[0], what)
+        return building.filled(lambda: building.encoder(card.encoder), streams[0], what)
 
 
 def _field(card, field):

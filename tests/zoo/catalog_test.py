@@ -219,7 +219,7 @@ def test_a_catalog_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, mo
     "text, message",
     [
         ("", "not valid JSON"),
-        ("[]", "must be a JSON object"),
+        ("[]", "must be an object"),
         ("{}", "lacks schema, base, entries"),
         (text_of(schema=2), "schema must be 1"),
         (text_of(card_of(), card_of()), "there is more than one entry"),

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from cl_keras import zoo
-from cl_keras.zoo import cards, catalog, client, imports
+from cl_keras.zoo import cards, catalog, imports
 from cl_keras.zoo.cards import page
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
@@ -34,7 +34,7 @@ def test_the_page_is_fresh(name):
 
 
 def test_the_overview_is_fresh():
-    expected = page.overview([entry.card for entry in ENTRIES.values()])
+    expected = make_catalog.overview([entry.card for entry in ENTRIES.values()])
     assert (FOLDER / "README.md").read_text("utf-8") == expected, "run tools/make_catalog.py"
 
 
@@ -50,7 +50,7 @@ def test_an_entry_can_be_found_and_its_format_read(name):
 def test_golden_features_are_reproduced(name):
     entry = ENTRIES[name]
     encoder = zoo.load(name)
-    with client.open_verified(entry, entry.card.golden) as stream:
+    with entry.open(entry.card.golden) as stream:
         assert golden.gap(encoder, stream, entry.card) <= golden.TOLERANCE
 
 

@@ -2,7 +2,6 @@
 
 from cl_keras.zoo.cards.card import (
     DATA,
-    KINDS,
     OWN_FORMAT,
     SCHEMA,
     Card,
@@ -12,13 +11,10 @@ from cl_keras.zoo.cards.card import (
     Metric,
     Paper,
     Training,
-    parse,
-    read,
 )
 
 __all__ = [
     "DATA",
-    "KINDS",
     "OWN_FORMAT",
     "SCHEMA",
     "Card",
@@ -28,6 +24,4 @@ __all__ = [
     "Metric",
     "Paper",
     "Training",
-    "parse",
-    "read",
 ]

@@ -1,11 +1,10 @@
 """The card of an entry: its content, origin, metrics, and hashes."""
 
 import dataclasses
-import pathlib
 import re
 
 from cl_keras.bounds import check_image_size
-from cl_keras.zoo.cards import addresses, names, schema
+from cl_keras.zoo.cards import addresses, names
 
 SCHEMA = 1
 OWN_FORMAT = "cl_keras"
@@ -194,9 +193,10 @@ class Card:
         if not self.origin:
             raise ValueError("origin must say who trained the weights.")
 
-    def has(self, kind: str) -> bool:
-        """Whether there is a file of the given kind."""
-        return any(file.kind == kind for file in self.files)
+    @property
+    def all_files(self) -> tuple[File, ...]:
+        """The files, and the golden file if there is one."""
+        return (*self.files, *([self.golden] if self.golden else []))
 
     def file(self, kind: str) -> File:
         """The `File` of the given kind.
@@ -209,25 +209,6 @@ class Card:
                 return file
         known = ", ".join(repr(file.kind) for file in self.files)
         raise ValueError(f"{self.name} has no file of kind {kind!r}; it has {known}.")
-
-
-def parse(text: str | bytes, what: str) -> Card:
-    """A `Card` from JSON.
-
-    Args:
-        text: str or bytes.
-        what: its name, for errors.
-
-    Raises:
-        ValueError: if it is not valid; the message says where.
-    """
-    return schema.read(Card, schema.parse_json(text, what), what)
-
-
-def read(path: str | pathlib.Path) -> Card:
-    """A `Card` from its file; see `parse`."""
-    path = pathlib.Path(path)
-    return parse(path.read_bytes(), str(path))
 
 
 def _check_web(url):

@@ -1,79 +1,29 @@
-"""Markdown pages generated from cards: one for each entry, and an overview."""
+"""The page of an entry in Markdown, generated from its card."""
 
 import re
+from collections.abc import Iterable, Sequence
 
-from cl_keras.evaluation import METRICS
 from cl_keras.zoo import cards
-
-GENERATED = "This page is generated from the cards."
-"""Last line of the overview, which distinguishes it from a handwritten page."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|<>#&~!])")
 
 
-def markdown(card):
-    """The page of a `cards.Card`. The content of the card is shown as text, never as markup."""
+def markdown(card: cards.Card) -> str:
+    """The page of an entry. The content of the card is shown as text, never as markup."""
     parts = [
         f"# {card.name}",
         _usage(card),
-        _table(["", ""], _facts(card)),
+        table(["", ""], _facts(card)),
         "## Metrics",
-        _table(["metric", "value", "protocol", "source"], _metrics(card))
+        table(["metric", "value", "protocol", "source"], _metrics(card))
         if card.metrics
         else "None.",
         "## Files",
-        _table(["kind", "format", "bytes", "hash", "address"], _files(card)),
-        *(["## Notes", *map(_text, card.notes)] if card.notes else []),
+        table(["kind", "format", "bytes", "hash", "address"], _files(card)),
+        *(["## Notes", *map(text, card.notes)] if card.notes else []),
         "This page is generated from `card.json`.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def overview(found):
-    """The overview of all entries of a folder, with their metrics and licenses.
-
-    Args:
-        found: `cards.Card`s.
-    """
-    own = [card for card in found if any(metric.source is None for metric in card.metrics)]
-    parts = ["# The zoo", "Each name links to a page with the protocol of each metric."]
-    for data in sorted({card.data for card in own}):
-        here = [card for card in own if card.data == data]
-        parts += [f"## Evaluated with `cl-keras evaluate`: {_text(data)}", _evaluated(here)]
-    if others := [card for card in found if card not in own]:
-        parts += ["## Published by others, with their own metrics", _published(others)]
-    return "\n\n".join([*parts, GENERATED]) + "\n"
-
-
-def _evaluated(found):
-    rows = []
-    for card in found:
-        values = {metric.name: f"{100 * metric.value:.1f}" for metric in card.metrics}
-        epochs = "not known" if card.training.epochs is None else card.training.epochs
-        metrics = (values.get(name, "") for name in METRICS)
-        rows.append([_link(card), epochs, *metrics, _text(card.license.name)])
-    return _table(["entry", "epochs", *METRICS.values(), "license"], rows)
-
-
-def _published(found):
-    return _table(
-        ["entry", "data", "metrics", "license"],
-        [
-            (
-                _link(card),
-                _text(card.data),
-                ", ".join(f"{_text(m.name)} {100 * m.value:.1f}" for m in card.metrics)
-                or "none published",
-                _linked(card.license.name, card.license.url),
-            )
-            for card in found
-        ],
-    )
-
-
-def _link(card):
-    """The name, with a link to the page of the entry."""
-    return f"[{_text(card.name)}]({card.name}/README.md)"
 
 
 def _usage(card):
@@ -98,25 +48,26 @@ def _facts(card):
         "recipe": training.recipe,
         "origin": card.origin,
     }
-    rows = [(name, "not known" if fact is None else _text(fact)) for name, fact in facts.items()]
+    rows = [(name, "not known" if fact is None else text(fact)) for name, fact in facts.items()]
     return [
         *rows,
-        ("license", _linked(card.license.name, card.license.url)),
-        ("paper", _linked(card.paper.title, card.paper.url) if card.paper else "not known"),
+        ("license", linked(card.license.name, card.license.url)),
+        ("paper", linked(card.paper.title, card.paper.url) if card.paper else "not known"),
     ]
 
 
-def _linked(words, url):
-    return _text(words) + (f", <{url}>" if url else "")
+def linked(words: str, url: str | None) -> str:
+    """Words, with their address if there is one."""
+    return text(words) + (f", <{url}>" if url else "")
 
 
 def _metrics(card):
     return [
         (
-            _text(metric.name),
+            text(metric.name),
             f"{metric.value:.4g}",
-            _text(metric.protocol),
-            _text("cl-keras evaluate" if metric.source is None else metric.source),
+            text(metric.protocol),
+            text("cl-keras evaluate" if metric.source is None else metric.source),
         )
         for metric in card.metrics
     ]
@@ -129,9 +80,9 @@ def _files(card):
             "own" if file.format == cards.OWN_FORMAT else file.format,
             "not known" if file.size is None else f"{file.size:,}",
             _hash(file),
-            _text(file.address),
+            text(file.address),
         )
-        for file in (*card.files, *([card.golden] if card.golden else []))
+        for file in card.all_files
     ]
 
 
@@ -145,10 +96,12 @@ def _hash(file):
     return "none published: trusted on first use"
 
 
-def _table(head, rows):
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _text(value):
+def text(value: object) -> str:
+    """A value as text that Markdown does not interpret."""
     return _SPECIAL.sub(r"\\\1", str(value))

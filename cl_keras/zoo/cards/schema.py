@@ -7,70 +7,43 @@ import math
 import re
 import types
 import typing
+from typing import Any, TypeVar
 
+from cl_keras.recipes.options import WORDS
+
+T = TypeVar("T")
 MAX_DEPTH = 32
 MAX_TEXT = 2000
 MAX_LIST = 10_000
 
 
-def parse_json(text, what):
-    """A JSON object, parsed strictly: no repeated keys, no NaN, no infinity.
-
-    Args:
-        text: str or bytes.
-        what: its name, for errors.
-
-    Raises:
-        ValueError: if it is not valid.
-    """
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8")
-        _check_depth(text)
-        value = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{what} is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} must be a JSON object; received {_kind(value)}.")
-    return value
-
-
-def read(kind, value, where):
+def read(kind: type[T], text: str | bytes, what: str) -> T:
     """A dataclass from a JSON object, its fields checked against their annotations.
 
     Supported are str, int, float, bool, None, unions, `tuple[X, ...]`, `dict` (plain JSON) and
     other dataclasses. A `__post_init__` checks everything else and raises a ValueError.
 
-    Args:
-        kind: the dataclass.
-        value: the parsed JSON.
-        where: its name, for errors.
-
     Raises:
-        ValueError: for a field that is missing, unknown, or of another type.
+        ValueError: for anything but strict JSON of finite numbers and printable lines, or a field
+            that is missing, unknown, or of another type; the message begins with `what`.
     """
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be an object; received {_kind(value)}.")
-    hints = _hints(kind)
-    fields = [field.name for field in dataclasses.fields(kind)]
-    optional = {f.name for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
-    if missing := [name for name in fields if name not in value and name not in optional]:
-        raise ValueError(f"{where} lacks {', '.join(missing)}; its fields are {', '.join(fields)}.")
-    if unknown := sorted(set(value) - set(fields)):
-        raise ValueError(
-            f"{where} has unknown fields {', '.join(repr(name[:60]) for name in unknown[:5])}; "
-            f"its fields are {', '.join(fields)}."
-        )
-    read_fields = {
-        name: _read(hints[name], value[name], f"{where}.{name}") for name in fields if name in value
-    }
+    value = parse_json(text, what)
+    _check_plain(value, what)
+    return _read(kind, value, what)
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """The value of JSON, parsed strictly: no repeated keys, no NaN, no infinity."""
     try:
-        return kind(**read_fields)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        _check_depth(text)
+        return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what} is not valid JSON: {error}.") from None
 
 
-def as_json(value):
+def as_json(value: Any) -> str:
     """A dataclass as JSON for `read`: one indented line per field, in their order."""
     return json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False) + "\n"
 
@@ -85,7 +58,7 @@ def _read(hint, value, where):
             return None
         [hint] = options
     if dataclasses.is_dataclass(hint):
-        return read(hint, value, where)
+        return _read_object(hint, value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or len(value) > MAX_LIST:
             received = len(value) if isinstance(value, list) else _kind(value)
@@ -93,27 +66,33 @@ def _read(hint, value, where):
         item = typing.get_args(hint)[0]
         return tuple(_read(item, part, f"{where}[{i}]") for i, part in enumerate(value))
     if hint is float and type(value) is int:
-        value = _as_float(value, where)
+        value = float(value)
     if type(value) is not hint:
-        raise ValueError(f"{where} must be {_NAMES[hint]}; received {_kind(value)}.")
-    _check_plain(value, where)
+        raise ValueError(f"{where} must be {WORDS[hint]}; received {_kind(value)}.")
     return value
 
 
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"} | {
-    dict: "an object"
-}
-
-
-def _as_float(value, where):
+def _read_object(kind, value, where):
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object; received {_kind(value)}.")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    known = f"its fields are {', '.join(fields)}"
+    optional = {n for n, field in fields.items() if field.default is not dataclasses.MISSING}
+    if missing := [name for name in fields if name not in value and name not in optional]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}; {known}.")
+    if unknown := sorted(set(value) - set(fields)):
+        listed = ", ".join(repr(name[:60]) for name in unknown[:5])
+        raise ValueError(f"{where} has unknown fields {listed}; {known}.")
+    hints = _hints(kind)
+    found = {name: _read(hints[name], part, f"{where}.{name}") for name, part in value.items()}
     try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{where} is too large a number.") from None
+        return kind(**found)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _check_plain(value, where):
-    """Refuses infinite numbers and long or unprintable text, at any depth."""
+    """Refuses infinite or huge numbers, and long or unprintable text, at any depth."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} must be finite.")
     if isinstance(value, int) and abs(value) >= 2**63:
@@ -128,8 +107,8 @@ def _check_plain(value, where):
             _check_plain(key, f"{where}, a key")
             _check_plain(part, f"{where}.{key}")
     if isinstance(value, list):
-        for part in value:
-            _check_plain(part, where)
+        for i, part in enumerate(value):
+            _check_plain(part, f"{where}[{i}]")
 
 
 def _kind(value):

@@ -166,7 +166,7 @@ def pinned(file: cards.File, folder: pathlib.Path) -> cards.File:
         return file
     with open_plain(path, follow_links=False) as stream:
         content = stream.read(schema.MAX_TEXT * 4)
-    pin = schema.read(cards.File, schema.parse_json(content, str(path)), str(path))
+    pin = schema.read(cards.File, content, str(path))
     if pin.sha256 is None:
         raise ValueError(f"{path} has no hash; remove it to trust the next download.")
     return dataclasses.replace(file, size=pin.size, sha256=pin.sha256)

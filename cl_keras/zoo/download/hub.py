@@ -1,16 +1,14 @@
 """The Hugging Face Hub: where its files lie, and uploads by `huggingface_hub` (the extra `hf`)."""
 
 import os
+import pathlib
 import urllib.parse
 
 from cl_keras.zoo.cards import addresses
 
 
-def web_address(address):
-    """Where a file of the Hub is downloaded from, within the bounds of any other download.
-
-    Args:
-        address: hf://owner/repository[@revision]/path.
+def web_address(address: str) -> str:
+    """Where `hf://owner/repository[@revision]/path` is downloaded from.
 
     Raises:
         ValueError: if it is not such an address.
@@ -20,18 +18,13 @@ def web_address(address):
     return f"{endpoint}/{repository}/resolve/{revision or 'main'}/{urllib.parse.quote(path)}"
 
 
-def token():
+def token() -> str | None:
     """What opens private repositories to this user, or None."""
     return os.environ.get("HF_TOKEN") or None
 
 
-def upload(folder, address, name):
-    """Uploads the folder of an entry below a repository or a folder in it.
-
-    Args:
-        folder: of the entry.
-        address: hf://owner/repository, or hf://owner/repository/folder.
-        name: of the entry, and of the folder that it becomes there.
+def upload(folder: pathlib.Path, address: str, name: str) -> None:
+    """Uploads the folder of an entry to the folder `name` in `hf://owner/repository[/folder]`.
 
     Raises:
         ImportError: if `huggingface_hub` is not installed.

@@ -1,8 +1,12 @@
 """Golden files: images with the features of an encoder, by which to verify it later."""
 
+import pathlib
+from typing import BinaryIO
+
 import keras
 import numpy as np
 
+from cl_keras.zoo import cards
 from cl_keras.zoo.weights import tensors
 
 RANDOM, SMOOTH = 2, 2
@@ -10,7 +14,7 @@ TOLERANCE = 1e-5
 """Largest allowed difference, as a share of the largest feature."""
 
 
-def images(image_size, channels):
+def images(image_size: int, channels: int) -> np.ndarray:
     """uint8 `[4, image_size, image_size, channels]`, the same everywhere: noise, and waves."""
     generator = np.random.Generator(np.random.PCG64(0))
     noise = generator.integers(0, 256, [RANDOM, image_size, image_size, channels], np.uint8)
@@ -23,29 +27,17 @@ def images(image_size, channels):
     return np.concatenate([noise, np.rint(waves).astype(np.uint8)])
 
 
-def write(path, encoder, description):
-    """Writes the golden file of an encoder.
-
-    Args:
-        path: path of the file, .safetensors.
-        encoder: the `keras.Model`.
-        description: its `cards.Encoder`.
-    """
+def write(path: pathlib.Path, encoder: keras.Model, description: cards.Encoder) -> None:
+    """Writes the golden file of an encoder."""
     shown = images(description.image_size, description.channels)
-    content = {"images": shown, "features": _features(encoder, shown)}
-    tensors.write(path, content)
+    tensors.write(path, {"images": shown, "features": _features(encoder, shown)})
 
 
-def gap(encoder, stream, card):
-    """The difference between an encoder and the features of its golden file.
-
-    Args:
-        encoder: the `keras.Model`.
-        stream: the open golden file.
-        card: its `cards.Card`.
+def gap(encoder: keras.Model, stream: BinaryIO, card: cards.Card) -> float:
+    """The largest difference between an encoder's features and those of its golden file.
 
     Returns:
-        The largest difference, as a share of the largest feature.
+        The difference as a share of the largest feature; at most `TOLERANCE` if all is well.
 
     Raises:
         ValueError: if the file does not match such an encoder.

@@ -113,7 +113,7 @@ def publish(
             notes=tuple(notes),
         )
         text = schema.as_json(card)
-        checked = cards.parse(text, "card.json")
+        checked = schema.read(cards.Card, text, "card.json")
         (folder / RECIPE).write_text(flags_text(run.config, name, comment), "utf-8")
         (folder / "README.md").write_text(page.markdown(checked), "utf-8")
         for copied in filter(lambda n: (run.folder / n).is_file(), COPIED):

@@ -1,32 +1,31 @@
 """Builds the networks that cards describe, and fills them with weights."""
 
 import math
+from collections.abc import Callable
+from typing import BinaryIO
 
+import keras
 import tensorflow as tf
 
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 from cl_keras.spelling import did_you_mean
+from cl_keras.zoo import cards
 from cl_keras.zoo.weights import tensors, variables
 
 MAX_VARIABLES = 10_000
 """Limit for a model; MoCo with a ResNet-50 has about 700."""
 
 
-def filled(make, stream, what):
+def filled(make: Callable[[], keras.Model], stream: BinaryIO, what: str) -> keras.Model:
     """A model with the weights of a file, which must have exactly its variables.
 
     The model is first built in a separate graph, where variables have shapes but no memory, and
     abandoned as soon as it needs more of them than the file can hold. So a card cannot request a
     network that its file does not fill, in width or in number of layers.
 
-    Args:
-        make: function that builds the model.
-        stream: the open binary file.
-        what: name of the file, for errors.
-
     Raises:
-        ValueError: if the file does not match the model, or is damaged.
+        ValueError: if the file does not match the model, or is damaged; the message names `what`.
     """
     size = stream.seek(0, 2)
     with tf.Graph().as_default(), tf.variable_creator_scope(_bounded(size, what)):
@@ -58,11 +57,8 @@ def _bounded(size, what):
     return create
 
 
-def encoder(description):
+def encoder(description: cards.Encoder) -> keras.Model:
     """Builds the untrained encoder of a card.
-
-    Args:
-        description: `cards.Encoder`.
 
     Raises:
         ValueError: if there is no such encoder, or it cannot be built with these options.
@@ -90,27 +86,24 @@ def encoder(description):
     return built
 
 
-def pretraining(card):
+def pretraining(card: cards.Card) -> keras.Model:
     """Builds the untrained method of a card, compiled with its optimizer.
 
-    Args:
-        card: `cards.Card` whose training has a configuration.
-
     Raises:
-        ValueError: if no model can be built from the configuration.
+        ValueError: if no model can be built from the configuration of its training.
     """
-    config, shape = card.training.config, [card.encoder.image_size] * 2 + [card.encoder.channels]
+    shape = (card.encoder.image_size, card.encoder.image_size, card.encoder.channels)
     where = f"{card.name}: training.config"
-    config = Config.from_dict(config, where)
+    config = Config.from_dict(card.training.config, where)
     if None in (config.encoder, config.images, config.batch_size):
         raise ValueError(f"{where} must have encoder, images and batch_size.")
     try:
-        config = build.resolve(config, config.images, tuple(shape))
-        return build.make_model(config, tuple(shape), steps_per_epoch(config))
+        config = build.resolve(config, config.images, shape)
+        return build.make_model(config, shape, steps_per_epoch(config))
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"No model can be built from {where}: {error!r}.") from None
 
 
-def steps_per_epoch(config):
+def steps_per_epoch(config: Config) -> int:
     """Steps per epoch of a configuration; an incomplete last batch is dropped."""
     return max(1, config.images // config.batch_size)

@@ -1,10 +1,16 @@
 """The project's own weight files, in the safetensors format: only named tensors."""
 
 import math
+import pathlib
+from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+Form = tuple[tuple[int, ...], str]
+"""Shape and dtype."""
 
 MAX_HEADER_BYTES = 1024
 """Maximum number of bytes of one tensor in the header, including its name."""
@@ -25,12 +31,8 @@ _DTYPES = {
 }
 
 
-def write(path, arrays):
-    """Writes arrays of finite numbers.
-
-    Args:
-        path: path of the file, which ends in .safetensors.
-        arrays: {name: array}.
+def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays of finite numbers.
 
     Raises:
         ValueError: for an array that `read` would refuse.
@@ -41,19 +43,11 @@ def write(path, arrays):
     safetensors.numpy.save_file(content, path)
 
 
-def read(stream, expected, what):
-    """Reads exactly the expected arrays.
-
-    Args:
-        stream: open binary file.
-        expected: {name: (shape, dtype)}.
-        what: name of the file, for errors.
-
-    Returns:
-        {name: array}, in the order of `expected`; the arrays are read-only.
+def read(stream: BinaryIO, expected: Mapping[str, Form], what: str) -> dict[str, np.ndarray]:
+    """Reads exactly the expected arrays, in their order; they are read-only.
 
     Raises:
-        ValueError: if the file has anything else, or is damaged.
+        ValueError: if the file has anything else, or is damaged; the message begins with `what`.
     """
     most = sum(_bytes_of(*form) for form in expected.values())
     most += MAX_HEADER_BYTES * (len(expected) + 1)

@@ -1,11 +1,15 @@
 """Stable names for the variables of a model."""
 
+from collections.abc import Mapping
+
 import keras
+import numpy as np
 
 from cl_keras.training import PretextModel
+from cl_keras.zoo.weights.tensors import Form
 
 
-def named_variables(model):
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """All variables of an encoder or a method, by names that are the same in every process.
 
     Within an encoder or head, the name is that of the layer, "stem_conv/kernel"; elsewhere it is
@@ -20,17 +24,17 @@ def named_variables(model):
     return found
 
 
-def values(model):
+def values(model: keras.Model) -> dict[str, np.ndarray]:
     """The values of `named_variables`, as arrays."""
     return {name: variable.numpy() for name, variable in named_variables(model).items()}
 
 
-def forms(model):
+def forms(model: keras.Model) -> dict[str, Form]:
     """Shape and dtype of `named_variables`."""
     return {name: (tuple(v.shape), v.dtype) for name, v in named_variables(model).items()}
 
 
-def assign(model, arrays):
+def assign(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
     """Sets all `named_variables` of a model to arrays of the same names and shapes."""
     for name, variable in named_variables(model).items():
         variable.assign(arrays[name])

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from cl_keras.zoo import cards, imports
+from cl_keras.zoo import cards, catalog, imports
 from cl_keras.zoo.imports import architectures
 
 FOLDER = pathlib.Path(__file__).parents[3] / "zoo"
 CARDS = {
     card.name: card
-    for card in map(cards.read, sorted(FOLDER.glob("*/card.json")))
+    for card in (entry.card for entry in catalog.read_folder(FOLDER))
     if card.file("encoder").format in imports.FORMATS
 }
 METHODS = {

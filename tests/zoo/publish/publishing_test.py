@@ -20,7 +20,7 @@ from cl_keras.recipes import build, flag_file
 from cl_keras.recipes.config import Config
 from cl_keras.runs import Run
 from cl_keras.zoo import cards, catalog
-from cl_keras.zoo.cards import page
+from cl_keras.zoo.cards import page, schema
 from cl_keras.zoo.download import hub as hub_module
 from cl_keras.zoo.publish import golden
 from cl_keras.zoo.weights import variables
@@ -248,7 +248,7 @@ def test_other_metrics_can_replace_the_evaluation(run, tmp_path):
     (copy / "evaluation.json").unlink()
     metric = cards.Metric("recall", 0.25, "by hand", "a colleague")
     folder = publish(copy, out=tmp_path / "zoo", metrics=[metric])
-    assert cards.read(folder / "card.json").metrics == (metric,)
+    assert schema.read(cards.Card, (folder / "card.json").read_bytes(), "card").metrics == (metric,)
 
 
 class Hub:
@@ -336,7 +336,7 @@ def test_the_overview_groups_evaluated_entries_by_data_and_lists_published_ones_
     published = cards.Metric("linear", 0.711, "as its authors", "https://example.org")
     other = card_of(name="moco_small_resnet_birds", method="moco", data="birds")
     theirs = card_of(name="simclr_small_resnet_a", data="a", metrics=(published,), origin="x|y")
-    lines = page.overview([other, card_of(), theirs]).splitlines()
+    lines = make_catalog.overview([other, card_of(), theirs]).splitlines()
     titles = [line for line in lines if line.startswith("## ")]
     assert [title.split(": ")[-1] for title in titles[:-1]] == ["birds", "photos"]
     link = "simclr\\_small\\_resnet\\_photos](simclr_small_resnet_photos/README.md)"
