@@ -11,10 +11,8 @@ import argparse
 import pathlib
 import time
 
-from absl import flags as absl_flags
-
 import cl_keras as cl
-from cl_keras.cli import flags as cli_flags
+from cl_keras.cli.flags import read_file
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 
@@ -23,7 +21,7 @@ METRICS = ("knn", "perturbed_knn", "retrieval_top1")
 
 
 def main():
-    configs = {config.method: config for config in map(read, RECIPES)}
+    configs = {config.method: config for config in (read_file(path, Config) for path in RECIPES)}
     arguments = parse(["untrained", *configs])
     train = cl.data.load("fashion_mnist_mini")
     test = cl.data.load("fashion_mnist_mini/test")
@@ -35,14 +33,6 @@ def main():
             config = config.replace(seed=seed, epochs=arguments.epochs or config.epochs)
             config = build.resolve(config, len(train), train.image_shape)
             report(name, seed, *run(name, config, train, test))
-
-
-def read(path):
-    """The configuration of a recipe."""
-    flags = absl_flags.FlagValues()
-    cli_flags.define(flags, Config)
-    flags(["pretrain", f"--flagfile={path}"])
-    return cli_flags.read(flags, Config)
 
 
 def run(name, config, train, test):

@@ -1,6 +1,7 @@
 """Makes flags from option classes, and reads options from flags."""
 
 import json
+import os
 from typing import TypeVar
 
 from absl import flags as absl_flags
@@ -30,6 +31,14 @@ def read(flags: absl_flags.FlagValues, cls: type[T]) -> T:
             value = _json_object(field.name, value)
         values[field.name] = value
     return cls(**values)
+
+
+def read_file(path: str | os.PathLike, cls: type[T]) -> T:
+    """Reads the options of a class from a file of flags, such as an entry's recipe.flags."""
+    flags = absl_flags.FlagValues()
+    define(flags, cls)
+    flags(["cl-keras", f"--flagfile={os.fspath(path)}"])
+    return read(flags, cls)
 
 
 def _define(flags, field, base):

@@ -4,11 +4,10 @@ import pathlib
 
 import numpy as np
 import pytest
-from absl import flags as absl_flags
 
 from cl_keras import data, methods
 from cl_keras.cli import demo
-from cl_keras.cli import flags as cli_flags
+from cl_keras.cli.flags import read_file
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 
@@ -24,22 +23,15 @@ NOT_BUNDLED = {
 RECIPES = sorted(pathlib.Path(__file__).parents[2].glob("zoo/*/recipe.flags"))
 
 
-def read(path):
-    flags = absl_flags.FlagValues()
-    cli_flags.define(flags, Config)
-    flags(["pretrain", f"--flagfile={path}"])
-    return cli_flags.read(flags, Config)
-
-
 def test_every_method_has_a_recipe():
-    found = {read(path).method for path in RECIPES}
+    found = {read_file(path, Config).method for path in RECIPES}
     # What SEED learns depends on its teacher.
     assert found == {name.lower() for name in methods.__all__} - {"seed"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
 def test_a_recipe_builds_its_method_and_fits_its_data(path):
-    config = read(path)
+    config = read_file(path, Config)
     name, shape = NOT_BUNDLED.get(config.data, (config.data, None))
     source = data.load(np.zeros(shape, "uint8") if shape else name)
     config = build.resolve(config, len(source), source.image_shape)
@@ -58,6 +50,6 @@ def test_the_demo_is_the_recipe_of_simclr():
     images, shape = 10_000, (28, 28, 1)
     expected, received = (
         build.resolve(config, images, shape).replace(preset="small")
-        for config in (read(path), demo.demo_config(seed=0))
+        for config in (read_file(path, Config), demo.demo_config(seed=0))
     )
     assert received == expected
