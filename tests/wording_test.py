@@ -28,6 +28,7 @@ WRONG = {
     r"such a one|of one's own|(is|are) none of (them|these)": "a plain noun",
     r"\b(is|are) to be (read|written|made|measured|served|retried|refused)": "must be …",
     r"\bfor ever\b|made anew|once a step": "forever, made again, per step",
+    r"\b(images|bytes|files|views|steps|ms|µs) an? (second|step|pixel|view|execution)\b": "per …",
     r"state is drawn from|as it has it|so many images\b": "uses no state, as in, that many",
 }
 """What must not occur, to what to write instead."""
