@@ -1,4 +1,4 @@
-"""The verdict says what its figures say, also where they say no."""
+"""The verdict follows its metrics, even if they are bad."""
 
 import json
 

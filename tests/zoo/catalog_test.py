@@ -72,7 +72,7 @@ def test_filters_that_find_nothing_say_what_there_is(folder):
         zoo.list(data="imagenet")
 
 
-def test_a_misspelt_name_is_answered_with_near_ones(folder):
+def test_a_misspelled_name_gets_suggestions(folder):
     for ask in (zoo.card, zoo.load, zoo.download):
         with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
             ask("simclr_small_resnet_photo")
@@ -87,7 +87,7 @@ def test_several_catalogs_files_and_folders(folder, tmp_path, monkeypatch):
     assert zoo.list() == ["moco_resnet18_birds_9ep", NAME]
 
 
-def test_catalogs_that_differ_about_a_name_are_named(folder, tmp_path, monkeypatch):
+def test_catalogs_that_disagree_about_a_name_are_named(folder, tmp_path, monkeypatch):
     file = tmp_path / "catalog.json"
     monkeypatch.setenv("CL_KERAS_ZOO", f"{folder},{file}")
     file.write_text(text_of(card_of()))
@@ -97,13 +97,13 @@ def test_catalogs_that_differ_about_a_name_are_named(folder, tmp_path, monkeypat
         zoo.card(NAME)
 
 
-def test_a_catalog_that_is_not_there_is_named(own, tmp_path, monkeypatch):
+def test_a_missing_catalog_is_named(own, tmp_path, monkeypatch):
     monkeypatch.setenv("CL_KERAS_ZOO", str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="CL_KERAS_ZOO names .*nowhere"):
         zoo.list()
 
 
-def test_the_own_one_takes_its_files_from_the_clone_or_its_base(own, server, monkeypatch):
+def test_the_shipped_catalog_takes_files_from_the_clone_or_its_base(own, server, monkeypatch):
     own.write_text(text_of(card_of()))
     with pytest.raises(FileNotFoundError, match="Clone the repository .* set CL_KERAS_ZOO"):
         zoo.download(NAME)
@@ -115,7 +115,7 @@ def test_the_own_one_takes_its_files_from_the_clone_or_its_base(own, server, mon
     assert zoo.download(NAME) == clone / NAME / "encoder.safetensors"
 
 
-def test_a_catalog_at_an_address_has_its_files_beside_it(own, server, monkeypatch):
+def test_a_catalog_at_an_address_has_its_files_next_to_it(own, server, monkeypatch):
     server.answers["/zoo/catalog.json"] = text_of(card_of()).encode()
     server.answers[f"/zoo/{NAME}/encoder.safetensors"] = CONTENT
     monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/zoo/catalog.json")
@@ -129,7 +129,7 @@ def forget():
     catalog._read_remote.cache_clear()
 
 
-def test_without_the_network_the_catalog_of_last_time_is_taken(own, server, monkeypatch):
+def test_without_the_network_the_last_catalog_is_used(own, server, monkeypatch):
     address = f"{server.address}/catalog.json"
     monkeypatch.setenv("CL_KERAS_ZOO", address)
     server.answers["/catalog.json"] = text_of(card_of()).encode()
@@ -181,7 +181,7 @@ def test_a_silent_server_has_the_time_of_a_catalog(own, server, monkeypatch):
         answers.redirect("http://example.org/catalog.json"),
     ],
 )
-def test_a_catalog_that_is_none_is_not_kept(own, server, answer, monkeypatch, cache_folder):
+def test_something_other_than_a_catalog_is_not_kept(own, server, answer, monkeypatch, cache_folder):
     server.answers["/catalog.json"] = answer
     monkeypatch.setenv("CL_KERAS_ZOO", f"{server.address}/catalog.json")
     with pytest.raises((ValueError, OSError), match="catalog.json|not encrypted"):
@@ -193,7 +193,7 @@ def test_a_catalog_that_is_none_is_not_kept(own, server, answer, monkeypatch, ca
     "address", ["file:///etc/passwd", "file://localhost/etc/passwd", "http://localhost:1/a"]
 )
 @pytest.mark.parametrize("where", ["file", "golden", "base"])
-def test_what_came_over_the_network_names_nothing_of_this_machine(address, where):
+def test_a_downloaded_catalog_cannot_name_local_files(address, where):
     file = foreign_file(address)
     card = {
         "file": lambda: card_of(file),
@@ -206,7 +206,7 @@ def test_what_came_over_the_network_names_nothing_of_this_machine(address, where
         catalog.parse(text, "there", referrer="https://example.org/catalog.json")
 
 
-def test_a_catalog_of_this_machine_may_name_a_file_anywhere(folder, tmp_path, monkeypatch):
+def test_a_local_catalog_may_name_any_file(folder, tmp_path, monkeypatch):
     (tmp_path / "weights.npz").write_bytes(CONTENT)
     file = tmp_path / "catalog.json"
     card = card_of(file_of(CONTENT, f"file://{tmp_path}/weights.npz"))
@@ -241,7 +241,7 @@ def test_a_catalog_that_is_wrong_says_where(text, message):
         catalog.parse(text, "the catalog")
 
 
-def test_a_huge_catalog_is_not_read(own, tmp_path, monkeypatch):
+def test_a_huge_catalog_is_refused(own, tmp_path, monkeypatch):
     path = tmp_path / "catalog.json"
     with open(path, "wb") as file:
         file.truncate(catalog.MAX_BYTES + 1)
@@ -250,7 +250,7 @@ def test_a_huge_catalog_is_not_read(own, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("link", ["file", "card", "entry"])
-def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
+def test_a_link_out_of_the_folder_is_refused(folder, tmp_path, link):
     outside = tmp_path / "outside"
     (folder / NAME).rename(outside)
     if link == "entry":
@@ -265,13 +265,13 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, link):
             use(NAME)
 
 
-def test_a_folder_and_its_card_must_have_one_name(folder):
+def test_a_folder_and_its_card_must_have_the_same_name(folder):
     (folder / NAME).rename(folder / "other_name")
     with pytest.raises(ValueError, match="folder and name must agree"):
         zoo.list()
 
 
-def test_a_file_beside_its_catalog_is_checked_and_never_removed(folder):
+def test_a_file_next_to_its_catalog_is_checked_and_never_removed(folder):
     path = folder / NAME / "encoder.safetensors"
     path.write_bytes(b"x" + CONTENT[1:])
     for use in (zoo.download, zoo.load):

@@ -28,12 +28,12 @@ def fetch(server, path="/encoder.safetensors", file=None, name=NAME):
 
 
 def left(folder):
-    """Names of all files in the cache but locks."""
+    """Names of all files in the cache except locks."""
     paths = (path for path in folder.rglob("*") if not path.is_dir() and path.name != "lock")
     return sorted(path.name for path in paths)
 
 
-def test_a_file_is_downloaded_once_and_its_hash_checked_always(server, cache_folder):
+def test_a_file_is_downloaded_once_and_its_hash_checked_every_time(server, cache_folder):
     server.answers["/encoder.safetensors"] = CONTENT
     path = fetch(server)
     assert path.read_bytes() == CONTENT and path.is_relative_to(cache_folder / NAME)
@@ -50,7 +50,7 @@ def test_a_wrong_hash_is_named_and_nothing_is_left(server, cache_folder):
     assert left(cache_folder) == []
 
 
-def test_a_resumed_download_of_another_file_is_found_by_its_hash(server, cache_folder):
+def test_a_resumed_download_of_another_file_is_detected_by_its_hash(server, cache_folder):
     """Half of another file, and the right rest."""
     server.answers["/encoder.safetensors"] = answers.then(
         answers.dropping(OTHER, at=1000), answers.file(CONTENT)
@@ -62,7 +62,7 @@ def test_a_resumed_download_of_another_file_is_found_by_its_hash(server, cache_f
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "longer"])
-def test_a_file_that_went_bad_in_the_cache_is_removed_and_had_anew(server, harm, caplog):
+def test_a_file_damaged_in_the_cache_is_downloaded_again(server, harm, caplog):
     server.answers["/encoder.safetensors"] = CONTENT
     path = fetch(server)
     bad = {"flip": OTHER, "truncate": CONTENT[:-1], "empty": b"", "longer": CONTENT + b"x"}[harm]
@@ -79,7 +79,7 @@ def test_a_file_that_went_bad_in_the_cache_is_removed_and_had_anew(server, harm,
     assert not path.exists()
 
 
-def test_offline_it_asks_nobody(server, monkeypatch):
+def test_offline_nothing_is_requested(server, monkeypatch):
     server.answers["/encoder.safetensors"] = CONTENT
     monkeypatch.setenv("CL_KERAS_OFFLINE", "1")
     with pytest.raises(OSError, match="CL_KERAS_OFFLINE forbids .* copy the cache"):
@@ -91,7 +91,7 @@ def test_offline_it_asks_nobody(server, monkeypatch):
     assert fetch(server) == path and len(server.requests) == 1
 
 
-def test_where_no_hash_is_published_the_first_download_counts(server, cache_folder):
+def test_without_a_published_hash_the_first_download_is_trusted(server, cache_folder):
     server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
     path = fetch(server, "/a.pth", file)
@@ -112,7 +112,7 @@ def test_where_no_hash_is_published_the_first_download_counts(server, cache_fold
 @pytest.mark.parametrize(
     "pin", ["", "{}", "[]", '{"address": "", "sha256": 1, "size": 1}', "\x00", "null"]
 )
-def test_a_broken_pin_is_not_passed_over(server, pin):
+def test_a_broken_pin_is_not_ignored(server, pin):
     server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
     path = fetch(server, "/a.pth", file)
@@ -123,7 +123,7 @@ def test_a_broken_pin_is_not_passed_over(server, pin):
         fetch(server, "/a.pth", file)
 
 
-def test_the_beginning_of_a_hash_is_checked_too(server, cache_folder):
+def test_the_prefix_of_a_hash_is_checked(server, cache_folder):
     server.answers["/a.pth"] = CONTENT
     right = hashlib.sha256(CONTENT).hexdigest()[:8]
     path = fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", sha256_prefix=right))
@@ -134,12 +134,12 @@ def test_the_beginning_of_a_hash_is_checked_too(server, cache_folder):
 
 
 @pytest.mark.parametrize("path", ["/pin.json", "/partial", "/lock", "/.hidden", "/%2e%2e", "/a b"])
-def test_the_address_cannot_choose_a_name_that_has_a_use(server, path, cache_folder):
+def test_the_address_cannot_choose_a_reserved_name(server, path, cache_folder):
     assert cache._file_name(file_of(CONTENT), f"https://example.org{path}") == "encoder"
 
 
 @pytest.mark.parametrize("name", ["..", "../a", "/etc", "a_b/../c", ""])
-def test_no_name_leads_out_of_the_cache(server, name, tmp_path):
+def test_no_name_leads_outside_the_cache(server, name, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match="name of a zoo entry"):
         fetch(server, name=name)
@@ -173,7 +173,7 @@ def test_a_link_in_the_cache_is_not_followed(server, what, tmp_path):
     assert precious.read_bytes() == OTHER and os.listdir(outside) == ["precious"]
 
 
-def test_an_opened_file_is_the_one_that_was_checked(tmp_path):
+def test_the_opened_file_is_the_one_that_was_checked(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(CONTENT)
     with cache.open_verified(path, file_of(CONTENT)) as stream:
@@ -194,7 +194,7 @@ def _written(path, content):
 
 
 def start(server, count):
-    """Processes that wait for a line before they fetch."""
+    """Starts processes that wait for a line before they download."""
     file = file_of(CONTENT)
     arguments = [f"{server.address}/encoder.safetensors", str(file.size), file.sha256]
     command = [sys.executable, "-m", "tests.zoo.light", *arguments]
@@ -228,7 +228,7 @@ def test_eight_processes_at_once_download_once(server, cache_folder):
     assert left(cache_folder) == ["encoder.safetensors"]
 
 
-def test_one_that_is_killed_midway_does_no_harm(server, cache_folder):
+def test_a_process_killed_midway_does_no_harm(server, cache_folder):
     server.answers["/encoder.safetensors"] = answers.then(
         answers.slow(CONTENT, pieces=4, seconds=0.5), answers.file(CONTENT)
     )
@@ -246,8 +246,8 @@ def test_one_that_is_killed_midway_does_no_harm(server, cache_folder):
     assert left(cache_folder) == ["encoder.safetensors"]
 
 
-def test_a_pin_is_written_before_its_file_gets_a_name(server, cache_folder, monkeypatch):
-    """Killed between the two, the next process knows what it was."""
+def test_a_pin_is_written_before_its_file_is_renamed(server, cache_folder, monkeypatch):
+    """If a process is killed between the two, the next one knows the hash."""
     server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
 
@@ -269,7 +269,7 @@ def test_a_pin_is_written_before_its_file_gets_a_name(server, cache_folder, monk
         fetch(server, "/a.pth", file)
 
 
-def test_a_file_that_nobody_pinned_is_not_trusted(server, cache_folder):
+def test_a_file_without_a_pin_is_not_trusted(server, cache_folder):
     server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
     path = fetch(server, "/a.pth", file)
@@ -279,7 +279,7 @@ def test_a_file_that_nobody_pinned_is_not_trusted(server, cache_folder):
     assert left(cache_folder) == ["a.pth", "pin.json"]
 
 
-def test_the_beginning_of_an_md5_is_checked(server, cache_folder):
+def test_the_prefix_of_an_md5_is_checked(server, cache_folder):
     server.answers["/a.pth"] = CONTENT
     right = hashlib.md5(CONTENT).hexdigest()[:8]
     path = fetch(server, "/a.pth", foreign_file("https://a.org/a.pth", md5_prefix=right))
@@ -289,7 +289,7 @@ def test_the_beginning_of_an_md5_is_checked(server, cache_folder):
     assert left(cache_folder / "a_b") == []
 
 
-def test_files_have_the_mode_that_the_user_asked_for(server, cache_folder):
+def test_files_have_the_mode_of_the_users_umask(server, cache_folder):
     server.answers["/encoder.safetensors"] = CONTENT
     before = os.umask(0o022)
     try:
@@ -299,8 +299,8 @@ def test_files_have_the_mode_that_the_user_asked_for(server, cache_folder):
     assert {p.stat().st_mode & 0o777 for p in path.parent.iterdir()} == {0o644}
 
 
-def test_a_cache_that_is_only_read_is_enough(server, cache_folder, monkeypatch):
-    """Nothing is opened for writing, made or locked where the file is there and right."""
+def test_a_read_only_cache_is_enough(server, cache_folder, monkeypatch):
+    """Nothing is opened for writing, created or locked if the file exists and is right."""
     server.answers["/encoder.safetensors"] = server.answers["/a.pth"] = CONTENT
     file = foreign_file("https://example.org/a.pth")
     paths = fetch(server), fetch(server, "/a.pth", file)
@@ -314,7 +314,7 @@ def test_a_cache_that_is_only_read_is_enough(server, cache_folder, monkeypatch):
     assert (fetch(server), fetch(server, "/a.pth", file)) == paths
 
 
-def test_a_cache_that_cannot_be_written_to_is_one_sentence(server, cache_folder):
+def test_an_unwritable_cache_is_explained(server, cache_folder):
     cache_folder.mkdir(parents=True)
     (cache_folder / NAME).write_text("a file in the place of the folder")
     with pytest.raises(OSError, match="cannot be written to .* Set CL_KERAS_CACHE"):
@@ -322,7 +322,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(server, cache_folder)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
-def test_what_is_not_a_plain_file_is_never_read(kind, tmp_path):
+def test_anything_but_a_plain_file_is_never_read(kind, tmp_path):
     path = pathlib.Path("/dev/zero") if kind == "device" else tmp_path / "a"
     if kind == "pipe":
         os.mkfifo(path)
@@ -334,7 +334,7 @@ def test_what_is_not_a_plain_file_is_never_read(kind, tmp_path):
             pass
 
 
-def test_a_file_on_the_hub_is_within_the_same_bounds(server, cache_folder, monkeypatch):
+def test_a_file_on_the_hub_has_the_same_bounds(server, cache_folder, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     monkeypatch.setenv("HF_TOKEN", "secret")
     server.answers["/owner/repository/resolve/v1/a/encoder.safetensors"] = CONTENT
@@ -354,7 +354,7 @@ def test_it_works_without_locks(server, monkeypatch):
     assert fetch(server).read_bytes() == CONTENT
 
 
-def test_the_cache_is_where_it_is_asked_for(monkeypatch, tmp_path):
+def test_the_cache_is_in_the_chosen_folder(monkeypatch, tmp_path):
     assert cache.root() == tmp_path / "cache" / "zoo"
     monkeypatch.delenv("CL_KERAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

@@ -25,14 +25,14 @@ def target(tmp_path):
     return tmp_path / "part"
 
 
-def test_a_file_comes_whole(server, target):
+def test_a_file_is_downloaded_completely(server, target):
     server.answers["/a.npz"] = CONTENT
     assert get(server, "/a.npz", target) == CONTENT
     assert "Range" not in server.requests[0][1]
     assert server.requests[0][1]["Accept-Encoding"] == "identity"
 
 
-def test_a_download_that_broke_off_goes_on_from_there(server, target):
+def test_an_interrupted_download_resumes(server, target):
     server.answers["/a.npz"] = answers.dropping(CONTENT, at=len(CONTENT) // 2)
     assert get(server, "/a.npz", target) == CONTENT
     assert [headers.get("Range") for _, headers in server.requests] == [
@@ -41,7 +41,7 @@ def test_a_download_that_broke_off_goes_on_from_there(server, target):
     ]
 
 
-def test_the_next_call_goes_on_where_the_last_gave_up(server, target):
+def test_the_next_call_resumes_where_the_last_one_gave_up(server, target):
     server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, times=3)
     with pytest.raises(OSError, match=r"broke off after 1000 of \d+ bytes; 3 attempts failed"):
         get(server, "/a.npz", target)
@@ -50,26 +50,26 @@ def test_the_next_call_goes_on_where_the_last_gave_up(server, target):
     assert server.requests[-1][1]["Range"] == "bytes=1000-"
 
 
-def test_what_is_whole_already_is_not_asked_for(server, target):
+def test_a_complete_file_is_not_requested_again(server, target):
     target.write_bytes(CONTENT)
     assert get(server, "/a.npz", target) == CONTENT
     assert not server.requests
 
 
-def test_what_is_too_long_is_begun_again(server, target):
+def test_a_partial_file_that_is_too_long_is_started_over(server, target):
     target.write_bytes(CONTENT + b"more")
     server.answers["/a.npz"] = CONTENT
     assert get(server, "/a.npz", target) == CONTENT
 
 
-def test_a_server_may_ignore_that_a_part_was_asked_for(server, target):
+def test_a_server_may_ignore_the_range(server, target):
     target.write_bytes(b"other bytes, which are not in the file")
     server.answers["/a.npz"] = answers.whole(CONTENT)
     assert get(server, "/a.npz", target) == CONTENT
     assert "Range" in server.requests[0][1]
 
 
-def test_a_range_beyond_the_end_is_begun_again(server, target):
+def test_a_range_beyond_the_end_is_started_over(server, target):
     target.write_bytes(CONTENT)
     server.answers["/a.npz"] = answers.file(CONTENT)
     assert get(server, "/a.npz", target, size=None) == CONTENT
@@ -77,7 +77,7 @@ def test_a_range_beyond_the_end_is_begun_again(server, target):
 
 
 @pytest.mark.parametrize("validator", ["ETag", "Last_Modified"])
-def test_of_an_unknown_file_it_goes_on_only_if_it_is_the_same(server, target, validator):
+def test_an_unknown_file_is_resumed_only_if_it_is_the_same(server, target, validator):
     vouched = {validator: '"1"' if validator == "ETag" else "Wed, 21 Oct 2015 07:28:00 GMT"}
     server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, **vouched)
     assert get(server, "/a.npz", target, anchored=False) == CONTENT
@@ -86,35 +86,35 @@ def test_of_an_unknown_file_it_goes_on_only_if_it_is_the_same(server, target, va
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"'}])
-def test_of_an_unknown_file_it_begins_again_if_nobody_vouches(server, target, headers):
+def test_an_unknown_file_is_started_over_without_a_validator(server, target, headers):
     server.answers["/a.npz"] = answers.dropping(CONTENT, at=1000, **headers)
     assert get(server, "/a.npz", target, anchored=False) == CONTENT
     assert "Range" not in server.requests[1][1]
 
 
 @pytest.mark.parametrize("code", http.RETRIED)
-def test_a_passing_trouble_is_tried_again(server, target, code):
+def test_a_temporary_error_is_retried(server, target, code):
     server.answers["/a.npz"] = answers.then(answers.status(code), answers.file(CONTENT))
     assert get(server, "/a.npz", target) == CONTENT
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 418, 451, 204, 304])
-def test_a_lasting_one_is_not(server, target, code):
+def test_a_permanent_error_is_not_retried(server, target, code):
     server.answers["/a.npz"] = answers.status(code, Content_Length=None if code == 204 else 0)
     with pytest.raises(OSError, match=f"the server answered {code}"):
         get(server, "/a.npz", target)
     assert len(server.requests) == 1
 
 
-def test_after_all_attempts_it_says_so(server, target):
+def test_an_error_follows_after_all_attempts(server, target):
     server.answers["/a.npz"] = answers.status(500)
     with pytest.raises(OSError, match="answered 500 .*; 3 attempts failed"):
         get(server, "/a.npz", target)
     assert len(server.requests) == 3
 
 
-def test_nobody_there(tmp_path, target):
+def test_an_unreachable_server_is_an_error(tmp_path, target):
     with pytest.raises(OSError, match="Connection refused; 2 attempts failed"):
         limits = dataclasses.replace(FAST, attempts=2)
         http.Download("http://127.0.0.1:9/a", target, limits=limits, progress=False).run()
@@ -141,7 +141,7 @@ def test_nobody_there(tmp_path, target):
         (answers.status(206, CONTENT), "the bytes from 3 on"),
     ],
 )
-def test_what_cannot_be_the_file_is_refused_at_once(server, target, answer, message):
+def test_responses_that_cannot_be_the_file_are_refused_at_once(server, target, answer, message):
     server.answers["/a.npz"] = answer
     if "bytes from" in message:
         target.write_bytes(CONTENT[:3])
@@ -154,14 +154,14 @@ def test_what_cannot_be_the_file_is_refused_at_once(server, target, answer, mess
 @pytest.mark.parametrize(
     "place", ["file:///etc/passwd", "ftp://example.org/a", "data:,a", "gopher:a"]
 )
-def test_it_is_not_led_to_files_and_other_schemes(server, target, place):
+def test_redirects_to_files_and_other_schemes_are_refused(server, target, place):
     server.answers["/a.npz"] = answers.redirect(place)
     with pytest.raises((OSError, ValueError), match="302|address"):
         get(server, "/a.npz", target)
     assert target.read_bytes() == b""
 
 
-def test_it_is_led_on_this_machine_but_not_for_ever(server, target):
+def test_redirects_on_this_machine_are_followed_up_to_a_limit(server, target):
     server.answers["/a.npz"] = answers.redirect("/b.npz")
     server.answers["/b.npz"] = CONTENT
     assert get(server, "/a.npz", target) == CONTENT
@@ -172,7 +172,7 @@ def test_it_is_led_on_this_machine_but_not_for_ever(server, target):
     assert server.count("/c.npz") < 15
 
 
-def test_from_https_it_is_never_led_to_http():
+def test_redirects_from_https_to_http_are_refused():
     for place in ("http://example.org/a", "http://127.0.0.1/a", "https://localhost/a"):
         with pytest.raises(ValueError, match="not encrypted|is on this machine"):
             http._redirected("https://example.org/a", place)
@@ -180,8 +180,8 @@ def test_from_https_it_is_never_led_to_http():
     assert http._redirected("https://a.org/a", "https://b.com/b") == "https://b.com/b"
 
 
-def test_a_server_that_breaks_off_early_and_late_in_turn_is_given_up(server, target):
-    """Only what goes beyond the greatest size reached is progress."""
+def test_a_server_that_breaks_off_early_and_late_in_turn_is_abandoned(server, target):
+    """Only bytes beyond the largest size reached count as progress."""
     content = CONTENT * 3
     late, early = http.PROGRESS * 3 // 2, 1
 
@@ -197,7 +197,7 @@ def test_a_server_that_breaks_off_early_and_late_in_turn_is_given_up(server, tar
     assert len(server.requests) == 3
 
 
-def test_there_is_an_end_to_slow_progress_too(server, target):
+def test_slow_progress_ends_too(server, target):
     def answer(handler, number):
         answers.send(handler, 200, Content_Length=100 * http.PROGRESS)
         handler.wfile.write(bytes(number * (http.PROGRESS + 1)))
@@ -209,7 +209,7 @@ def test_there_is_an_end_to_slow_progress_too(server, target):
         get(server, "/a.npz", target, size=None, anchored=False, limits=limits)
 
 
-def test_a_token_is_shown_to_its_host_alone(server, target):
+def test_a_token_is_sent_only_to_its_host(server, target):
     other = answers.Server()
     other.answers["/b"] = CONTENT
     server.answers["/a.npz"] = answers.redirect("/c")
@@ -233,7 +233,7 @@ def test_a_redirect_with_an_endless_body_is_not_read(server, target):
     assert get(server, "/a.npz", target) == CONTENT
 
 
-def test_a_proxy_is_used_and_its_login_never_shown(server, target, monkeypatch):
+def test_a_proxy_is_used_and_its_password_never_shown(server, target, monkeypatch):
     server.answers["http://localhost:9/a.npz"] = CONTENT
     proxy = server.address.replace("http://", "http://user:hidden@")
     monkeypatch.setenv("http_proxy", proxy)
@@ -246,7 +246,7 @@ def test_a_proxy_is_used_and_its_login_never_shown(server, target, monkeypatch):
 
 @pytest.fixture
 def secure(tmp_path):
-    """A server over https, and the file of its certificate, which nobody vouches for."""
+    """An https server, and the file of its self-signed certificate."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl, to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -270,8 +270,8 @@ def test_a_certificate_must_be_trusted(secure, target, monkeypatch):
     assert get(server, "/a.npz", target) == CONTENT
 
 
-def test_what_leads_into_this_network_is_not_asked(secure, target, monkeypatch):
-    """Names are resolved to this machine, as a server of names elsewhere may do at any time."""
+def test_redirects_into_this_network_are_not_followed(secure, target, monkeypatch):
+    """Names resolve to this machine, as any DNS server may answer at any time."""
     server, certificate = secure
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     resolve, port = socket.getaddrinfo, server.address.rpartition(":")[2]
@@ -299,7 +299,7 @@ def test_what_leads_into_this_network_is_not_asked(secure, target, monkeypatch):
         get(server, "/a.npz", target)
 
 
-def test_a_secure_server_that_leads_to_an_open_one(secure, target, monkeypatch):
+def test_a_secure_server_must_not_redirect_to_an_insecure_one(secure, target, monkeypatch):
     server, certificate = secure
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     server.answers["/a.npz"] = answers.redirect(server.address.replace("https", "http") + "/b")
@@ -307,7 +307,7 @@ def test_a_secure_server_that_leads_to_an_open_one(secure, target, monkeypatch):
         get(server, "/a.npz", target)
 
 
-def test_a_server_that_sends_too_slowly_is_given_up(server, target):
+def test_a_server_that_sends_too_slowly_is_abandoned(server, target):
     server.answers["/a.npz"] = answers.slow(CONTENT, pieces=10_000, seconds=0.05)
     begin = time.monotonic()
     with pytest.raises(OSError, match="slower than 10000 bytes per second"):
@@ -315,7 +315,7 @@ def test_a_server_that_sends_too_slowly_is_given_up(server, target):
     assert time.monotonic() - begin < 3
 
 
-def test_a_server_that_is_silent_is_given_up(server, target):
+def test_a_silent_server_is_abandoned(server, target):
     server.answers["/a.npz"] = answers.slow(CONTENT, pieces=2, seconds=5)
     begin = time.monotonic()
     with pytest.raises(OSError, match="timed out"):
@@ -323,7 +323,7 @@ def test_a_server_that_is_silent_is_given_up(server, target):
     assert time.monotonic() - begin < 3
 
 
-def test_a_server_that_drips_its_headers_is_given_up(server, target):
+def test_a_server_that_drips_its_headers_is_abandoned(server, target):
     server.answers["/a.npz"] = answers.slow_headers(seconds=0.1, times=100)
     begin = time.monotonic()
     with pytest.raises(OSError, match="took too long to answer|1 attempts failed"):
@@ -332,14 +332,14 @@ def test_a_server_that_drips_its_headers_is_given_up(server, target):
     assert target.read_bytes() == b""
 
 
-def test_one_without_length_ends_where_it_ends(server, target):
+def test_a_response_without_length_ends_with_the_connection(server, target):
     server.answers["/a.npz"] = answers.whole(CONTENT, Content_Length=None)
     assert get(server, "/a.npz", target, size=None) == CONTENT
     with pytest.raises(ValueError, match="neither size nor hash is known"):
         get(server, "/a.npz", target, size=None, anchored=False)
 
 
-def test_an_unknown_size_has_a_bound(server, target):
+def test_an_unknown_size_is_bounded(server, target):
     limits = dataclasses.replace(FAST, max_bytes=1000)
     server.answers["/a.npz"] = CONTENT
     with pytest.raises(ValueError, match="at most 1000 are taken"):
@@ -350,7 +350,7 @@ def test_an_unknown_size_has_a_bound(server, target):
     assert target.stat().st_size == 0
 
 
-def test_a_link_in_the_place_of_the_file_is_not_followed(server, target, tmp_path):
+def test_a_link_in_place_of_the_file_is_not_followed(server, target, tmp_path):
     (tmp_path / "precious").write_bytes(b"years of work")
     target.symlink_to(tmp_path / "precious")
     server.answers["/a.npz"] = CONTENT
@@ -360,7 +360,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(server, target, tmp_pat
 
 
 @pytest.mark.parametrize("address", ["http://example.org/a", "file:///etc/passwd", "/etc/passwd"])
-def test_nothing_is_asked_of_an_open_address(address, target):
+def test_nothing_is_requested_from_an_insecure_address(address, target):
     with pytest.raises((ValueError, OSError)):
         http.Download(address, target, limits=FAST, progress=False).run()
     assert not target.exists() or target.stat().st_size == 0

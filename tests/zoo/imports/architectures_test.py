@@ -30,7 +30,7 @@ def test_simclrs_encoder_has_the_layers_of_a_resnet50():
     assert variables(layers) == {v.path: tuple(v.shape) for v in encoder.variables}
 
 
-def test_tensorflow_makes_the_shortcut_before_the_convolutions():
+def test_tensorflow_creates_the_shortcut_before_the_convolutions():
     names = [layer.name for layer in architectures.FAMILIES["resnet50"].layers(64)[:6]]
     block = "stage0_block0"
     assert names == ["stem", f"{block}_shortcut", *[f"{block}_{i}" for i in (1, 2, 3)]] + [
@@ -55,6 +55,6 @@ def test_another_depth_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (321,), (64, 3)])
-def test_a_stem_that_no_network_has_is_refused(shape):
+def test_a_stem_of_an_impossible_width_is_refused(shape):
     with pytest.raises(ValueError, match="must have 1 to 320 output channels"):
         architectures.check_width(shape)

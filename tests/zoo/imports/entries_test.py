@@ -1,4 +1,4 @@
-"""Entries whose file is an official checkpoint: fetched once, converted at every call."""
+"""Entries of official checkpoints: downloaded once, converted at every call."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ DESCRIPTION = cards.Encoder("resnet18", 32, 3, 8, "imagenet", 1 / 64)
 
 @pytest.fixture
 def entry(server, tmp_path, monkeypatch):
-    """A function that writes the card of the checkpoint, which the server has."""
+    """A function that writes the card of the checkpoint, which the server offers."""
     folder = tmp_path / "zoo"
     (folder / NAME).mkdir(parents=True)
     monkeypatch.setenv("CL_KERAS_ZOO", str(folder))
@@ -49,7 +49,7 @@ def in_cache(cache_folder, name):
     return path
 
 
-def test_a_checkpoint_is_fetched_once_and_leaves_nothing_else(entry, server, cache_folder):
+def test_a_checkpoint_is_downloaded_once_and_nothing_else_is_kept(entry, server, cache_folder):
     expected = features(zoo.import_checkpoint(FIXTURE, "moco", image_size=32))
     first = zoo.load(NAME, progress=False)
     np.testing.assert_array_equal(features(first), expected)
@@ -62,7 +62,7 @@ def test_a_checkpoint_is_fetched_once_and_leaves_nothing_else(entry, server, cac
 
 
 def test_a_file_that_changed_in_the_cache_is_never_read(entry, cache_folder):
-    """Nothing that was made of it is kept, so nothing but its pin has to be right."""
+    """Nothing derived from it is kept, so only its pin has to be right."""
     expected = features(zoo.load(NAME, progress=False))
     path = in_cache(cache_folder, "a.pth")
     whole = path.read_bytes()
@@ -71,7 +71,7 @@ def test_a_file_that_changed_in_the_cache_is_never_read(entry, cache_folder):
     assert path.read_bytes() == whole
 
 
-def test_a_file_that_is_swapped_behind_the_check_is_not_read(entry, cache_folder, monkeypatch):
+def test_a_file_replaced_after_the_check_is_not_read(entry, cache_folder, monkeypatch):
     """What is read is what was checked: one descriptor for both."""
     expected = features(zoo.load(NAME, progress=False))
     path = in_cache(cache_folder, "a.pth")
@@ -130,7 +130,7 @@ class Harmful:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "page", "cut", "empty", "another method's"])
-def test_a_checkpoint_that_is_none_is_refused(entry, server, tmp_path, cache_folder, kind):
+def test_a_file_that_is_not_a_checkpoint_is_refused(entry, server, tmp_path, cache_folder, kind):
     canary = tmp_path / "canary"
     whole = FIXTURE.read_bytes()
     server.answers["/a.pth"] = {
@@ -145,6 +145,6 @@ def test_a_checkpoint_that_is_none_is_refused(entry, server, tmp_path, cache_fol
     assert not canary.exists()
 
 
-def test_an_unknown_format_is_answered_with_near_ones(entry):
+def test_an_unknown_format_gets_suggestions(entry):
     with pytest.raises(ValueError, match="Unknown format 'torchvison'. Did you mean 'torchvision'"):
         zoo.import_checkpoint(FIXTURE, "torchvison")

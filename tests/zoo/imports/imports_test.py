@@ -1,4 +1,4 @@
-"""What users of the import see."""
+"""The import as users see it."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 FIXTURE = pathlib.Path(__file__).parent / "fixtures/deepcluster_v2.pth"
 
 
-def test_every_format_says_what_has_it():
+def test_every_format_is_described():
     assert set(imports.FORMATS) == set(
         "torchvision moco moco_v3 pcl swav vissl instdisc barlow_twins vicreg simsiam lightning "
         "dino simclr".split()
@@ -35,7 +35,7 @@ def test_the_encoder_trains_and_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize("reader", [TORCH_FORMATS["torchvision"], SimCLRFormat()])
-def test_the_network_alone_takes_the_weights(reader):
+def test_the_bare_network_takes_the_weights(reader):
     """A converted encoder can be built again without its file."""
     first = reader.network("resnet50", width=1 / 64, image_size=96)
     again = keras.Model.from_config(first.get_config())
@@ -59,7 +59,7 @@ def test_an_image_size_out_of_bounds_is_refused(image_size):
 
 
 @pytest.mark.parametrize("format", ["swav", "simclr"])
-def test_what_is_not_a_plain_file_is_never_read(format, tmp_path):
+def test_anything_but_a_plain_file_is_never_read(format, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(OSError):

@@ -49,7 +49,7 @@ def test_every_format_has_entries_of_all_its_methods():
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_the_network_of_a_card_can_be(name):
+def test_the_network_of_a_card_can_be_built(name):
     encoder = CARDS[name].encoder
     family = architectures.FAMILIES[encoder.name]
     width = architectures.check_width((round(64 * encoder.width),))
@@ -58,7 +58,7 @@ def test_the_network_of_a_card_can_be(name):
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_a_file_is_named_at_its_authors(name):
+def test_files_come_from_their_authors_servers(name):
     for file in CARDS[name].files:
         assert re.match(r"https://([^/]+)/", file.address)[1] == HOSTS.get(file.format, META)
         in_name = re.search(r"-([0-9a-f]{8})\.pth$", file.address)
@@ -69,7 +69,7 @@ def test_a_file_is_named_at_its_authors(name):
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_figures_have_a_source_and_weights_a_license(name):
+def test_metrics_have_a_source_and_weights_a_license(name):
     card = CARDS[name]
     assert card.metrics
     for metric in card.metrics:
@@ -83,13 +83,13 @@ MD5 = {"v1_200ep": "b251726a", "v2_200ep": "59fd9945", "v2_800ep": "a04e12f8"}
 """What MoCo's README gives."""
 
 
-def test_mocos_files_are_checked_by_what_its_authors_publish():
+def test_mocos_files_are_checked_by_its_authors_hashes():
     found = [card.file("encoder") for card in CARDS.values()]
     prefixes = {f.address.split("/")[-2].removeprefix("moco_"): f.md5_prefix for f in found}
     assert {name: prefix for name, prefix in prefixes.items() if prefix} == MD5
 
 
-def test_cards_state_what_differs_from_the_usual():
+def test_cards_state_deviations_from_the_usual_protocol():
     for card in CARDS.values():
         file = card.file("encoder")
         protocols = {metric.name: metric.protocol for metric in card.metrics}
@@ -101,12 +101,12 @@ def test_cards_state_what_differs_from_the_usual():
             assert "MIT" in card.license.name and "CC-BY-NC-4.0" in card.license.name
 
 
-def test_no_file_stands_for_two_entries():
+def test_no_file_belongs_to_two_entries():
     addresses = [card.file("encoder").address for card in CARDS.values()]
     assert len(set(addresses)) == len(addresses)
 
 
-def test_the_networks_of_the_formats_have_the_features_that_cards_say():
+def test_the_networks_have_the_features_that_their_cards_state():
     for format_, encoder, features in [
         ("torchvision", "resnet18", 512),
         ("torchvision", "resnet34", 512),

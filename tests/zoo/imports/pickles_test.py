@@ -1,4 +1,4 @@
-"""The pickle machine against Python's own, on plain values; and what it refuses."""
+"""The pickle machine, against Python's own, on plain values; and what it refuses."""
 
 import argparse
 import collections
@@ -53,7 +53,7 @@ def test_plain_values_are_read_as_python_reads_them(protocol):
         assert read(pickle.dumps(value, protocol)) == value
 
 
-def test_values_that_stand_in_two_places_are_one():
+def test_values_referenced_twice_are_one_object():
     shared = [1]
     found = read(pickle.dumps({"a": shared, "b": shared}, 2))
     assert found == {"a": [1], "b": [1]}
@@ -77,7 +77,7 @@ def test_what_python_2_wrote_is_read():
     assert read(data) == {"state_dict": {"weight": 1, "bias": 2}}
 
 
-def test_the_stream_stands_behind_the_pickle():
+def test_the_stream_is_left_after_the_pickle():
     stream = io.BytesIO(pickle.dumps([1, 2], 2) + b"rest")
     assert pickles.read(stream, NAMES, no_reference) == [1, 2]
     assert stream.read() == b"rest"
@@ -108,7 +108,7 @@ OBJECTS = {
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("name", OBJECTS)
-def test_an_object_beside_plain_values_is_passed_over_and_never_made(name, protocol):
+def test_objects_among_plain_values_are_skipped_and_never_created(name, protocol):
     content = {"before": 1, "object": OBJECTS[name], "after": [2, {"epoch": 3}]}
     found = read(pickle.dumps(content, protocol))
     assert (found["before"], found["after"]) == (1, [2, {"epoch": 3}])
@@ -118,7 +118,7 @@ def test_an_object_beside_plain_values_is_passed_over_and_never_made(name, proto
         assert isinstance(found["object"], pickles.Opaque)
 
 
-def test_no_name_of_a_file_is_looked_up(monkeypatch):
+def test_no_name_in_a_file_is_looked_up(monkeypatch):
     """Not even whether the module exists."""
 
     def refuse(*_, **__):
@@ -131,7 +131,7 @@ def test_no_name_of_a_file_is_looked_up(monkeypatch):
     assert (first.name, second.name) == ("os.system", "no.such.module")
 
 
-def test_references_are_given_to_the_caller():
+def test_references_are_passed_to_the_caller():
     reference = writer.Raw(writer.Pickle().code(("storage", 5)) + b"Q")
     assert read(writer.Pickle().dump([reference]), lambda identity: list(identity)) == [
         ["storage", 5]
@@ -180,13 +180,13 @@ def test_references_are_given_to_the_caller():
         (b"cos\n", "no newline"),
     ],
 )
-def test_what_is_refused(code, complaint):
+def test_invalid_pickles_are_refused(code, complaint):
     with pytest.raises(ValueError, match=complaint):
         read(code)
 
 
 def memoized(value, use):
-    """A value, put into the memo, and opcodes that use it again and again."""
+    """A value in the memo, and opcodes that use it repeatedly."""
     return writer.Pickle().code(value) + b"q\x01" + use + b"."
 
 
@@ -206,8 +206,8 @@ LONG_WORK = {
 
 
 @pytest.mark.parametrize("name", LONG_WORK)
-def test_every_element_that_is_touched_counts(name, monkeypatch):
-    """Also those that the memo gives again and again for one byte each."""
+def test_every_touched_element_counts(name, monkeypatch):
+    """Including those that the memo repeats for one byte each."""
     monkeypatch.setattr(pickles, "MAX_STEPS", 2500)
     with pytest.raises(ValueError, match="takes more than 2500 steps"):
         read(LONG_WORK[name], lambda identity: None)
@@ -216,14 +216,14 @@ def test_every_element_that_is_touched_counts(name, monkeypatch):
 @pytest.mark.parametrize(
     "key", [LONG_TUPLE, 2**61 - 1, 2**100, -(2**61), 1.5, None, ((),)], ids=repr
 )
-def test_a_key_whose_hash_may_be_slow_or_collide_is_left_out(key):
+def test_keys_whose_hash_may_be_slow_or_collide_are_dropped(key):
     value = writer.Raw(
         writer.Pickle().code({"a": 1, "b": 2})[:-1] + writer.Pickle().code(key) + b"Nu"
     )
     assert read(writer.Pickle().dump(value)) == {"a": 1, "b": 2}
 
 
-def test_a_long_pickle_is_cut_off():
+def test_a_long_pickle_is_refused():
     piece = writer.text("a" * 2**20)
     with pytest.raises(ValueError, match="longer than 25165824 bytes"):
         read(b"(" + piece * 40 + b"t.")

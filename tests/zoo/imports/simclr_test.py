@@ -28,7 +28,7 @@ def relative(found, expected):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A folder with a checkpoint of the second version: momentum, averages and heads beside."""
+    """A folder with a checkpoint of the second version, including momentum, averages and heads."""
     folder = tmp_path_factory.mktemp("simclr")
     save(folder, VALUES | simclr_network.beside(VALUES))
     return folder
@@ -64,7 +64,7 @@ def test_torchvisions_network_would_give_other_features(checkpoint):
     assert relative(other(images, training=False), expected) > 0.01
 
 
-def test_every_way_to_name_a_checkpoint_leads_to_it(checkpoint, tmp_path):
+def test_a_checkpoint_can_be_named_in_several_ways(checkpoint, tmp_path):
     simclr_network.save_zip(VALUES, tmp_path / "ResNet50_1x.zip", tmp_path)
     places = [
         checkpoint,
@@ -133,7 +133,7 @@ def test_a_checkpoint_without_its_data_is_refused(tmp_path):
         imports.import_checkpoint(index, "simclr")
 
 
-def test_a_missing_file_is_an_error_of_the_system(tmp_path):
+def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         imports.import_checkpoint(tmp_path / "none.index", "simclr")
 
