@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from die_in_write import SPOTS  # noqa: E402
 from PIL import Image  # noqa: E402
-from run_checks import differences, unreadable  # noqa: E402
+from run_checks import differences, rows_of_other_images, unreadable  # noqa: E402
 
 IMAGES, BATCH = 192, 16
 STEPS_PER_EPOCH = IMAGES // BATCH
@@ -51,9 +51,6 @@ OPTIONS = {
     "simclr": {},
 }
 CHANGES = ("vanishes", "is added", "is replaced", "becomes unreadable")
-MIN_AT_HOME = 0.95
-"""Share of the images that must be nearest to their own row of the bank."""
-
 PATIENCE = 900
 """Seconds within which a process must make progress, or end."""
 
@@ -126,7 +123,7 @@ def survives(folder, arguments):
     if not arguments.train_on_changes:
         complaints += differences(folder / "whole", run)
     if arguments.method == "instdisc":
-        complaints += rows_of_other_images(run, folder / "images")
+        complaints += rows_of_other_images(run, folder / "images", STEPS_PER_EPOCH)
     deaths = f"{arguments.kills} random kills, {arguments.inside_write} during a write"
     print("\n".join(complaints))
     print(f"{deaths}: {'DIFFERENT OR BROKEN' if complaints else 'all as expected'}")
@@ -272,28 +269,6 @@ def wrongly_refused(start, process, image, run, steps):
     if image.name in start.log(0).partition("keep their rows")[2] and newest_step(run) >= goal:
         return []
     return [f"when an image becomes unreadable, the run said:\n{start.log(0)}"]
-
-
-def rows_of_other_images(run, images):
-    """A complaint if too many images are nearest to another row of the memory bank than their own.
-
-    The images are read here, by their names in images.json, and not by the package.
-    """
-    from cl_keras.recipes import build  # late, since TensorFlow takes seconds
-    from cl_keras.recipes.config import Config
-    from cl_keras.runs import Run
-
-    rows = json.loads((run / "images.json").read_text("utf-8"))["images"]
-    pixels = [np.asarray(Image.open(images / name))[..., None] for name, *_ in rows]
-    trained = Run(run)
-    config = Config.from_dict(trained.config, str(run))
-    model = build.make_model(config, pixels[0].shape, STEPS_PER_EPOCH)
-    trained.checkpoints.restore(model)
-    vectors = model.head(model.predict(np.stack(pixels), verbose=0)).numpy()
-    nearest = np.argmax(vectors @ model.bank.bank.numpy().T, axis=1)
-    at_home = (nearest == np.arange(len(rows))).mean()
-    print(f"{at_home:.1%} of {len(rows)} images are nearest to their own row of the bank")
-    return [] if at_home >= MIN_AT_HOME else [f"only {at_home:.1%} are nearest to their own row"]
 
 
 def end_well(processes):

@@ -1,11 +1,16 @@
 """Checks of the folders of runs, for `kill_test.py`."""
 
 import csv
+import json
 
 import numpy as np
+from PIL import Image
 
 from cl_keras.files import sha256
 from cl_keras.runs import records
+
+MIN_AT_HOME = 0.95
+"""Share of the images that must be nearest to their own row of the bank."""
 
 
 def unreadable(checkpoints):
@@ -55,6 +60,28 @@ def differences(whole, killed):
         found.append("there is no encoder")
     print(f"compared {len(arrays[0].files)} variables and {len(tables[0])} epochs of metrics")
     return found
+
+
+def rows_of_other_images(run, images, steps_per_epoch):
+    """A complaint if too many images are nearest to another row of the memory bank than their own.
+
+    The images are read here, by their names in images.json, and not by the package.
+    """
+    from cl_keras.recipes import build  # late, since TensorFlow takes seconds
+    from cl_keras.recipes.config import Config
+    from cl_keras.runs import Run
+
+    rows = json.loads((run / "images.json").read_text("utf-8"))["images"]
+    pixels = [np.asarray(Image.open(images / name))[..., None] for name, *_ in rows]
+    trained = Run(run)
+    config = Config.from_dict(trained.config, str(run))
+    model = build.make_model(config, pixels[0].shape, steps_per_epoch)
+    trained.checkpoints.restore(model)
+    vectors = model.head(model.predict(np.stack(pixels), verbose=0)).numpy()
+    nearest = np.argmax(vectors @ model.bank.bank.numpy().T, axis=1)
+    at_home = (nearest == np.arange(len(rows))).mean()
+    print(f"{at_home:.1%} of {len(rows)} images are nearest to their own row of the bank")
+    return [] if at_home >= MIN_AT_HOME else [f"only {at_home:.1%} are nearest to their own row"]
 
 
 def _whole_records(checkpoints):
