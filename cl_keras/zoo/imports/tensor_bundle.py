@@ -5,13 +5,16 @@ the table is documented in github.com/google/leveldb, doc/table_format.md; its v
 messages of tensorflow/core/protobuf/tensor_bundle.proto.
 """
 
+import math
 import struct
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import tensor_bundle_pb2
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
 MAX_INDEX_BYTES = 4 * 2**20
 MAX_TENSORS = 20_000
@@ -22,10 +25,8 @@ _MAGIC = 0xDB4775248B80FB57
 _DTYPES = {types_pb2.DT_FLOAT: "<f4", types_pb2.DT_DOUBLE: "<f8", types_pb2.DT_HALF: "<f2"}
 
 
-def read_index(stream):
+def read_index(stream: BinaryIO) -> dict[str, BundleEntryProto]:
     """{name: entry} of a checkpoint, from its open index file.
-
-    Entries are `tensor_bundle_pb2.BundleEntryProto`.
 
     Raises:
         ValueError: if it is not a complete index of one data file.
@@ -51,31 +52,26 @@ def read_index(stream):
                     raise ValueError(f"The index has more than {MAX_TENSORS} tensors.")
     except (IndexError, struct.error) as error:
         raise ValueError(f"The index is damaged: {error}.") from None
-    header = _message(tensor_bundle_pb2.BundleHeaderProto, entries.pop(b"", b""))
+    header = _message(BundleHeaderProto, entries.pop(b"", b""))
     if header.num_shards != 1 or header.endianness != header.LITTLE:
         raise ValueError(
             f"The data must be in one little-endian file; received {header.num_shards} files."
         )
     return {
-        name.decode("utf-8", "replace"): _message(tensor_bundle_pb2.BundleEntryProto, message)
+        name.decode("utf-8", "replace"): _message(BundleEntryProto, message)
         for name, message in entries.items()
     }
 
 
-def shape_of(entry):
+def shape_of(entry: BundleEntryProto) -> tuple[int, ...]:
     """The shape of a tensor."""
     return tuple(dim.size for dim in entry.shape.dim)
 
 
-def read_arrays(stream, entries):
-    """Reads tensors, in the order in which they are stored.
-
-    Args:
-        stream: the open data file; it is only read forward.
-        entries: {name: entry}.
-
-    Yields:
-        (name, array).
+def read_arrays(
+    stream: BinaryIO, entries: Mapping[str, BundleEntryProto]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads tensors from the open data file, as (name, array), in the order of storage.
 
     Raises:
         ValueError: if a tensor is incomplete, not floating-point, or damaged.
@@ -85,9 +81,7 @@ def read_arrays(stream, entries):
         shape, dtype = shape_of(entry), _DTYPES.get(entry.dtype)
         if dtype is None or entry.slices or len(shape) > MAX_DIMENSIONS:
             raise ValueError(f"{name!r} must be a whole tensor of floating-point numbers.")
-        size = np.dtype(dtype).itemsize
-        for length in shape:
-            size *= length
+        size = np.dtype(dtype).itemsize * math.prod(shape)
         if entry.size != size or entry.offset < end or entry.shard_id != 0:
             raise ValueError(f"{name!r} of the shape {list(shape)} must have {size} bytes.")
         stream.seek(entry.offset)

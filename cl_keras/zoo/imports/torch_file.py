@@ -11,10 +11,13 @@ import os
 import stat
 import struct
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cl_keras.zoo.imports import pickles, torch_tensors, zips
+from cl_keras.zoo.imports.torch_tensors import Storage, Tensor
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -32,18 +35,12 @@ class TorchFile:
             `pickles.Opaque` for everything else.
     """
 
-    def __init__(self, value, read_storage):
+    def __init__(self, value: Any, read_storage: Callable[[Storage], bytes]):
         self.value = value
         self._read_storage = read_storage
 
-    def arrays(self, tensors):
-        """Reads tensors of this file; a storage that several share is read only once.
-
-        Args:
-            tensors: {key: `torch_tensors.Tensor`}.
-
-        Yields:
-            (key, array).
+    def arrays(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, np.ndarray]]:
+        """Reads tensors of this file, as (key, array); a shared storage is read only once.
 
         Raises:
             ValueError: if they are incomplete in the file.
@@ -57,11 +54,11 @@ class TorchFile:
                     f"{len(data)}. It may be damaged."
                 )
             for key, tensor in group:
-                yield key, tensor.take(np.frombuffer(data, storage.type.stored))
+                yield key, tensor.take(np.frombuffer(data, storage.dtype))
 
 
 @contextlib.contextmanager
-def opened(stream):
+def opened(stream: BinaryIO) -> Iterator[TorchFile]:
     """Yields the `TorchFile` in an open file.
 
     Raises:
@@ -84,7 +81,7 @@ def opened(stream):
 
 def _from_zip(archive):
     members = _checked_members(archive)
-    [root] = {name.split("/")[0] for name in members} or {""}
+    root = next(iter(members), "").split("/")[0]
     if f"{root}/data.pkl" not in members:
         raise ValueError(f"It is a zip archive without data.pkl; received {sorted(members)[:5]}.")
     order = members.get(f"{root}/byteorder")
@@ -188,16 +185,16 @@ class _Unpickler:
             return pickles.Opaque("a reference")
         if len(rest) not in (4, 5):
             raise ValueError("It has an incomplete reference to a storage.")
-        type_, key, _, size, *view = rest
+        dtype, key, _, size, *view = rest
         if not isinstance(key, str) or len(key) > MAX_KEY or not (key.isalnum() and key.isascii()):
             raise ValueError(f"A storage must have a plain key; received {str(key)[:40]!r}.")
         if not torch_tensors.is_size(size):
             raise ValueError(f"The storage {key!r} must have a size.")
-        if not isinstance(type_, torch_tensors.StorageType):
+        if not isinstance(dtype, np.dtype):
             return pickles.Opaque("a storage of an unknown type")
         if view not in ([], [None]):
             raise ValueError("A storage is a view of another one, which is not supported.")
-        storage = torch_tensors.Storage(key, type_, size)
+        storage = Storage(key, dtype, size)
         if self.storages.setdefault(key, storage) != storage:
             raise ValueError(f"The storage {key!r} has two different descriptions.")
         return storage

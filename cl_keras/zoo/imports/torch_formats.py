@@ -136,7 +136,7 @@ def _wanted(prefix, layers):
 def _check_size(size, tensors):
     """Refuses shared or overlapping storages, which could turn a small file into a huge network."""
     storages = {tensor.storage for tensor in tensors}
-    needed = sum(tensor.size * tensor.storage.type.stored.itemsize for tensor in tensors)
+    needed = sum(tensor.size * tensor.storage.dtype.itemsize for tensor in tensors)
     if max(needed, sum(storage.nbytes for storage in storages)) > size:
         raise ValueError(
             f"The encoder's tensors have {needed} bytes, more than the file: they share storages."

@@ -1,38 +1,29 @@
 """PyTorch's tensors in a pickle: a storage of numbers, and a view into it."""
 
 import dataclasses
+import math
 
 import numpy as np
+import tensorflow as tf
 
 from cl_keras.zoo.imports import pickles
 
 MAX_DIMENSIONS = 8
 
+BFLOAT16 = np.dtype(tf.bfloat16.as_numpy_dtype)
 STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "<i1",
-    "ByteStorage": "<u1",
-    "BoolStorage": "|b1",
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": BFLOAT16,
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("<i1"),
+    "ByteStorage": np.dtype("<u1"),
+    "BoolStorage": np.dtype("|b1"),
 }
-"""Maps PyTorch's name of a storage to the type of its numbers, little-endian."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StorageType:
-    """The type of a storage's numbers, a value of `STORAGES`."""
-
-    dtype: str
-
-    @property
-    def stored(self):
-        """The NumPy type of the bytes; bfloat16, which NumPy lacks, is read as 16 bits."""
-        return np.dtype("<u2" if self.dtype == "bfloat16" else self.dtype)
+"""Maps PyTorch's name of a storage to the type of its numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +31,12 @@ class Storage:
     """The `size` numbers under `key` in the file, not yet read."""
 
     key: str
-    type: StorageType
+    dtype: np.dtype
     size: int
 
     @property
-    def nbytes(self):
-        return self.size * self.type.stored.itemsize
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,25 +70,21 @@ class Tensor:
             )
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Its number of elements."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return math.prod(self.shape)
 
-    def take(self, numbers):
+    def take(self, numbers: np.ndarray) -> np.ndarray:
         """The tensor as an array, from the numbers of its storage; bfloat16 becomes float32."""
         steps = [step * numbers.itemsize for step in self.strides]
         view = np.lib.stride_tricks.as_strided(
             numbers[self.offset :], self.shape, steps, writeable=False
         )
-        if self.storage.type.dtype == "bfloat16":
-            return (view.astype("<u4") << 16).view("<f4")
-        return np.array(view, order="C")
+        dtype = np.float32 if self.storage.dtype == BFLOAT16 else None
+        return np.array(view, dtype, order="C")
 
 
-def is_size(number):
+def is_size(number: object) -> bool:
     """Whether a value can be a size: an int, not a bool, from 0 to what fits into memory."""
     return type(number) is int and 0 <= number < 2**48
 
@@ -128,7 +115,7 @@ NAMES = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{
-        (module, name): StorageType(dtype)
+        (module, name): dtype
         for module in ("torch", "torch.cuda")
         for name, dtype in STORAGES.items()
     },

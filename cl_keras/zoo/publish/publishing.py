@@ -1,6 +1,7 @@
 """Publishes a finished run as an entry of the zoo."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -22,11 +23,12 @@ from cl_keras.zoo import cards
 from cl_keras.zoo.cards import names, page, schema
 from cl_keras.zoo.download import hub
 from cl_keras.zoo.publish import golden
-from cl_keras.zoo.publish.metrics import metrics_of_run
 from cl_keras.zoo.weights import building, tensors, variables
 
 RECIPE = "recipe.flags"
 COPIED = ("metrics.csv", "evaluation.json")
+LEARNED = "learned encoder"
+"""What evaluation.json calls the encoder of the run."""
 
 
 def publish(
@@ -84,7 +86,7 @@ def publish(
             raise ValueError("Weights need a license to be usable; give its name, e.g. Apache-2.0.")
         license = cards.License(license.strip(), None)
     _check_finished(run)
-    found = (*metrics_of_run(run.folder), *(metrics or ()))
+    found = (*_metrics_of(run), *(metrics or ()))
     if not found:
         raise ValueError(
             f"{run.folder} has no evaluation.json; run `cl-keras evaluate --run={run.folder}` "
@@ -143,13 +145,10 @@ def _words(name, config, data):
 def _data_word(spec):
     """The images of a run as part of a name: "cifar10" for "tfds:cifar10/train"."""
     kind, _, rest = spec.partition(":")
-    if kind == "folder":
-        spec = pathlib.PurePath(rest).name
-    elif kind == "tfds":
-        spec = rest.partition("/")[0]
-    else:
-        spec = spec.partition("/")[0]
-    return re.sub(r"[^a-z0-9]+", "_", spec.lower()).strip("_")
+    word = (rest or kind).partition("/")[0]
+    if kind in ("folder", "pairs"):
+        word = pathlib.PurePath(rest).name
+    return re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
 
 
 def _check_finished(run):
@@ -161,6 +160,21 @@ def _check_finished(run):
             f"{'' if run.encoder_path.is_file() else ', and there is no encoder.keras'}. Run the "
             "same `cl-keras pretrain` command again to resume it."
         )
+
+
+def _metrics_of(run):
+    """The metrics of the encoder in evaluation.json, if it exists, each with its protocol."""
+    path = run.folder / "evaluation.json"
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(
+            cards.Metric(metric["name"], float(metric["value"]), str(metric["protocol"]), None)
+            for metric in json.loads(path.read_text("utf-8"))["encoders"][LEARNED]
+            if not metric["name"].endswith("_labels")  # the label curve
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} was not written by `cl-keras evaluate`: {error!r}.") from None
 
 
 def _check_target(target):

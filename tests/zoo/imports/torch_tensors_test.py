@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cl_keras.zoo.imports import torch_tensors
-from cl_keras.zoo.imports.torch_tensors import Storage, StorageType, Tensor
+from cl_keras.zoo.imports.torch_tensors import BFLOAT16, Storage, Tensor
 
-FLOATS = StorageType("<f4")
+FLOATS = np.dtype("<f4")
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,17 @@ def test_a_view_names_the_numbers_that_its_strides_say(offset, shape, strides):
 
 @pytest.mark.parametrize("name, stored", torch_tensors.STORAGES.items())
 def test_every_kind_of_number_keeps_its_values(name, stored):
-    if stored == "bfloat16":
+    if stored == BFLOAT16:
         values = np.array([1.5, -2.0, 3.0e38], "<f4")
         values = (values.view("<u4") & 0xFFFF0000).view("<f4")
         raw = (values.view("<u4") >> 16).astype("<u2").tobytes()
     else:
         values = np.array([1, 0, 1], stored)
         raw = values.tobytes()
-    kind = StorageType(stored)
-    assert torch_tensors.NAMES["torch", name] == kind
-    storage = Storage("0", kind, 3)
+    assert torch_tensors.NAMES["torch", name] == stored
+    storage = Storage("0", stored, 3)
     assert storage.nbytes == len(raw)
-    found = Tensor(storage, 0, (3,), (1,)).take(np.frombuffer(raw, kind.stored))
+    found = Tensor(storage, 0, (3,), (1,)).take(np.frombuffer(raw, stored))
     np.testing.assert_array_equal(found, values)
     assert found.dtype == values.dtype
 
