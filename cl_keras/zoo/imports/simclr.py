@@ -82,8 +82,8 @@ class SimCLRFormat:
             sizes = [archive.getinfo(name).file_size for name in (index_name, data_name)]
             if max(sizes) > most:
                 raise ValueError("The checkpoint is too large for its archive.")
-            with zips.damage(), archive.open(index_name) as index, archive.open(data_name) as data:
-                return self._read(index, data, sizes[1])
+            with zips.damage(), archive.open(index_name) as index, archive.open(data_name) as file:
+                return self._read(index, file, sizes[1])
 
     def _read(self, index, data, size):
         entries = tensor_bundle.read_index(index)

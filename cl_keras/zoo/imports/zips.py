@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 MAX_DIRECTORY_BYTES = 4 * 2**20
 MAX_MEMBERS = 20_000
@@ -24,7 +24,7 @@ def opened(stream: BinaryIO) -> Iterator[zipfile.ZipFile]:
     """
     bounded = _Bounded(stream)
     with damage():
-        archive = zipfile.ZipFile(bounded)
+        archive = zipfile.ZipFile(cast(BinaryIO, bounded))
     bounded.most = None
     if len(archive.infolist()) > MAX_MEMBERS:
         raise ValueError(f"The archive has more than {MAX_MEMBERS} members.")

@@ -42,6 +42,7 @@ def gap(encoder: keras.Model, stream: BinaryIO, card: cards.Card) -> float:
     Raises:
         ValueError: if the file does not match such an encoder.
     """
+    assert card.golden is not None
     size, channels = card.encoder.image_size, card.encoder.channels
     rows = RANDOM + SMOOTH
     expected = {

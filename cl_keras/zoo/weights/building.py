@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import keras
 import tensorflow as tf
@@ -70,7 +70,8 @@ def encoder(description: cards.Encoder) -> keras.Model:
             f"{did_you_mean(description.name, builders, 3)} It has {', '.join(builders)}."
         )
     builder = builders[description.name]
-    options = {"image_size": description.image_size, "channels": description.channels}
+    options: dict[str, Any] = {"image_size": description.image_size}
+    options["channels"] = description.channels
     options |= {"width": description.width, "norm": description.norm}
     if description.stem is not None:
         options["stem"] = description.stem
@@ -94,8 +95,8 @@ def pretraining(card: cards.Card) -> keras.Model:
     """
     shape = (card.encoder.image_size, card.encoder.image_size, card.encoder.channels)
     where = f"{card.name}: training.config"
-    config = Config.from_dict(card.training.config, where)
-    if None in (config.encoder, config.images, config.batch_size):
+    config = Config.from_dict(card.training.config or {}, where)
+    if config.encoder is None or config.images is None or config.batch_size is None:
         raise ValueError(f"{where} must have encoder, images and batch_size.")
     try:
         config = build.resolve(config, config.images, shape)
@@ -105,5 +106,6 @@ def pretraining(card: cards.Card) -> keras.Model:
 
 
 def steps_per_epoch(config: Config) -> int:
-    """Steps per epoch of a configuration; an incomplete last batch is dropped."""
+    """Steps per epoch of a resolved configuration; an incomplete last batch is dropped."""
+    assert config.images is not None and config.batch_size is not None
     return max(1, config.images // config.batch_size)

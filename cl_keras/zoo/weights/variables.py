@@ -19,7 +19,7 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     Raises:
         ValueError: if two variables have the same name.
     """
-    found = {}
+    found: dict[str, keras.Variable] = {}
     _collect(model, "", found, set())
     return found
 
