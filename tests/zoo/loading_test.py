@@ -146,7 +146,7 @@ CONFIG = {
         ({"method_options": {"queue_size": [10**12]}}, "queue_size of moco must be a whole number"),
         (
             {"method": "instdisc", "images": 10**12, "method_options": {}},
-            "A memory bank of 1,000,000,000,000 × 128 numbers takes",
+            "A memory bank of 1,000,000,000,000 × 128 numbers needs",
         ),
         ({"method_options": {"queue": 1}}, "has no option 'queue'"),
         ({"method_options": {"encoder": 1}}, "has no option 'encoder'"),
