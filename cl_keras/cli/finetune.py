@@ -22,8 +22,12 @@ def main(flags: Finetune) -> None:
     classifier.save(flags.out)
     known = len(classifier.bank)
     print(f"A classifier of {len(classifier.class_names)} classes from {known} labeled images.")
-    if classifier.accuracy is None:
+    if (result := classifier.held_out) is None:
         print("No image was held out, so its accuracy is not known.")
     else:
-        print(f"Accuracy on held-out images: {100 * classifier.accuracy:.1f} %.")
+        low, high = (100 * end for end in result.interval)
+        print(
+            f"Accuracy on {result.images} held-out images, as a mean over the classes: "
+            f"{100 * result.accuracy:.1f} % (95 % interval {low:.1f} % to {high:.1f} %)."
+        )
     print(f"It is in {flags.out}; use it with `cl-keras predict --classifier={flags.out}`.")

@@ -14,6 +14,7 @@ from cl_keras.downstream.arrays_file import read_arrays
 from cl_keras.encoders import image_size
 from cl_keras.encoders.model_file import load_model
 from cl_keras.evaluation import features, neighbors
+from cl_keras.evaluation.metric import metric_of
 from cl_keras.files import replacing, write_atomically
 
 NEAREST = 3
@@ -43,6 +44,28 @@ class Predictions:
     unusual: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How a classifier did on the labeled images that were held out.
+
+    Attributes:
+        images: number of these images.
+        accuracy: mean over the classes of their accuracy, from 0 to 1.
+        interval: ends of its 95 % interval, by the bootstrap over images.
+    """
+
+    images: int
+    accuracy: float
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, hits: np.ndarray, labels: np.ndarray) -> "HeldOut":
+        """From whether each image was a hit, bool `[m]`, and its class, int `[m]`."""
+        found = metric_of("held_out", hits, "", labels)
+        assert found.balanced is not None and found.balanced_interval is not None
+        return cls(len(labels), found.balanced, found.balanced_interval)
+
+
 class Classifier:
     """An encoder with a linear head.
 
@@ -53,7 +76,7 @@ class Classifier:
         class_names: C names.
         bank: float `[n, d]`, embeddings of labeled images.
         max_usual: distance beyond which an image is unusual.
-        accuracy: accuracy on the held-out images; default: None, for no held-out images.
+        held_out: result on the held-out images; default: None, no image was held out.
     """
 
     def __init__(
@@ -64,11 +87,11 @@ class Classifier:
         class_names: Sequence[str],
         bank: np.ndarray,
         max_usual: float,
-        accuracy: float | None = None,
+        held_out: HeldOut | None = None,
     ):
         self.encoder, self.kernel, self.bias = encoder, kernel, bias
         self.class_names, self.bank = list(class_names), np.asarray(bank, np.float32)
-        self.max_usual, self.accuracy = float(max_usual), accuracy
+        self.max_usual, self.held_out = float(max_usual), held_out
 
     @property
     def image_options(self) -> dict:
@@ -108,7 +131,7 @@ class Classifier:
         facts = {
             "class_names": self.class_names,
             "max_usual": self.max_usual,
-            "accuracy": self.accuracy,
+            "held_out": None if self.held_out is None else dataclasses.asdict(self.held_out),
         }
         text = json.dumps(facts, indent=2, ensure_ascii=True) + "\n"
         write_atomically(folder / "classifier.json", text)
@@ -130,7 +153,9 @@ class Classifier:
             )
         try:
             facts = json.loads((folder / "classifier.json").read_text("utf-8"))
-            names, usual, accuracy = (facts[k] for k in ("class_names", "max_usual", "accuracy"))
+            names, usual, held_out = (facts[k] for k in ("class_names", "max_usual", "held_out"))
+            if held_out is not None:
+                held_out = HeldOut(**{**held_out, "interval": tuple(held_out["interval"])})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{folder / 'classifier.json'} is damaged ({error}). Make the classifier again, "
@@ -138,7 +163,7 @@ class Classifier:
             ) from None
         kernel, bias, bank = read_arrays(folder / "head.npz", "kernel", "bias", "bank")
         encoder = load_model(folder / "encoder.keras")
-        return cls(encoder, kernel, bias, names, bank, usual, accuracy)
+        return cls(encoder, kernel, bias, names, bank, usual, held_out)
 
 
 def neighbor_distance(bank: np.ndarray, queries: np.ndarray, skip: int = 0) -> np.ndarray:

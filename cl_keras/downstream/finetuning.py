@@ -7,12 +7,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cl_keras.downstream.classifier import USUAL_SHARE, Classifier, neighbor_distance
+from cl_keras.downstream.classifier import (
+    USUAL_SHARE,
+    Classifier,
+    HeldOut,
+    neighbor_distance,
+)
+from cl_keras.downstream.duplicates import describe, duplicates, groups
 from cl_keras.evaluation import features, fit_linear_head
-from cl_keras.evaluation.labeled import balanced_accuracy
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """Penalties to try; the held-out images decide."""
+
+MAX_COMPARED = 20_000
+"""Number of labeled images up to which near-duplicates are looked for, which takes some seconds."""
 
 MIN_HELD_OUT = 10
 """With fewer held-out images than this, none are held out."""
@@ -50,7 +58,9 @@ def finetune(
 
     A linear head is fitted to the features of the frozen encoder, first with each penalty to choose
     the best on held-out images, then on all images. With `whole`, all weights are trained from
-    there, until the held-out accuracy no longer rises; the best weights are kept.
+    there, until the held-out accuracy no longer rises; the best weights are kept. Near-duplicates,
+    looked for among up to 20,000 labeled images, are held out together, so that none gives away the
+    class of another.
 
     Args:
         encoder: a `keras.Model` from images to vectors. With `whole`, its weights change.
@@ -65,43 +75,59 @@ def finetune(
     """
     if not 0 <= held_out <= 0.5:
         raise ValueError(f"held_out must be from 0 to 0.5; received {held_out!r}.")
-    found = _labeled(features(encoder, source, progress=progress and "encode"))
-    classes, labels = np.unique(found.labels, return_inverse=True)
+    found = features(encoder, source, progress=progress and "encode")
+    labeled = _labeled(found)
+    found = found.rows(labeled)
+    classes, labels = np.unique(np.asarray(found.labels), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             f"A classifier needs images of at least 2 classes; received {len(classes)}. Give "
             "class folders, or a table of labels."
         )
-    fitted, held = _split(labels, held_out, seed)
-    l2, accuracy = _best_penalty(found.vectors, labels, fitted, held, len(classes))
+    near = np.arange(len(labels))
+    if len(labels) <= MAX_COMPARED:
+        near = groups(duplicates(describe(source)[labeled]), len(labels))
+    fitted, held = _split(labels, near, held_out, seed)
+    l2, result = _best_penalty(found.vectors, labels, fitted, held, len(classes))
     rows = slice(None) if whole is None else fitted  # the held-out images stop the training
     head = fit_linear_head(found.vectors[rows], labels[rows], len(classes), l2=l2)
     if whole is not None:
         images = source.images(found.index)
-        head, accuracy = _train(encoder, head, images, labels, fitted, held, whole, seed, progress)
+        head, result = _train(encoder, head, images, labels, fitted, held, whole, seed, progress)
         vectors = features(encoder, images, progress=False).vectors
         found = dataclasses.replace(found, vectors=vectors)
     names = _names(source, classes)
     usual = _max_usual(found.vectors, fitted, held)
-    return Classifier(encoder, *head, names, found.vectors, usual, accuracy)
+    return Classifier(encoder, *head, names, found.vectors, usual, result)
 
 
 def _labeled(found):
-    """The rows that have a label."""
+    """Int `[n]`, the rows that have a label."""
     if found.labels is None:
         raise ValueError(
             f"Fine-tuning needs labels; the {len(found)} images have none. Give class folders, or "
             "labels as a table (file,label)."
         )
-    return found.rows(np.flatnonzero(found.labels >= 0)) if (found.labels < 0).any() else found
+    return np.flatnonzero(found.labels >= 0)
 
 
-def _split(labels, share, seed):
-    """Rows to fit and rows held out, a share of each class with two or more images."""
+def _split(labels, near, share, seed):
+    """Rows to fit and rows held out, a share of each class with two or more groups of images.
+
+    Args:
+        labels: int `[n]`.
+        near: int `[n]`, the group of near-duplicates of each image.
+        share: share to hold out.
+        seed: of the split.
+    """
     generator, held = np.random.default_rng(seed), []
     for label in np.unique(labels):
-        rows = generator.permutation(np.flatnonzero(labels == label))
-        held.extend(rows[: min(len(rows) - 1, round(share * len(rows)))])
+        rows = np.flatnonzero(labels == label)
+        chosen, most = [], round(share * len(rows))
+        for group in generator.permutation(np.unique(near[rows]))[1:]:
+            own = rows[near[rows] == group]
+            chosen.extend(own if len(chosen) + len(own) <= most else [])
+        held.extend(chosen)
     held = np.sort(np.array(held, np.int64))
     if len(held) < MIN_HELD_OUT:
         held = held[:0]
@@ -109,20 +135,20 @@ def _split(labels, share, seed):
 
 
 def _best_penalty(vectors, labels, fitted, held, count):
-    """The best penalty and its balanced held-out accuracy; 1 and None without held-out images."""
+    """The best penalty and its `HeldOut`; 1 and None without held-out images."""
     if not len(held):
         return 1.0, None
-    scores = {}
+    results = {}
     for l2 in STRENGTHS:
         kernel, bias = fit_linear_head(vectors[fitted], labels[fitted], count, l2=l2)
         hits = (vectors[held] @ kernel + bias).argmax(axis=1) == labels[held]
-        scores[l2] = balanced_accuracy(hits, labels[held])
-    best = max(scores, key=lambda l2: (scores[l2], l2))
-    return best, scores[best]
+        results[l2] = HeldOut.of(hits, labels[held])
+    best = max(results, key=lambda l2: (results[l2].accuracy, l2))
+    return best, results[best]
 
 
 def _train(encoder, head, images, labels, fitted, held, whole, seed, progress):
-    """Trains all weights from a fitted head; returns (kernel, bias) and the held-out accuracy."""
+    """Trains all weights from a fitted head; returns (kernel, bias) and the `HeldOut`."""
     keras.utils.set_random_seed(seed)
     layer = keras.layers.Dense(len(head[1]), name="classes")
     inputs = keras.Input(encoder.input_shape[1:])
@@ -151,10 +177,13 @@ def _train(encoder, head, images, labels, fitted, held, whole, seed, progress):
         ]
     options = {"validation_data": checks, "callbacks": stop, "verbose": 2 if progress else 0}
     options["shuffle"] = False  # the dataset is shuffled already
-    history = model.fit(dataset, epochs=whole.epochs, **options).history
-    accuracy = float(max(history["val_accuracy"])) if len(held) else None
+    model.fit(dataset, epochs=whole.epochs, **options)
+    result = None
+    if len(held):
+        hits = model.predict(images[held], verbose=0).argmax(axis=1) == labels[held]
+        result = HeldOut.of(hits, labels[held])
     kernel, bias = layer.get_weights()
-    return (kernel, bias), accuracy
+    return (kernel, bias), result
 
 
 def _names(source, classes):

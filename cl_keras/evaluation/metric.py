@@ -72,7 +72,8 @@ def metric_of(
 
 def _interval(values, weights, seed):
     """Ends of the 95 % bootstrap interval of the weighted mean of values `[t, m]`."""
-    low, high = np.percentile(_resampled_means(values, weights, seed), [2.5, 97.5])
+    ends = np.percentile(_resampled_means(values, weights, seed), [2.5, 97.5])
+    low, high = np.clip(ends, values.min(), values.max())  # rounding may lead beyond
     return float(low), float(high)
 
 

@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from cl_keras import data
-from cl_keras.downstream import Classifier, Index, describe, duplicates, finetune, select
+from cl_keras.downstream import (
+    Classifier,
+    HeldOut,
+    Index,
+    describe,
+    duplicates,
+    finetune,
+    select,
+)
 from cl_keras.downstream.classifier import neighbor_distance
 from cl_keras.downstream.duplicates import Pair, groups
 from cl_keras.downstream.finetuning import Whole
@@ -115,17 +123,37 @@ def _source(count, seed=0, labels=True):
 
 def test_a_classifier_from_few_labels_is_saved_and_predicts(tmp_path):
     classifier = finetune(_encoder(), _source(60), progress=False)
-    assert classifier.accuracy == 1 and classifier.class_names == ["red", "green", "blue"]
+    assert classifier.held_out.accuracy == 1 and classifier.class_names == ["red", "green", "blue"]
     again = Classifier.load(classifier.save(tmp_path / "c"))
     images, labels = _colors(30, seed=5)
     found = again.predict(data.load(images), progress=False)
     np.testing.assert_array_equal(found.classes, labels)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
     assert again.image_options == {"image_size": 16, "channels": 3}
+    assert again.held_out == classifier.held_out and again.held_out.images == 12
+
+
+def test_near_duplicates_are_held_out_together():
+    """Classes that mean nothing are learned by heart from copies, and not without them."""
+    photos = np.repeat(_photos(40, size=24), 3, axis=0)
+    labels = np.repeat(np.random.default_rng(0).permutation(40) % 2, 3)
+    inputs = keras.Input([*photos.shape[1:]])
+    encoder = keras.Model(inputs, keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
+    result = finetune(encoder, data.load(photos, labels=labels), progress=False).held_out
+    assert result.images == 24
+    low, high = result.interval
+    assert low < 0.5 < high and result.accuracy < 0.8
+
+
+def test_held_out_accuracy_is_a_mean_over_classes():
+    labels = np.repeat([0, 1], [90, 10])
+    result = HeldOut.of(labels == 0, labels)
+    assert result.images == 100 and result.accuracy == 0.5
+    assert result.interval[0] < 0.5 < result.interval[1]
 
 
 def test_images_unlike_any_labeled_one_are_unusual():
-    classifier = finetune(_encoder(), _source(90), progress=False)
+    classifier = finetune(_encoder(), _source(240), progress=False)
     yellow = _colors(20, seed=7)[0]
     yellow[..., 2], yellow[..., :2] = 0, 200
     assert classifier.predict(data.load(yellow), progress=False).unusual.all()
@@ -153,7 +181,7 @@ def test_all_weights_are_trained_and_stop_early():
     whole = Whole(epochs=20, patience=2, learning_rate=1e-2)
     classifier = finetune(deeper, _source(60), whole=whole, progress=False)
     assert (deeper.layers[-1].get_weights()[0] != before).any()
-    assert classifier.accuracy > 0.9
+    assert classifier.held_out.accuracy > 0.9
     images, labels = _colors(30, seed=5)
     found = classifier.predict(data.load(images), progress=False)
     assert (found.classes == labels).mean() > 0.9
