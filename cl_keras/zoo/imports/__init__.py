@@ -14,9 +14,9 @@ import keras
 from cl_keras.bounds import check_image_size
 from cl_keras.spelling import did_you_mean
 from cl_keras.zoo import cards
-from cl_keras.zoo.imports import fill
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
+from cl_keras.zoo.weights import variables
 
 _FORMATS = TORCH_FORMATS | {SimCLRFormat.name: SimCLRFormat()}
 
@@ -77,7 +77,7 @@ def _read(reader, streams, image_size):
     """(encoder, its width) from the open files of a checkpoint."""
     name, width, arrays = reader.read(*streams)
     encoder = reader.network(name, width=width, image_size=image_size)
-    fill.fill(encoder, arrays)
+    variables.assign(encoder, arrays)
     return encoder, width
 
 

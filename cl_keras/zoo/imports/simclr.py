@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from cl_keras.files import open_plain
-from cl_keras.zoo.imports import architectures, fill, tensor_bundle, zips
+from cl_keras.zoo.imports import architectures, checks, tensor_bundle, zips
 
 ENCODER = "resnet50"
 FAMILY = architectures.FAMILIES[ENCODER]
@@ -82,8 +82,8 @@ class SimCLRFormat:
             sizes = [archive.getinfo(name).file_size for name in (index_name, data_name)]
             if max(sizes) > most:
                 raise ValueError("The checkpoint is too large for its archive.")
-            with zips.damage(), archive.open(index_name) as index, archive.open(data_name) as file:
-                return self._read(index, file, sizes[1])
+            with zips.damage(), archive.open(index_name) as index, archive.open(data_name) as rest:
+                return self._read(index, rest, sizes[1])
 
     def _read(self, index, data, size):
         entries = tensor_bundle.read_index(index)
@@ -91,12 +91,12 @@ class SimCLRFormat:
         channels = self._channels(shapes)
         wanted = _wanted(FAMILY.layers(channels))
         expected = {key: shape for key, (_, shape) in wanted.items()}
-        fill.check_keys(expected, shapes, _is_dropped, self.name)
+        checks.check_keys(expected, shapes, _is_dropped, self.name)
         tensors = {key: entries[key] for key in expected}
         if sum(entry.size for entry in tensors.values()) > size:
             raise ValueError(f"The encoder does not fit into the {size} bytes of its file.")
         arrays = {
-            wanted[key][0]: fill.check_values(key, array)
+            wanted[key][0]: checks.check_values(key, array)
             for key, array in tensor_bundle.read_arrays(data, tensors)
         }
         return ENCODER, channels / 64, arrays

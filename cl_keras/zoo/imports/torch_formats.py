@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from cl_keras.files import open_plain
-from cl_keras.zoo.imports import architectures, fill, torch_file
+from cl_keras.zoo.imports import architectures, checks, torch_file
 
 NORMALIZATION = {
     "weight": "gamma",
@@ -96,12 +96,12 @@ class TorchFormat:
             encoder, channels = architectures.recognize(bare)
             wanted = _wanted(prefix, architectures.FAMILIES[encoder].layers(channels))
             expected = {key: shape for key, (_, shape) in wanted.items()}
-            fill.check_keys(expected, shapes, self._is_dropped, self.name)
+            checks.check_keys(expected, shapes, self._is_dropped, self.name)
             tensors = {key: state[key] for key in expected}
             _check_size(os.fstat(stream.fileno()).st_size, tensors.values())
             arrays = {}
             for key, array in checkpoint.arrays(tensors):
-                array = fill.check_values(key, array)
+                array = checks.check_values(key, array)
                 variable, _ = wanted[key]
                 arrays[variable] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         return encoder, channels / 64, arrays

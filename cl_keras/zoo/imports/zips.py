@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 MAX_DIRECTORY_BYTES = 4 * 2**20
 MAX_MEMBERS = 20_000
@@ -22,9 +22,9 @@ def opened(stream: BinaryIO) -> Iterator[zipfile.ZipFile]:
     Raises:
         ValueError: if it is damaged, or has too many members.
     """
-    bounded = _Bounded(stream)
+    bounded: Any = _Bounded(stream)
     with damage():
-        archive = zipfile.ZipFile(cast(BinaryIO, bounded))
+        archive = zipfile.ZipFile(bounded)
     bounded.most = None
     if len(archive.infolist()) > MAX_MEMBERS:
         raise ValueError(f"The archive has more than {MAX_MEMBERS} members.")

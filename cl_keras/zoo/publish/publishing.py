@@ -219,7 +219,8 @@ def _write_weights(folder, run, pretraining):
 def _whole_model(run, description):
     shape = (description.image_size, description.image_size, description.channels)
     config = Config.from_dict(run.config, f"{run.folder}/config.json")
-    model = build.make_model(config, shape, building.steps_per_epoch(config))
+    steps = building.steps_per_epoch(config.images, config.batch_size)
+    model = build.make_model(config, shape, steps)
     run.checkpoints.restore(model)
     return model
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import keras
 import tensorflow as tf
@@ -70,11 +70,8 @@ def encoder(description: cards.Encoder) -> keras.Model:
             f"{did_you_mean(description.name, builders, 3)} It has {', '.join(builders)}."
         )
     builder = builders[description.name]
-    options: dict[str, Any] = {"image_size": description.image_size}
-    options["channels"] = description.channels
-    options |= {"width": description.width, "norm": description.norm}
-    if description.stem is not None:
-        options["stem"] = description.stem
+    names = ("image_size", "channels", "width", "norm", *(["stem"] if description.stem else []))
+    options = {name: getattr(description, name) for name in names}
     try:
         built = builder(**options)
     except TypeError as error:
@@ -98,14 +95,14 @@ def pretraining(card: cards.Card) -> keras.Model:
     config = Config.from_dict(card.training.config or {}, where)
     if config.encoder is None or config.images is None or config.batch_size is None:
         raise ValueError(f"{where} must have encoder, images and batch_size.")
+    steps = steps_per_epoch(config.images, config.batch_size)
     try:
         config = build.resolve(config, config.images, shape)
-        return build.make_model(config, shape, steps_per_epoch(config))
+        return build.make_model(config, shape, steps)
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"No model can be built from {where}: {error!r}.") from None
 
 
-def steps_per_epoch(config: Config) -> int:
-    """Steps per epoch of a resolved configuration; an incomplete last batch is dropped."""
-    assert config.images is not None and config.batch_size is not None
-    return max(1, config.images // config.batch_size)
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Steps per epoch; an incomplete last batch is dropped."""
+    return max(1, images // batch_size)

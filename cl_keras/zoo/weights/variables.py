@@ -35,8 +35,15 @@ def forms(model: keras.Model) -> dict[str, Form]:
 
 
 def assign(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Sets all `named_variables` of a model to arrays of the same names and shapes."""
-    for name, variable in named_variables(model).items():
+    """Sets all `named_variables` of a model.
+
+    Raises:
+        ValueError: if the arrays have other names.
+    """
+    found = named_variables(model)
+    if different := sorted(set(found) ^ set(arrays)):
+        raise ValueError(f"The variables of {model.name!r} differ in {', '.join(different[:8])}.")
+    for name, variable in found.items():
         variable.assign(arrays[name])
 
 

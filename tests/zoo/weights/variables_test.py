@@ -94,3 +94,21 @@ def test_bfloat16_is_not_written(tmp_path):
     half = {"a": np.asarray(encoder.variables[0]).astype("bfloat16")}
     with pytest.raises(ValueError, match="only plain numbers are supported"):
         tensors.write(tmp_path / "a.safetensors", half)
+
+
+def make_encoder():
+    inputs = keras.Input([2])
+    return keras.Model(inputs, keras.layers.Dense(3, name="d")(inputs), name="tiny")
+
+
+def test_every_variable_is_set():
+    encoder = make_encoder()
+    kernel, bias = np.arange(6.0).reshape(2, 3), np.arange(3.0)
+    variables.assign(encoder, {"d/kernel": kernel, "d/bias": bias})
+    np.testing.assert_array_equal(encoder(np.array([[1.0, 10.0]])), [[30, 42, 54]])
+
+
+@pytest.mark.parametrize("names", [["d/kernel"], ["d/kernel", "d/bias", "d/more"]])
+def test_missing_or_extra_variables_are_an_error(names):
+    with pytest.raises(ValueError, match="The variables of 'tiny' differ in d/(bias|more)"):
+        variables.assign(make_encoder(), {name: np.zeros(3) for name in names})

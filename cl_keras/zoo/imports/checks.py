@@ -1,8 +1,7 @@
-"""Fills all variables of an encoder from the named arrays of a checkpoint."""
+"""Checks that a checkpoint has everything that an encoder needs, and nothing unknown."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
 import numpy as np
 
 MAX_NAMES = 8
@@ -51,25 +50,12 @@ def check_values(key: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "f":
         raise ValueError(f"{key!r} must hold floating-point numbers; received {array.dtype}.")
     with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise ValueError(f"{key!r} must hold finite float32 numbers; some are not.")
     if key.endswith(("running_var", "moving_variance")) and (array < 0).any():
         raise ValueError(f"{key!r} must hold variances; some are below 0.")
     return array
-
-
-def fill(encoder: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Sets every variable of an encoder, by its path inside the encoder.
-
-    Raises:
-        ValueError: if the arrays are not exactly those of the encoder.
-    """
-    variables = {variable.path: variable for variable in encoder.variables}
-    if different := sorted(set(variables) ^ set(arrays)):
-        raise ValueError(f"The variables of {encoder.name!r} differ in {_list(different)}.")
-    for path, variable in variables.items():
-        variable.assign(arrays[path])
 
 
 def _list(keys):
