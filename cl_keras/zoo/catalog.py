@@ -218,8 +218,8 @@ def _read_remote(address, root):
 
 def _download(address, partial, path):
     with cache.locked(path.parent):
+        cache.retrieve(address, partial, limits=LIMITS, progress=False)
         try:
-            cache.retrieve(address, partial, limits=LIMITS, progress=False)
             parse(_bounded(partial), addresses.shown(address), referrer=address)
             os.replace(partial, path)
         finally:
