@@ -134,14 +134,15 @@ def _download(name, address, path, expected, options):
     retrieve(address, partial, **known, **options)
     with open_plain(partial, follow_links=False) as stream:
         problem = mismatch(expected, stream)
-        found = {"sha256": sha256_of(stream), "size": os.fstat(stream.fileno()).st_size}
+        sha256 = expected.sha256 or sha256_of(stream)
+        size = os.fstat(stream.fileno()).st_size
     partial.with_name("partial.validator").unlink(missing_ok=True)
     if problem:
         partial.unlink(missing_ok=True)
         raise ValueError(
             f"What came from {addresses.shown(address)} is not the file of the card: {problem}."
         )
-    received = dataclasses.replace(expected, **found)
+    received = dataclasses.replace(expected, sha256=sha256, size=size)
     if expected.sha256 is None:  # pinned before it gets its name, so that no kill loses the pin
         write_atomically(folder / "pin.json", schema.as_json(received))
     with replacing(path) as temporary:

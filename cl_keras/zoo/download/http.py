@@ -318,13 +318,15 @@ class _Watched:
         timer = threading.Timer(self.timeout, give_up)
         timer.daemon = True
         timer.start()
+        response = None
         try:
             response = super().getresponse()
         finally:
             timer.cancel()
-        if gave_up.is_set():
-            response.close()
-            raise TimeoutError("the server took too long to answer")
+            if gave_up.is_set():  # it ends in an error then, or in half of the headers
+                if response is not None:
+                    response.close()
+                raise TimeoutError("the server took too long to answer")
         return response
 
 
@@ -345,7 +347,8 @@ class _Outside:
 
 def _pool(base, *mixins):
     """A pool of urllib3 whose connections have these classes before their own."""
-    connection = type("_Connection", (*mixins, base.ConnectionCls), {})
+    name = base.ConnectionCls.__name__  # urllib3's errors show it
+    connection = type(name, (*mixins, base.ConnectionCls), {})
     return type("_Pool", (base,), {"ConnectionCls": connection})
 
 
