@@ -122,7 +122,7 @@ def _is_here(host):
     )
 
 
-def is_public(host):
+def is_public(host: str) -> bool:
     """Whether a host is a name, or a publicly routable IP address."""
     ip = _ip(host)
     return ip is None or (ip.is_global and not ip.is_multicast)
