@@ -13,7 +13,7 @@ from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
 
 _GROUP = 16  # bank rows that are first searched by their maximum
-_FEW = 2**24  # scores for which compiled loops need not be loaded
+_FEW = 2**26  # scores for which compiled loops, which take a while to load, are not worth it
 _SCORE_BYTES = 16 * 2**20  # of a block of scores; larger blocks exceed the cache and are slower
 
 

@@ -29,10 +29,9 @@ def select(scores, k, indices, cosines):
     n = scores.shape[1]
     groups = n // GROUP if n // GROUP > 2 * k else n  # if they are few, nothing is saved
     best, bins = np.empty(groups, np.float32), np.empty(groups, np.uint32)
-    group, found = np.empty(groups + 1, np.uint32), np.empty(n + 1, np.uint32)
-    values = np.empty(n + 1, np.float32)
+    group = np.empty(groups + 1, np.uint32)
     for i in range(len(scores)):
-        row = scores[i]
+        row, near, cosine = scores[i], indices[i], cosines[i]
         _maxima(row, best)
         least = _bound(best, bins, k)
         count, num_groups = 0, 0
@@ -42,15 +41,25 @@ def select(scores, k, indices, cosines):
         for start in range(0, n - n % groups, groups):
             for j in range(num_groups):
                 at = start + group[j]
-                found[count], values[count] = at, row[at]
-                count += row[at] >= least
+                if row[at] >= least:
+                    count = _insert(row[at], at, near, cosine, count)
         for at in range(n - n % groups, n):
-            found[count], values[count] = at, row[at]
-            count += row[at] >= least
-        _keep_best(found, values, count, k)
-        order = np.argsort(-values[:k], kind="mergesort")
-        for rank in range(k):
-            indices[i, rank], cosines[i, rank] = found[order[rank]], values[order[rank]]
+            if row[at] >= least:
+                count = _insert(row[at], at, near, cosine, count)
+
+
+@compiled
+def _insert(score, index, near, cosine, count):
+    """Inserts a score behind all that are not lower; the last one drops out if there is no room."""
+    k = len(cosine)
+    if count == k and score <= cosine[k - 1]:
+        return count
+    place = min(count, k - 1)
+    while place > 0 and cosine[place - 1] < score:
+        cosine[place], near[place] = cosine[place - 1], near[place - 1]
+        place -= 1
+    cosine[place], near[place] = score, index
+    return min(count + 1, k)
 
 
 @compiled
@@ -84,19 +93,3 @@ def _bound(best, bins, k):
         if bins[j] >= lowest:
             least = min(least, best[j])
     return least
-
-
-@compiled
-def _keep_best(found, values, count, k):
-    """Moves the k highest of `count` values to the front, in their order; of ties the first."""
-    least = np.partition(values[:count], count - k)[count - k]
-    ties = k
-    for c in range(count):
-        ties -= values[c] > least
-    kept = 0
-    for c in range(count):
-        is_tie = values[c] == least
-        if values[c] > least or (is_tie and ties > 0):
-            found[kept], values[kept] = found[c], values[c]
-            kept += 1
-            ties -= is_tie
