@@ -22,32 +22,15 @@ def main():
     parser.add_argument("--demo", action="store_true", help="only the demo, once")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
-    with tempfile.TemporaryDirectory() as folder:
-        # All modules are compiled before, as `pip install` does.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = folder
-        results = run(options)
+    results = demo() if options.demo else startup(options.rounds)
     if options.json:
         write_json(options.json, results)
 
 
-def run(options) -> dict:
-    topics = {} if options.demo else startup(sys.executable)
-    results = {topic: measure(each, options.rounds) for topic, each in topics.items()}
-    for topic, each in results.items():
-        print(table(topic, each, {"tensorflow, keras": 1.0}), end="\n\n")
-    if options.demo:
-        with tempfile.TemporaryDirectory() as folder:
-            demo = Command(sys.executable, "-c", CLI, "demo", f"--run={folder}/demo")
-            results["demo"] = measure({"demo": demo}, 1, warm=False)
-        seconds = results["demo"]["demo"]
-        print(f"cl-keras demo: {seconds['median']:.0f} s, {seconds['cpu']:.0f} s of CPU time")
-    return results
-
-
-def startup(python: str) -> dict:
-    """The commands of each topic."""
-    return {
+def startup(rounds: int) -> dict:
+    """Measures the start of the command line, and the import."""
+    python, results = sys.executable, {}
+    topics = {
         "help": {
             "cl-keras --help": Command(python, "-c", CLI, "--help"),
             "cl-keras pretrain --help": Command(python, "-c", CLI, "pretrain", "--help"),
@@ -58,6 +41,24 @@ def startup(python: str) -> dict:
             "tensorflow, keras": Command(python, "-c", "import tensorflow, keras"),
         },
     }
+    with tempfile.TemporaryDirectory() as folder:
+        # All modules are compiled in the first call, as `pip install` does.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        for topic, contestants in topics.items():
+            results[topic] = measure(contestants, rounds)
+            print(table(topic, results[topic], {"tensorflow, keras": 1.0}), end="\n\n")
+    return results
+
+
+def demo() -> dict:
+    """Measures the whole demo, once."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = Command(sys.executable, "-c", CLI, "demo", f"--run={folder}/demo")
+        results = {"demo": measure({"demo": command}, 1, warm=False)}
+    seconds = results["demo"]["demo"]
+    print(f"cl-keras demo: {seconds['median']:.0f} s, {seconds['cpu']:.0f} s of CPU time")
+    return results
 
 
 if __name__ == "__main__":
