@@ -33,7 +33,6 @@ from cl_keras.data.pixels import decode
 from cl_keras.data.printable import printable
 from cl_keras.data.reading import read_image_file
 from cl_keras.data.source import Source
-from cl_keras.data.turns import Turns
 
 THREADS = min(32, os.cpu_count() or 1)  # for decoding
 CHUNK = 32  # images per task of a thread
@@ -122,7 +121,7 @@ class FolderSource(Source):
             class_names=class_names if classes is None else classes,
             names=names,
         )
-        self._kept, self._turns = KeptImages((len(names), *self.image_shape)), Turns()
+        self._kept = KeptImages((len(names), *self.image_shape))
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -198,10 +197,9 @@ class FolderSource(Source):
         used = np.empty(len(indices), np.int64)
 
         def some(rows):
-            with self._turns.one(len(rows)):
-                for row in rows:
-                    used[row], found = self.first_usable(int(indices[row]), read)
-                    keep(row, found)
+            for row in rows:
+                used[row], found = self.first_usable(int(indices[row]), read)
+                keep(row, found)
 
         rows = [range(i, min(i + CHUNK, len(indices))) for i in range(0, len(indices), CHUNK)]
         if len(rows) == 1:  # as in a pipeline, which has its own threads

@@ -202,6 +202,25 @@ def test_pictures_with_trailing_bytes_are_kept(tmp_path, extension):
     assert checked(path).size == (64, 64)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_files_are_checked_in_threads_only_if_the_disk_waits(twenty, monkeypatch, waits):
+    spoil(twenty / "03.png")
+    (twenty / "04.png").write_bytes(b"cut")
+    expected = checking.check_files(twenty, names := sorted(os.listdir(twenty)), sizes=True)
+    check, threads = checking._check, []
+
+    def counted(root, name, sizes):
+        threads.append(threading.current_thread())
+        return check(root, name, sizes)
+
+    monkeypatch.setattr(checking, "CHUNK", 3)
+    monkeypatch.setattr(checking, "PATIENCE", -100.0 if waits else 100.0)
+    monkeypatch.setattr(checking, "_check", counted)
+    assert checking.check_files(twenty, names, sizes=True) == expected
+    alone = [thread is threading.main_thread() for thread in threads]
+    assert len(alone) == 20 and sum(alone) == (3 if waits else 20)
+
+
 def test_every_kind_of_bad_file_is_skipped_with_its_reason(twenty):
     (twenty / "b_empty.jpg").write_bytes(b"")
     (twenty / "b_text.png").write_text("this is no picture")
