@@ -60,5 +60,7 @@ def test_fit_of_a_method_with_a_bank_notices_them():
         tiny.tiny_encoder(), views=cl.views.simclr(8, 1), num_images=N, num_negatives=4
     )
     model.compile("sgd")
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(5))
     with pytest.warns(UserWarning, match="only 8 different"):
-        model.fit(tf.data.Dataset.from_generator(batches, output_signature=spec), verbose=0)
+        model.fit(dataset, verbose=0)
