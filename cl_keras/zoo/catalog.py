@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import pathlib
-from typing import BinaryIO
 
 from absl import logging
 
@@ -63,7 +62,7 @@ class Entry:
 
     def open(
         self, file: cards.File, *, progress: bool = True
-    ) -> contextlib.AbstractContextManager[BinaryIO]:
+    ) -> contextlib.AbstractContextManager[cache.Verified]:
         """Opens a file of the card; its hash was checked through the same descriptor."""
         location = self.locate(file)
         if isinstance(location, pathlib.Path):

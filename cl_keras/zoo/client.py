@@ -70,7 +70,7 @@ def download(name: str, *, kind: str = "encoder", progress: bool = True) -> path
         OSError: if it cannot be downloaded or read.
     """
     entry = catalog.find(name)
-    with entry.open(entry.card.file(kind), progress=progress) as stream:
+    with entry.open(entry.card.file(kind), progress=progress) as (stream, _):
         return pathlib.Path(stream.name)
 
 
@@ -80,8 +80,8 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
         encoder = cl_keras.zoo.load("simclr_small_resnet_fashion_mnist_mini")
         classifier = keras.Sequential([encoder, keras.layers.Dense(10)])
 
-    A checkpoint of another project is converted in every call, so that no derived file has to be
-    trusted. This takes a few seconds per gigabyte, twice that for the zip archives of SimCLR v1.
+    A checkpoint of another project is converted in the first call, and the result is kept in the
+    cache. It is used as long as the checkpoint, whose hash is checked in every call, is the same.
 
     Args:
         name: name of the entry; `zoo.list()` lists all.
@@ -103,12 +103,13 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
     file = card.file(kind)
     files = [file, *(other for other in card.files if other.kind == cards.DATA)]
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(entry.open(each, progress=progress)) for each in files]
+        opened = [stack.enter_context(entry.open(each, progress=progress)) for each in files]
         if file.format != cards.OWN_FORMAT:
-            return imports.encoder_of(card.encoder, file.format, streams, what)
+            return imports.encoder_of(card, file.format, opened, what)
+        stream, _ = opened[0]
         if kind == "pretraining":
-            return building.filled(lambda: building.pretraining(card), streams[0], what)
-        return building.filled(lambda: building.encoder(card.encoder), streams[0], what)
+            return building.filled(lambda: building.pretraining(card), stream, what)
+        return building.filled(lambda: building.encoder(card.encoder), stream, what)
 
 
 def _field(card, field):

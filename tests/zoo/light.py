@@ -28,5 +28,5 @@ if __name__ == "__main__":
     print("ready", flush=True)
     sys.stdin.readline()
     fetched = cache.open_fetched("simclr_small_resnet_photos", file, address, progress=False)
-    with fetched as stream:
+    with fetched as (stream, _):
         print(stream.name)

@@ -1,5 +1,7 @@
 """Downloaded files: fetched once, checked whenever they are opened, shared by all processes.
 
+<CL_KERAS_CACHE, else ~/.cache/cl_keras>/zoo/<name>/
+    converted-….safetensors   a checkpoint of another project, converted
 <CL_KERAS_CACHE, else ~/.cache/cl_keras>/zoo/<name>/<of address and hash>/
     <file>          whole and checked, or not there
     partial         unfinished; the next call resumes it
@@ -26,6 +28,8 @@ from cl_keras.zoo.cards import addresses, names, schema
 from cl_keras.zoo.download import http, hub
 
 RESERVED = ("partial", "partial.validator", "pin.json", "lock")
+Verified = tuple[BinaryIO, str]
+"""An open file, and its SHA-256, which was computed through the same descriptor."""
 
 
 def root() -> pathlib.Path:
@@ -42,21 +46,23 @@ def is_offline() -> bool:
     return os.environ.get("CL_KERAS_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def folder_of(name: str, file: cards.File, address: str) -> pathlib.Path:
-    """The folder of a file of an entry, which need not be there.
+def entry_folder(name: str) -> pathlib.Path:
+    """The folder of an entry, which need not exist; a symbolic link is refused."""
+    folder = root() / names.check_name(name)
+    refuse_link(folder)
+    return folder
 
-    Raises:
-        ValueError: if a symbolic link stands in its place.
-    """
+
+def folder_of(name: str, file: cards.File, address: str) -> pathlib.Path:
+    """The folder of a file of an entry, which need not exist; a symbolic link is refused."""
     content = f"{address}\n{file.sha256 or ''}".encode()
-    folder = root() / names.check_name(name) / hashlib.sha256(content).hexdigest()[:16]
-    for path in (folder.parent, folder):
-        _refuse_link(path)
+    folder = entry_folder(name) / hashlib.sha256(content).hexdigest()[:16]
+    refuse_link(folder)
     return folder
 
 
 @contextlib.contextmanager
-def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> Iterator[BinaryIO]:
+def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> Iterator[Verified]:
     """A file of an entry, open, from the cache or from its address.
 
     Eight processes that ask at once download it once. A killed download is resumed.
@@ -67,41 +73,37 @@ def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> I
         address: https://…, hf://…, or http:// on this machine.
         **options: limits, progress and referrer of `http.Download`.
 
-    Yields:
-        A binary stream, `name` its path, whose hash was checked through this very descriptor.
-
     Raises:
         ValueError: if what came is not that file; nothing of it is left.
         OSError: if it cannot be downloaded, or the network is forbidden.
     """
     folder = folder_of(name, file, address)
     path = folder / _file_name(file, address)
-    stream = _open_if_right(path, pinned(file, folder))
-    if stream is None:
-        with locked(folder):
-            expected = pinned(file, folder)  # another process may have pinned it
-            stream = _open_if_right(path, expected, remove=True)
-            if stream is None:
-                try:
-                    expected = _download(name, address, path, expected, options)
-                except OSError as error:
-                    raise _unwritable(folder, error) if error.errno else error from None
-                stream = _open_if_right(path, expected)
-                if stream is None:
-                    raise ValueError(f"{path} was changed while it was read.")
-    with stream:
-        yield stream
+    with contextlib.ExitStack() as stack:
+        found = _open_if_right(stack, path, pinned(file, folder))
+        if found is None:
+            with locked(folder):
+                expected = pinned(file, folder)  # another process may have pinned it
+                found = _open_if_right(stack, path, expected, remove=True)
+                if found is None:
+                    try:
+                        expected = _download(name, address, path, expected, options)
+                    except OSError as error:
+                        raise _unwritable(folder, error) if error.errno else error from None
+                    found = stack.enter_context(open_verified(path, expected))
+        yield found
 
 
-def _open_if_right(path, expected, *, remove=False):
-    """The open file if it is there and the expected one; else None.
+def _open_if_right(stack, path, expected, *, remove=False):
+    """The file, as `open_verified`, if it exists and is the expected one; else None.
 
     A file whose hash nobody knows, because a process was killed before it could be pinned, does
     not count.
     """
     try:
-        stream = open_plain(path, follow_links=False)
-        problem = mismatch(expected, stream) if expected.sha256 else "its hash is not known"
+        if expected.sha256 is not None:
+            return stack.enter_context(open_verified(path, expected))
+        problem = f"the hash of {path} is not known" if path.exists() else None
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -109,15 +111,11 @@ def _open_if_right(path, expected, *, remove=False):
             f"{path} may not be read by this user. Ask its owner, or set CL_KERAS_CACHE to a "
             "folder of your own."
         ) from error
-    except OSError as error:
-        stream, problem = None, error.strerror or str(error)
-    if not problem:
-        return stream
-    if stream is not None:
-        stream.close()
-    if remove:
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if remove and problem:
         path.unlink()
-        logging.warning("Removed %s from the cache: %s.", path, problem)
+        logging.warning("Removed a file from the cache: %s", problem)
     return None
 
 
@@ -133,8 +131,7 @@ def _download(name, address, path, expected, options):
     known = {"size": expected.size, "anchored": expected.sha256 is not None}
     retrieve(address, partial, **known, **options)
     with open_plain(partial, follow_links=False) as stream:
-        problem = mismatch(expected, stream)
-        sha256 = expected.sha256 or sha256_of(stream)
+        sha256, problem = compared(stream, expected)
         size = os.fstat(stream.fileno()).st_size
     partial.with_name("partial.validator").unlink(missing_ok=True)
     if problem:
@@ -152,7 +149,7 @@ def _download(name, address, path, expected, options):
 
 def retrieve(address: str, partial: pathlib.Path, **options: Any) -> None:
     """Brings what an address has to an unfinished file; options as for `http.Download`."""
-    _refuse_link(partial)
+    refuse_link(partial)
     if address.startswith("hf://"):
         options |= {"token": hub.token(), "referrer": None}  # the user chose where the Hub is
         address = hub.web_address(address)
@@ -162,7 +159,7 @@ def retrieve(address: str, partial: pathlib.Path, **options: Any) -> None:
 def pinned(file: cards.File, folder: pathlib.Path) -> cards.File:
     """The file with size and hash of its first download, if its authors publish no hash."""
     path = folder / "pin.json"
-    _refuse_link(path)
+    refuse_link(path)
     if file.sha256 is not None or not path.exists():
         return file
     with open_plain(path, follow_links=False) as stream:
@@ -173,26 +170,21 @@ def pinned(file: cards.File, folder: pathlib.Path) -> cards.File:
     return dataclasses.replace(file, size=pin.size, sha256=pin.sha256)
 
 
-def mismatch(expected: cards.File, stream: BinaryIO) -> str | None:
-    """What is wrong with an open file, in words, or None; the stream is at its start again."""
+def compared(stream: BinaryIO, expected: cards.File) -> tuple[str, str | None]:
+    """(SHA-256 of an open file, its difference from what is expected or None)."""
     size = os.fstat(stream.fileno()).st_size
-    if expected.size is not None and size != expected.size:
-        return f"expected {expected.size} bytes, received {size}"
-    received = sha256_of(stream)
-    if expected.sha256 is not None and received != expected.sha256:
-        return f"expected SHA-256 {expected.sha256}, received {received}"
-    if expected.sha256_prefix is not None and not received.startswith(expected.sha256_prefix):
-        return f"expected a SHA-256 that begins {expected.sha256_prefix}, received {received}"
-    if expected.md5_prefix is not None:
-        received = _digest(stream, _md5)
-        if not received.startswith(expected.md5_prefix):
-            return f"expected an MD5 that begins {expected.md5_prefix}, received {received}"
-    return None
-
-
-def sha256_of(stream: BinaryIO) -> str:
-    """Hexadecimal SHA-256 of an open file, which is at its start again."""
-    return _digest(stream, "sha256")
+    if expected.size not in (None, size):
+        return "", f"expected {expected.size} bytes, received {size}"
+    sha256 = _digest(stream, "sha256")
+    if expected.sha256 not in (None, sha256):
+        return sha256, f"expected SHA-256 {expected.sha256}, received {sha256}"
+    if not sha256.startswith(expected.sha256_prefix or ""):
+        return sha256, f"expected a SHA-256 that begins {expected.sha256_prefix}, received {sha256}"
+    if prefix := expected.md5_prefix:  # some authors publish no other hash
+        md5 = _digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+        if not md5.startswith(prefix):
+            return sha256, f"expected an MD5 that begins {prefix}, received {md5}"
+    return sha256, None
 
 
 def _digest(stream, kind):
@@ -202,23 +194,20 @@ def _digest(stream, kind):
     return found
 
 
-def _md5():
-    return hashlib.md5(usedforsecurity=False)  # some authors publish no other
-
-
 @contextlib.contextmanager
-def open_verified(path: pathlib.Path, expected: cards.File) -> Iterator[BinaryIO]:
+def open_verified(path: pathlib.Path, expected: cards.File) -> Iterator[Verified]:
     """A file that was checked by its hash, open, so that no other can take its place meanwhile.
 
     Raises:
         ValueError: if it is another file than `expected`, or a symbolic link.
         OSError: if it cannot be read, or is not a plain file.
     """
-    _refuse_link(path)
+    refuse_link(path)
     with open_plain(path, follow_links=False) as stream:
-        if problem := mismatch(expected, stream):
+        sha256, problem = compared(stream, expected)
+        if problem:
             raise ValueError(f"{path} is not the file that its card names: {problem}.")
-        yield stream
+        yield stream, sha256
 
 
 @contextlib.contextmanager
@@ -229,11 +218,11 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         OSError: if the folder cannot be made or written to.
     """
     lock = folder / "lock"
-    _refuse_link(lock)
+    refuse_link(lock)
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            waiting = f"Another process downloads to {folder}; waiting for it."
+            waiting = f"Another process writes to {folder}; waiting for it."
             stack.enter_context(locks.locked(lock, on_wait=lambda: logging.warning(waiting)))
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -258,6 +247,7 @@ def _file_name(file, address):
     return file.kind if last in RESERVED else last
 
 
-def _refuse_link(path):
+def refuse_link(path: pathlib.Path) -> None:
+    """Raises a ValueError if a symbolic link stands in the place of a file of the cache."""
     if path.is_symlink():
         raise ValueError(f"{path} is a symbolic link, which the zoo does not follow; remove it.")

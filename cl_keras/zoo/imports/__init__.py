@@ -7,13 +7,14 @@ Every parameter of the encoder is set, and every key in the file is either used 
 import contextlib
 import pathlib
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import keras
 
 from cl_keras.bounds import check_image_size
 from cl_keras.spelling import did_you_mean
 from cl_keras.zoo import cards
+from cl_keras.zoo.download.cache import Verified
+from cl_keras.zoo.imports import conversions
 from cl_keras.zoo.imports.simclr import SimCLRFormat
 from cl_keras.zoo.imports.torch_formats import TORCH_FORMATS
 from cl_keras.zoo.weights import variables
@@ -48,37 +49,42 @@ def import_checkpoint(
     check_image_size(image_size, at_least=8)
     reader, path = _format(format), pathlib.Path(path)
     with _named(path.name), reader.open(path) as streams:
-        encoder, _ = _read(reader, streams, image_size)
+        name, width, arrays = reader.read(*streams)
+        encoder = reader.network(name, width=width, image_size=image_size)
+        variables.assign(encoder, arrays)
     return encoder
 
 
-def encoder_of(
-    description: cards.Encoder, format: str, streams: Sequence[BinaryIO], what: str
-) -> keras.Model:
-    """The encoder that a card describes, from the open files of its checkpoint.
+def encoder_of(card: cards.Card, format: str, files: Sequence[Verified], what: str) -> keras.Model:
+    """The encoder that a card describes, from its checkpoint, or the conversion in the cache.
 
     Raises:
         ValueError: if they are not a complete checkpoint of the format, or of another encoder; the
             message begins with `what`.
     """
+    description, reader = card.encoder, _format(format)
+    streams, hashes = zip(*files, strict=True)
+    source = conversions.source_of(description, format, hashes)
+    path = conversions.path_of(card.name, source)
+
+    def make(name=description.name, width=description.width):
+        return reader.network(name, width=width, image_size=description.image_size)
+
+    if (kept := conversions.restored(path, source, make)) is not None:
+        return kept
     with _named(what):
-        encoder, width = _read(_format(format), streams, description.image_size)
-        received = encoder.name, width, encoder.output_shape[-1]
+        name, width, arrays = reader.read(*streams)
+        encoder = make(name, width)
+        received = name, width, encoder.output_shape[-1]
         if received != (description.name, description.width, description.features):
             raise ValueError(
                 f"The card describes {description.name} of width {description.width:g} with "
                 f"{description.features} features; the checkpoint is of {encoder.name} of width "
                 f"{width:g} with {encoder.output_shape[-1]}."
             )
+        variables.assign(encoder, arrays)
+    conversions.keep(path, source, arrays)
     return encoder
-
-
-def _read(reader, streams, image_size):
-    """(encoder, its width) from the open files of a checkpoint."""
-    name, width, arrays = reader.read(*streams)
-    encoder = reader.network(name, width=width, image_size=image_size)
-    variables.assign(encoder, arrays)
-    return encoder, width
 
 
 def _format(name):

@@ -103,7 +103,9 @@ class TorchFormat:
             for key, array in checkpoint.arrays(tensors):
                 array = checks.check_values(key, array)
                 variable, _ = wanted[key]
-                arrays[variable] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+                if array.ndim == 4:  # of a kernel
+                    array = np.ascontiguousarray(array.transpose(2, 3, 1, 0))
+                arrays[variable] = array
         return encoder, channels / 64, arrays
 
     def _is_dropped(self, key):

@@ -16,16 +16,18 @@ MAX_HEADER_BYTES = 1024
 """Maximum number of bytes of one tensor in the header, including its name."""
 
 
-def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays of finite numbers.
+def write(
+    path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes named arrays of finite numbers, and texts about them into the header.
 
     Raises:
         ValueError: for an array that `read` would refuse.
     """
     for name, array in arrays.items():
         _check_numbers(np.asarray(array), name, "The model")
-    content = {name: np.array(array, order="C") for name, array in arrays.items()}
-    safetensors.numpy.save_file(content, path)
+    content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    safetensors.numpy.save_file(content, path, metadata)
 
 
 def read(stream: BinaryIO, expected: Mapping[str, Form], what: str) -> dict[str, np.ndarray]:

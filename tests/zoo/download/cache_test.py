@@ -23,7 +23,8 @@ OTHER = b"x" + CONTENT[1:]
 def fetch(server, path="/encoder.safetensors", file=None, name=NAME):
     file = file or file_of(CONTENT)
     options = {"limits": FAST, "progress": False}
-    with cache.open_fetched(name, file, server.address + path, **options) as stream:
+    with cache.open_fetched(name, file, server.address + path, **options) as (stream, sha256):
+        assert sha256 == hashlib.sha256(stream.read()).hexdigest()
         return pathlib.Path(stream.name)
 
 
@@ -176,7 +177,7 @@ def test_a_link_in_the_cache_is_not_followed(server, what, tmp_path):
 def test_the_opened_file_is_the_one_that_was_checked(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(CONTENT)
-    with cache.open_verified(path, file_of(CONTENT)) as stream:
+    with cache.open_verified(path, file_of(CONTENT)) as (stream, _):
         os.replace(_written(tmp_path / "b", OTHER), path)
         assert stream.read() == CONTENT
     with pytest.raises(ValueError, match="is not the file that its card names"):
@@ -339,7 +340,7 @@ def test_a_file_on_the_hub_has_the_same_bounds(server, cache_folder, monkeypatch
     monkeypatch.setenv("HF_TOKEN", "secret")
     server.answers["/owner/repository/resolve/v1/a/encoder.safetensors"] = CONTENT
     address = "hf://owner/repository@v1/a/encoder.safetensors"
-    with cache.open_fetched(NAME, file_of(CONTENT), address, progress=False) as stream:
+    with cache.open_fetched(NAME, file_of(CONTENT), address, progress=False) as (stream, _):
         assert stream.read() == CONTENT
     assert server.requests[0][1]["Authorization"] == "Bearer secret"
     missing = "hf://owner/repository/a/encoder.safetensors"

@@ -1,4 +1,4 @@
-"""Entries of official checkpoints: downloaded once, converted at every call."""
+"""Entries of official checkpoints: downloaded once, converted once."""
 
 import dataclasses
 import os
@@ -7,11 +7,15 @@ import pickle
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from cl_keras import zoo
 from cl_keras.zoo import cards
 from cl_keras.zoo.cards import schema
 from cl_keras.zoo.download import cache
+from cl_keras.zoo.imports import conversions as kept
+from cl_keras.zoo.imports.torch_formats import TorchFormat
 from cl_keras.zoo.publish import golden
 from tests.zoo import server as answers
 from tests.zoo.examples import card_of, foreign_file
@@ -40,6 +44,26 @@ def entry(server, tmp_path, monkeypatch):
     return write
 
 
+CONVERTED = "converted-*.safetensors"
+
+
+@pytest.fixture
+def conversions(monkeypatch):
+    """A list that grows with every checkpoint that is read."""
+    read, calls = TorchFormat.read, []
+
+    def counted(self, stream):
+        calls.append(stream.name)
+        return read(self, stream)
+
+    monkeypatch.setattr(TorchFormat, "read", counted)
+    return calls
+
+
+def values(encoder):
+    return {variable.path: variable.numpy() for variable in encoder.variables}
+
+
 def features(encoder):
     return np.asarray(encoder(golden.images(32, 3), training=False))
 
@@ -49,7 +73,7 @@ def in_cache(cache_folder, name):
     return path
 
 
-def test_a_checkpoint_is_downloaded_once_and_nothing_else_is_kept(entry, server, cache_folder):
+def test_a_checkpoint_is_downloaded_once(entry, server, cache_folder):
     expected = features(zoo.import_checkpoint(FIXTURE, "moco", image_size=32))
     first = zoo.load(NAME, progress=False)
     np.testing.assert_array_equal(features(first), expected)
@@ -58,11 +82,10 @@ def test_a_checkpoint_is_downloaded_once_and_nothing_else_is_kept(entry, server,
     np.testing.assert_array_equal(features(again), expected)
     assert again.trainable and len(server.requests) == 1
     found = {path.name for path in cache_folder.rglob("*") if path.is_file()}
-    assert found == {"a.pth", "pin.json", "lock"}
+    assert found == {"a.pth", "pin.json", "lock", in_cache(cache_folder, CONVERTED).name}
 
 
 def test_a_file_that_changed_in_the_cache_is_never_read(entry, cache_folder):
-    """Nothing derived from it is kept, so only its pin has to be right."""
     expected = features(zoo.load(NAME, progress=False))
     path = in_cache(cache_folder, "a.pth")
     whole = path.read_bytes()
@@ -71,20 +94,134 @@ def test_a_file_that_changed_in_the_cache_is_never_read(entry, cache_folder):
     assert path.read_bytes() == whole
 
 
+def test_a_checkpoint_is_converted_once(entry, conversions, cache_folder):
+    first = zoo.load(NAME, progress=False)
+    again = zoo.load(NAME, progress=False)
+    assert len(conversions) == 1
+    np.testing.assert_equal(values(again), values(first))
+    np.testing.assert_array_equal(features(again), features(first))
+    assert again.trainable
+
+
+def test_another_checkpoint_has_its_own_conversion(entry, server, conversions, cache_folder):
+    first = values(zoo.load(NAME, progress=False))
+    whole = FIXTURE.read_bytes()
+    weight = first["stem_conv/kernel"].ravel()[0].tobytes()
+    assert whole.count(weight) == 1
+    server.answers["/a.pth"] = whole.replace(weight, np.float32(7).tobytes())
+    in_cache(cache_folder, "pin.json").unlink()
+    second = values(zoo.load(NAME, progress=False))
+    assert second["stem_conv/kernel"].ravel()[0] == 7 and len(conversions) == 2
+    assert len(list((cache_folder / NAME).glob(CONVERTED))) == 2
+    np.testing.assert_equal(values(zoo.load(NAME, progress=False)), second)
+    assert len(conversions) == 2
+
+
+def test_a_conversion_of_another_version_is_not_used(entry, conversions, cache_folder, monkeypatch):
+    expected = values(zoo.load(NAME, progress=False))
+    path = in_cache(cache_folder, CONVERTED)
+    monkeypatch.setattr(kept, "VERSION", kept.VERSION + 1)
+    np.testing.assert_equal(values(zoo.load(NAME, progress=False)), expected)
+    assert len(conversions) == 2
+    # Its header tells too, if it has the name of the new one.
+    [new] = set((cache_folder / NAME).glob(CONVERTED)) - {path}
+    os.replace(path, new)
+    np.testing.assert_equal(values(zoo.load(NAME, progress=False)), expected)
+    assert len(conversions) == 3
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def rewritten(change):
+    """Harm that leaves a valid file with the right header."""
+
+    def harm(path):
+        with safe_open(path, "numpy") as opened:
+            header = opened.metadata()
+        save_file(change(load_file(path)), path, header)
+
+    return harm
+
+
+HARM = {
+    "missing": pathlib.Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "a web page": lambda path: path.write_bytes(b"<html></html>"),
+    "a flipped bit": flipped,
+    "no header": lambda path: save_file(load_file(path), path),
+    "a link": lambda path: path.symlink_to(path.rename(path.with_name("other"))),
+    "one is missing": rewritten(lambda arrays: dict(list(arrays.items())[1:])),
+    "one too many": rewritten(lambda arrays: arrays | {"../a": np.zeros(3, "float32")}),
+    "flat": rewritten(lambda arrays: {name: value.ravel() for name, value in arrays.items()}),
+    "half": rewritten(lambda arrays: {n: value.astype("float16") for n, value in arrays.items()}),
+    "NaN": rewritten(lambda arrays: {name: value * np.nan for name, value in arrays.items()}),
+    "swapped": rewritten(
+        lambda arrays: (
+            arrays
+            | {
+                "stem_norm/gamma": arrays["stem_norm/beta"],
+                "stem_norm/beta": arrays["stem_norm/gamma"],
+            }
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_damaged_conversion_is_made_again(entry, conversions, cache_folder, harm):
+    expected = values(zoo.load(NAME, progress=False))
+    path = in_cache(cache_folder, CONVERTED)
+    HARM[harm](path)
+    for _ in range(2):
+        np.testing.assert_equal(values(zoo.load(NAME, progress=False)), expected)
+    assert len(conversions) == 2 and not path.is_symlink()
+
+
+def test_a_conversion_replaces_no_check_of_the_checkpoint(entry, server, conversions, cache_folder):
+    zoo.load(NAME, progress=False)
+    in_cache(cache_folder, "a.pth").write_bytes(b"another file")
+    server.answers["/a.pth"] = answers.status(404)
+    with pytest.raises(OSError, match="404"):
+        zoo.load(NAME, progress=False)
+
+
+def test_a_conversion_that_cannot_be_kept_is_still_used(
+    entry, conversions, cache_folder, monkeypatch
+):
+    expected = values(zoo.load(NAME, progress=False))
+    path = in_cache(cache_folder, CONVERTED)
+    path.unlink()
+
+    def full(partial, *_):
+        partial.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.tensors, "write", full)
+    np.testing.assert_equal(values(zoo.load(NAME, progress=False)), expected)
+    assert len(conversions) == 2
+    assert {path.name for path in (cache_folder / NAME).iterdir() if path.is_file()} == {"lock"}
+
+
 def test_a_file_replaced_after_the_check_is_not_read(entry, cache_folder, monkeypatch):
     """What is read is what was checked: one descriptor for both."""
     expected = features(zoo.load(NAME, progress=False))
     path = in_cache(cache_folder, "a.pth")
-    check = cache.mismatch
+    check = cache.compared
 
-    def swap(expected, stream):
-        problem = check(expected, stream)
+    def swap(stream, expected):
+        result = check(stream, expected)
         other = path.with_name("other")
         other.write_bytes(FIXTURE.with_name("moco_v1.pth").read_bytes())
         os.replace(other, path)
-        return problem
+        return result
 
-    monkeypatch.setattr(cache, "mismatch", swap)
+    in_cache(cache_folder, CONVERTED).unlink()
+    monkeypatch.setattr(cache, "compared", swap)
     np.testing.assert_array_equal(features(zoo.load(NAME, progress=False)), expected)
 
 
