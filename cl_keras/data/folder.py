@@ -30,12 +30,14 @@ from cl_keras.data.image_files import (
 from cl_keras.data.kept_images import KeptImages
 from cl_keras.data.listing import find_images
 from cl_keras.data.pixels import decode
+from cl_keras.data.plain_png import PlainPng, PlainPngs, suits
 from cl_keras.data.printable import printable
 from cl_keras.data.reading import read_image_file
 from cl_keras.data.source import Source
 
 THREADS = min(32, os.cpu_count() or 1)  # for decoding
-CHUNK = 32  # images per task of a thread
+CHUNK = 64  # images per task of a thread
+MIN_FILES = 2_000  # for fewer, loading compiled loops takes longer than they save
 SAMPLED = 32  # files whose sizes are checked
 
 
@@ -122,6 +124,8 @@ class FolderSource(Source):
             names=names,
         )
         self._kept = KeptImages((len(names), *self.image_shape))
+        many = len(names) >= MIN_FILES and suits(self.image_shape)
+        self._plain_pngs = PlainPngs(self.image_shape) if many else None
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -174,40 +178,56 @@ class FolderSource(Source):
         self._stop_if_too_many_bad()
         if (kept := self._kept.take(indices)) is not None:
             return kept, indices
-        images = np.empty((len(indices), *self.image_shape), np.uint8)
-        return images, self._fill(indices, self._decode, images.__setitem__)
+        images, used = np.empty((len(indices), *self.image_shape), np.uint8), indices.copy()
+
+        def some(rows):
+            plain = []
+            for row in rows:
+                used[row], found = self.first_usable(int(indices[row]), self._decode_or_defer)
+                if isinstance(found, PlainPng):
+                    plain.append((row, found))
+                else:
+                    images[row] = found
+            for row in self._decode_plain(plain, images, used):
+                used[row], images[row] = self.first_usable(int(used[row]), self._decode)
+
+        _in_chunks(some, len(indices))
+        return images, used
+
+    def _decode_plain(self, plain, images, used):
+        """Decodes files into their rows of `images`; returns the rows of those that are damaged.
+
+        Args:
+            plain: (row, `PlainPng`) of each file.
+            images: uint8 `[n, h, w, c]`.
+            used: int64 `[n]`, indices of the files.
+        """
+        if not plain:
+            return []
+        rows, files = np.array([row for row, _ in plain]), [file for _, file in plain]
+        decoded, intact = self._plain_pngs.decode(files)
+        images[rows] = decoded
+        self._kept.add(used[rows[intact]], decoded[intact])
+        return rows[~intact]
 
     def _read_cuts(self, indices, sizes, draw):
         self._stop_if_too_many_bad()
         crops = [np.empty((len(indices), size, size, self._channels), np.uint8) for size in sizes]
+        used = indices.copy()
 
         def read(index):
             data = self.file_bytes(index)
             with _decoding():
                 return cut(data, index, sizes, draw, channels=self._channels)
 
-        def keep(row, found):
-            for all_rows, crop in zip(crops, found, strict=True):
-                all_rows[row] = crop
-
-        return crops, self._fill(indices, read, keep)
-
-    def _fill(self, indices, read, keep):
-        """Passes what is read for each row to `keep`; returns the indices actually read."""
-        used = np.empty(len(indices), np.int64)
-
         def some(rows):
             for row in rows:
                 used[row], found = self.first_usable(int(indices[row]), read)
-                keep(row, found)
+                for all_rows, crop in zip(crops, found, strict=True):
+                    all_rows[row] = crop
 
-        rows = [range(i, min(i + CHUNK, len(indices))) for i in range(0, len(indices), CHUNK)]
-        if len(rows) == 1:  # as in a pipeline, which has its own threads
-            some(rows[0])
-        else:  # a pool that outlives the call would hang in a forked process, and at exit
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(some, rows))
-        return used
+        _in_chunks(some, len(indices))
+        return crops, used
 
     def first_usable(self, index, read):
         """(index, result of `read(index)`) for the first image from `index` on that can be read.
@@ -229,12 +249,21 @@ class FolderSource(Source):
                     self._note(candidate, str(reason))
         raise RuntimeError(self._bad_share_message())
 
+    def _decode_or_defer(self, index):
+        """The image, or the `PlainPng` of a file that can be decoded together with others."""
+        if self._plain_pngs is None or self._kept.get(index) is not None:
+            return self._decode(index)
+        data = self.file_bytes(index)
+        return self._plain_pngs.recognize(data) or self._decoded(index, data)
+
     def _decode(self, index):
         if (kept := self._kept.get(index)) is not None:
             return kept
-        data = io.BytesIO(self.file_bytes(index))
+        return self._decoded(index, self.file_bytes(index))
+
+    def _decoded(self, index, data):
         with _decoding():
-            image = decode(data, image_size=self._image_size, channels=self._channels)
+            image = decode(io.BytesIO(data), image_size=self._image_size, channels=self._channels)
         if image.shape != self.image_shape:
             raise BadImage(f"is {image.shape[1]} × {image.shape[0]} pixels, unlike the others")
         self._kept.add(index, image)
@@ -267,6 +296,16 @@ class FolderSource(Source):
                 else f"Repair or remove them, or allow it: {advice}."
             )
         )
+
+
+def _in_chunks(work, count):
+    """Calls `work` with ranges of at most `CHUNK` rows, in threads if there are several."""
+    chunks = [range(i, min(i + CHUNK, count)) for i in range(0, count, CHUNK)]
+    if len(chunks) == 1:  # as in a pipeline, which has its own threads
+        work(chunks[0])
+    else:  # a pool that outlives the call would hang in a forked process, and at exit
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, chunks))
 
 
 @contextlib.contextmanager

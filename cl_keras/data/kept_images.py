@@ -40,11 +40,11 @@ class KeptImages:
         """One image, or None; not to be changed."""
         return self._images[index] if self._images is not None and self._has[index] else None
 
-    def add(self, index: int, image: np.ndarray) -> None:
-        """Keeps an image, uint8 `[h, w, c]`."""
+    def add(self, indices: int | np.ndarray, images: np.ndarray) -> None:
+        """Keeps an image, uint8 `[h, w, c]`, or several, `[n, h, w, c]` for int64 `[n]`."""
         if self._images is not None:
-            self._images[index] = image
-            self._has[index] = True
+            self._images[indices] = images
+            self._has[indices] = True
 
     def remove(self, index: int) -> None:
         """Forgets an image."""

@@ -13,6 +13,7 @@ from cl_keras.data.image_files import BadImage
 
 PAUSES = (0.05, 0.2, 1.0, 3.0)  # seconds before each further attempt
 MAX_FILE_BYTES = 2**30  # of an image file
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 OF_THE_FILE = frozenset(
     getattr(errno, name)
@@ -80,7 +81,7 @@ def check_regular(status: os.stat_result) -> None:
 
 def open_descriptor(path: str | os.PathLike) -> int:
     """Opens a file for reading, without blocking on a pipe."""
-    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    return os.open(path, _FLAGS)
 
 
 def _read(path):
