@@ -51,11 +51,7 @@ def check(address: str, *, referrer: str | None = None) -> None:
 
 
 def parse_hub(address: str) -> tuple[str, str | None, str]:
-    """`hf://owner/repository[@revision]/path` as (repository, revision or None, path).
-
-    Raises:
-        ValueError: if it is not one.
-    """
+    """`hf://owner/repository[@revision]/path` as (repository, revision or None, path)."""
     found = _HUB.fullmatch(address)
     if not found or ".." in "".join(found.group(1, 2)):
         raise ValueError(
@@ -67,11 +63,7 @@ def parse_hub(address: str) -> tuple[str, str | None, str]:
 
 
 def local_path(address: str) -> pathlib.Path:
-    """The path that a `file://` address names.
-
-    Raises:
-        ValueError: if it names another machine, or a path that is not absolute.
-    """
+    """The absolute path that a `file://` address names on this machine."""
     parts = urllib.parse.urlsplit(address)
     path = pathlib.Path(urllib.request.url2pathname(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or "\0" in str(path):

@@ -26,9 +26,13 @@ def check_name(name: str) -> str:
     return lowered
 
 
-def is_word(text: str) -> bool:
-    """Whether `text` can be part of a name."""
-    return len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
+def check_word(field: str, text: str) -> None:
+    """Raises a ValueError if the text of a field cannot be part of a name."""
+    if len(text) > MAX_NAME or not _WORD.fullmatch(text):
+        raise ValueError(
+            f"{field} must be lowercase letters, digits and single '_'; received "
+            f"{text[:MAX_NAME]!r}."
+        )
 
 
 def check_relative_path(path: str) -> str:

@@ -23,7 +23,6 @@ from cl_keras.version import __version__
 from cl_keras.zoo.cards import addresses
 
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
-REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
 CHUNK = 1 << 17
 PROGRESS = 1 << 20
@@ -118,9 +117,9 @@ class Download:
 
     def _attempt(self, bar):
         note = self.path.with_name(self.path.name + ".validator")
-        with _open(self.path) as file:
+        with open(self.path, "ab", opener=_without_links) as file:
             validator = None if self.anchored else _read_note(note)
-            have = file.seek(0, os.SEEK_END) if self.anchored or validator else 0
+            have = file.tell() if self.anchored or validator else 0
             if have and have == self.size:
                 return
             if self.size is not None and have > self.size:
@@ -130,8 +129,7 @@ class Download:
                     file.truncate(0)
                     raise _Failed("what was there already is longer than the file")
                 start = self._start_of(response, have)
-                file.seek(start)
-                file.truncate()
+                file.truncate(start)
                 total = self._total(response, start)
                 if start == 0 and not self.anchored:
                     note.write_text(_validator(response), "utf-8")
@@ -149,13 +147,15 @@ class Download:
             headers["If-Range"] = validator
         address, referrer = self.address, self.referrer
         for _ in range(MAX_REDIRECTS):
-            own = _netloc(address) == _netloc(self.address)
+            own = _origin(address) == _origin(self.address)
             secret = {"Authorization": f"Bearer {self.token}"} if self.token and own else {}
-            with _ask(address, headers | secret, self.limits.timeout, referrer) as response:
-                if response.status not in REDIRECTS:
-                    yield response
-                    return
-                location = response.headers.get("Location", "")
+            with _pools(address, referrer) as pools:
+                asked = _ask(pools, address, headers | secret, self.limits.timeout)
+                with contextlib.closing(asked) as response:
+                    location = response.get_redirect_location()
+                    if not location:
+                        yield response
+                        return
             address, referrer = _redirected(address, location), address
         raise OSError(f"{self._shown}: more than {MAX_REDIRECTS} redirects.")
 
@@ -239,30 +239,26 @@ class Download:
             raise _Failed(f"the connection broke off after {received} of {total} bytes")
 
 
-@contextlib.contextmanager
-def _ask(address, headers, timeout, referrer):
-    with _pools(address, outside=_must_be_outside(address, referrer)) as pools:
-        try:
-            response = pools.request(
-                "GET",
-                address,
-                headers=headers,
-                timeout=timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                enforce_content_length=False,  # `_copy` does, and can be resumed
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            reason = error.args[0] if error.args else error
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise OSError(
-                    f"{addresses.shown(address)}: its certificate is not trusted: {reason}."
-                ) from None
-            raise _Failed(str(error) or type(error).__name__) from None
-        with contextlib.closing(response):
-            yield response
+def _ask(pools, address, headers, timeout):
+    try:
+        return pools.request(
+            "GET",
+            address,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            enforce_content_length=False,  # `_copy` does, and can be resumed
+        )
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        reason = error.args[0] if error.args else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise OSError(
+                f"{addresses.shown(address)}: its certificate is not trusted: {reason}."
+            ) from None
+        raise _Failed(str(error) or type(error).__name__) from None
 
 
 def _redirected(address, location):
@@ -278,12 +274,8 @@ def _redirected(address, location):
     return target
 
 
-def _open(path):
-    """An unfinished file, made if need be, and never through a symbolic link."""
-    flags = os.O_RDWR | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)  # systems differ in what they have
-    return os.fdopen(os.open(path, flags, 0o666), "r+b")
+def _without_links(path, flags):
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _size(path):
@@ -300,8 +292,12 @@ def _validator(response):
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _netloc(address):
-    return urllib.parse.urlsplit(address).netloc
+def _host(address):
+    return urllib.parse.urlsplit(address).hostname
+
+
+def _origin(address):
+    return urllib.parse.urlsplit(address)[:2]
 
 
 class _Watched:
@@ -318,16 +314,12 @@ class _Watched:
         timer = threading.Timer(self.timeout, give_up)
         timer.daemon = True
         timer.start()
-        response = None
         try:
-            response = super().getresponse()
+            return super().getresponse()
         finally:
             timer.cancel()
             if gave_up.is_set():  # it ends in an error then, or in half of the headers
-                if response is not None:
-                    response.close()
                 raise TimeoutError("the server took too long to answer")
-        return response
 
 
 class _Outside:
@@ -359,24 +351,21 @@ _HTTPS_OUTSIDE = _pool(urllib3.HTTPSConnectionPool, _Outside, _Watched)
 
 def _must_be_outside(address, referrer):
     """Whether a server must be one of the internet: another host named it, which is one."""
-    if referrer is None or not addresses.is_remote(referrer):
-        return False
-    host, by = (urllib.parse.urlsplit(each).hostname for each in (address, referrer))
-    if host == by:
+    if referrer is None or not addresses.is_remote(referrer) or _host(address) == _host(referrer):
         return False
     try:
-        found = socket.getaddrinfo(by, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_host(referrer), None, type=socket.SOCK_STREAM)
     except OSError:  # it has no number here, as behind a proxy
         return True
     return all(addresses.is_public(number[0]) for *_, number in found)
 
 
-def _pools(address, outside):
+def _pools(address, referrer):
     """Connections, through the proxy that the environment names for this address, if any."""
-    parts = urllib.parse.urlsplit(address)
-    proxy = urllib.request.getproxies().get(parts.scheme)
+    outside = _must_be_outside(address, referrer)
+    proxy = urllib.request.getproxies().get(urllib.parse.urlsplit(address).scheme)
     tls = ssl.create_default_context()
-    if proxy and not urllib.request.proxy_bypass(parts.hostname):
+    if proxy and not urllib.request.proxy_bypass(_host(address)):
         login = urllib3.util.parse_url(proxy).auth
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
         pools = urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls)
