@@ -86,10 +86,7 @@ def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> I
                 expected = pinned(file, folder)  # another process may have pinned it
                 found = _open_if_right(stack, path, expected, remove=True)
                 if found is None:
-                    try:
-                        expected = _download(name, address, path, expected, options)
-                    except OSError as error:
-                        raise _unwritable(folder, error) if error.errno else error from None
+                    expected = _download(name, address, path, expected, options)
                     found = stack.enter_context(open_verified(path, expected))
         yield found
 
@@ -151,7 +148,8 @@ def retrieve(address: str, partial: pathlib.Path, **options: Any) -> None:
     """Brings what an address has to an unfinished file; options as for `http.Download`."""
     refuse_link(partial)
     if address.startswith("hf://"):
-        options |= {"token": hub.token(), "referrer": None}  # the user chose where the Hub is
+        token = os.environ.get("HF_TOKEN") or None
+        options |= {"token": token, "referrer": None}  # the user chose where the Hub is
         address = hub.web_address(address)
     http.Download(address, partial, **options).run()
 
@@ -215,26 +213,21 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process works in `folder`; one that is killed lets go by itself.
 
     Raises:
-        OSError: if the folder cannot be made or written to.
+        OSError: if the folder cannot be made or written to, in the block too.
     """
-    lock = folder / "lock"
+    lock, waiting = folder / "lock", f"Another process writes to {folder}; waiting for it."
     refuse_link(lock)
-    with contextlib.ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            waiting = f"Another process writes to {folder}; waiting for it."
-            stack.enter_context(locks.locked(lock, on_wait=lambda: logging.warning(waiting)))
-        except OSError as error:
-            raise _unwritable(folder, error) from error
-        yield
-
-
-def _unwritable(folder, error):
-    """The error of the system in a sentence with its remedy."""
-    return OSError(
-        f"{folder} cannot be written to ({error.strerror}), and what is needed is not in it whole. "
-        "Set CL_KERAS_CACHE to a folder that you may write to and that has room."
-    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.locked(lock, on_wait=lambda: logging.warning(waiting)):
+            yield
+    except OSError as error:
+        if error.errno is None:  # it is not of the file system, but of the network
+            raise
+        raise OSError(
+            f"{folder} cannot be written to ({error.strerror}), and what is needed is not in it "
+            "whole. Set CL_KERAS_CACHE to a folder that you may write to and that has room."
+        ) from error
 
 
 def _file_name(file, address):

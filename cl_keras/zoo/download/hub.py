@@ -8,19 +8,10 @@ from cl_keras.zoo.cards import addresses
 
 
 def web_address(address: str) -> str:
-    """Where `hf://owner/repository[@revision]/path` is downloaded from.
-
-    Raises:
-        ValueError: if it is not such an address.
-    """
+    """Where `hf://owner/repository[@revision]/path` is downloaded from."""
     repository, revision, path = addresses.parse_hub(address)
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     return f"{endpoint}/{repository}/resolve/{revision or 'main'}/{urllib.parse.quote(path)}"
-
-
-def token() -> str | None:
-    """What opens private repositories to this user, or None."""
-    return os.environ.get("HF_TOKEN") or None
 
 
 def upload(folder: pathlib.Path, address: str, name: str) -> None:
