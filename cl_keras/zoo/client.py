@@ -1,6 +1,7 @@
 """The functions of the zoo for users: list, card, download, load."""
 
 import contextlib
+import functools
 import pathlib
 import typing
 
@@ -108,8 +109,11 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
             return imports.encoder_of(card, file.format, opened, what)
         stream, _ = opened[0]
         if kind == "pretraining":
-            return building.filled(lambda: building.pretraining(card), stream, what)
-        return building.filled(lambda: building.encoder(card.encoder), stream, what)
+            config, where = card.training.config or {}, f"{card.name}: training.config"
+            make = functools.partial(building.pretraining, config, card.encoder, where)
+        else:
+            make = functools.partial(building.encoder, card.encoder)
+        return building.filled(make, stream, what)
 
 
 def _field(card, field):

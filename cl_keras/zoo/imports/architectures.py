@@ -7,6 +7,8 @@ import keras
 
 from cl_keras import encoders
 
+NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+"""The variables of a batch normalization."""
 MAX_WIDTH = 5
 """Largest multiple of the usual width, that of the widest published ResNet-50."""
 
@@ -37,11 +39,7 @@ class Family:
     build: Callable[..., keras.Model]
 
     def layers(self, width: int) -> list[Layer]:
-        """All pairs of convolution and normalization, in TensorFlow's order of creation.
-
-        Args:
-            width: number of output channels of the stem, 64 at the usual width.
-        """
+        """All layers of a network whose stem has `width` channels, as TensorFlow creates them."""
         found = [Layer("stem", "conv1", "bn1", (7, 7, 3, width))]
         expansion = 4 if self.convolutions == 3 else 1
         channels = width
@@ -74,11 +72,7 @@ FAMILIES = {
 
 
 def recognize(names: Mapping[str, Sequence[int]]) -> tuple[str, int]:
-    """The family of a ResNet, and the channels of its stem, from {torchvision's name: shape}.
-
-    Raises:
-        ValueError: if our encoders do not include it.
-    """
+    """The family of a ResNet, and the channels of its stem, from {torchvision's name: shape}."""
     blocks = tuple(
         sum(f"layer{stage}.{block}.conv1.weight" in names for block in range(64))
         for stage in (1, 2, 3, 4)

@@ -1,6 +1,7 @@
 """Checks that a checkpoint has everything that an encoder needs, and nothing unknown."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,23 +12,21 @@ MAX_NAMES = 8
 def check_keys(
     expected: Mapping[str, Sequence[int]],
     found: Mapping[str, Sequence[int] | None],
-    is_dropped: Callable[[str], bool],
+    dropped: Sequence[str],
     what: str,
 ) -> None:
-    """Checks that every expected key is there, and every other key is known to be unused.
+    """Refuses a checkpoint that lacks a key, or has one that is not known to be unused.
 
     Args:
         expected: {key: shape}.
         found: {key: shape}, None for anything but a tensor.
-        is_dropped: whether a key is left out on purpose.
+        dropped: patterns of the keys that are left out on purpose.
         what: name of the format, for errors.
-
-    Raises:
-        ValueError: for missing or surplus keys, or other shapes; the message names them.
     """
     if missing := [key for key in expected if key not in found]:
         raise ValueError(f"A checkpoint of the format {what!r} must have {_list(missing)}.")
-    if surplus := [key for key in found if key not in expected and not is_dropped(key)]:
+    kept = [key for key in found if not any(re.match(pattern, key) for pattern in dropped)]
+    if surplus := [key for key in kept if key not in expected]:
         raise ValueError(
             f"A checkpoint of the format {what!r} must not have {_list(surplus)}, which neither "
             "belongs to the encoder nor is known to be unused."
@@ -42,11 +41,7 @@ def check_keys(
 
 
 def check_values(key: str, array: np.ndarray) -> np.ndarray:
-    """An array as float32, if it holds finite numbers.
-
-    Raises:
-        ValueError: if it does not, or a variance is below 0.
-    """
+    """An array as float32, if it holds finite numbers, and no variance below 0."""
     if array.dtype.kind != "f":
         raise ValueError(f"{key!r} must hold floating-point numbers; received {array.dtype}.")
     with np.errstate(over="ignore"):

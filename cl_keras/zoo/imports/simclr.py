@@ -91,7 +91,7 @@ class SimCLRFormat:
         channels = self._channels(shapes)
         wanted = _wanted(FAMILY.layers(channels))
         expected = {key: shape for key, (_, shape) in wanted.items()}
-        checks.check_keys(expected, shapes, _is_dropped, self.name)
+        checks.check_keys(expected, shapes, DROPPED, self.name)
         tensors = {key: entries[key] for key in expected}
         if sum(entry.size for entry in tensors.values()) > size:
             raise ValueError(f"The encoder does not fit into the {size} bytes of its file.")
@@ -127,11 +127,7 @@ def _wanted(layers):
     for i, layer in enumerate(layers):
         number = f"_{i}" if i else ""
         found[f"base_model/conv2d{number}/kernel"] = f"{layer.name}_conv/kernel", layer.shape
-        for part in ("gamma", "beta", "moving_mean", "moving_variance"):
+        for part in architectures.NORMALIZATION:
             key = f"base_model/batch_normalization{number}/{part}"
             found[key] = f"{layer.name}_norm/{part}", layer.shape[-1:]
     return found
-
-
-def _is_dropped(key):
-    return any(re.match(pattern, key) for pattern in DROPPED)

@@ -40,11 +40,7 @@ class TorchFile:
         self._read_storage = read_storage
 
     def arrays(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads tensors of this file, as (key, array); a shared storage is read only once.
-
-        Raises:
-            ValueError: if they are incomplete in the file.
-        """
+        """Reads tensors of this file, as (key, array); a shared storage is read only once."""
         by_storage = sorted(tensors.items(), key=lambda item: item[1].storage.key)
         for storage, group in itertools.groupby(by_storage, key=lambda item: item[1].storage):
             data = self._read_storage(storage)
@@ -95,7 +91,7 @@ def _from_zip(archive):
         return _read_member(archive, members[name], storage.nbytes)
 
     pickle = _read_member(archive, members[f"{root}/data.pkl"], pickles.MAX_PICKLE_BYTES)
-    return TorchFile(_Unpickler().read(io.BytesIO(pickle)), read_storage)
+    return TorchFile(_unpickled(io.BytesIO(pickle), {}), read_storage)
 
 
 def _checked_members(archive):
@@ -133,17 +129,16 @@ def _read_member(archive, info, nbytes):
 
 def _from_pickles(file):
     """The format before PyTorch 1.6: magic, protocol, system, value, keys, then the numbers."""
-    plain = _Unpickler()
-    if plain.read(file, MAX_HEAD_STEPS) != MAGIC:
+    if _unpickled(file, {}, MAX_HEAD_STEPS) != MAGIC:
         raise ValueError("It is a pickle, but was not written by torch.save.")
-    protocol, system = plain.read(file, MAX_HEAD_STEPS), plain.read(file, MAX_HEAD_STEPS)
+    protocol, system = (_unpickled(file, {}, MAX_HEAD_STEPS) for _ in range(2))
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
         raise ValueError(f"It must have protocol {LEGACY_PROTOCOL}; received {str(protocol)[:40]}.")
     if system.get("little_endian") is not True:
         raise ValueError("Its numbers must be in little-endian order.")
-    unpickler = _Unpickler()
-    value, keys = unpickler.read(file), plain.read(file, MAX_KEYS_STEPS)
-    offsets = _offsets(file, keys, unpickler.storages)
+    storages: dict[str, Storage] = {}
+    value, keys = _unpickled(file, storages), _unpickled(file, {}, MAX_KEYS_STEPS)
+    offsets = _offsets(file, keys, storages)
 
     def read_storage(storage):
         file.seek(offsets[storage.key])
@@ -169,32 +164,31 @@ def _offsets(file, keys, storages):
     return offsets
 
 
-class _Unpickler:
-    """Reads pickles that refer to storages, and collects these."""
+def _unpickled(stream, storages, max_steps=None):
+    """The value of a pickle; the storages that it refers to are added to {key: storage}."""
 
-    def __init__(self):
-        self.storages = {}
-
-    def read(self, stream, max_steps=None):
-        return pickles.read(stream, torch_tensors.NAMES, self._persistent, max_steps=max_steps)
-
-    def _persistent(self, identity):
-        """The target of a reference: a storage, or something that is not needed."""
-        kind, *rest = identity or [None]
-        if kind != "storage":
-            return pickles.Opaque("a reference")
-        if len(rest) not in (4, 5):
-            raise ValueError("It has an incomplete reference to a storage.")
-        dtype, key, _, size, *view = rest
-        if not isinstance(key, str) or len(key) > MAX_KEY or not (key.isalnum() and key.isascii()):
-            raise ValueError(f"A storage must have a plain key; received {str(key)[:40]!r}.")
-        if not torch_tensors.is_size(size):
-            raise ValueError(f"The storage {key!r} must have a size.")
-        if not isinstance(dtype, np.dtype):
-            return pickles.Opaque("a storage of an unknown type")
-        if view not in ([], [None]):
-            raise ValueError("A storage is a view of another one, which is not supported.")
-        storage = Storage(key, dtype, size)
-        if self.storages.setdefault(key, storage) != storage:
-            raise ValueError(f"The storage {key!r} has two different descriptions.")
+    def persistent(identity):
+        storage = _referenced(*identity)
+        if isinstance(storage, Storage) and storages.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"The storage {storage.key!r} has two different descriptions.")
         return storage
+
+    return pickles.read(stream, torch_tensors.NAMES, persistent, max_steps=max_steps)
+
+
+def _referenced(kind=None, *rest):
+    """The target of a reference: a storage, or something that is not needed."""
+    if kind != "storage":
+        return pickles.Opaque("a reference")
+    if len(rest) not in (4, 5):
+        raise ValueError("It has an incomplete reference to a storage.")
+    dtype, key, _, size, *view = rest
+    if not isinstance(key, str) or len(key) > MAX_KEY or not (key.isalnum() and key.isascii()):
+        raise ValueError(f"A storage must have a plain key; received {str(key)[:40]!r}.")
+    if not torch_tensors.is_size(size):
+        raise ValueError(f"The storage {key!r} must have a size.")
+    if not isinstance(dtype, np.dtype):
+        return pickles.Opaque("a storage of an unknown type")
+    if view not in ([], [None]):
+        raise ValueError("A storage is a view of another one, which is not supported.")
+    return Storage(key, dtype, size)

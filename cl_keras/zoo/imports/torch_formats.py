@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -19,13 +18,8 @@ import numpy as np
 from cl_keras.files import open_plain
 from cl_keras.zoo.imports import architectures, checks, torch_file
 
-NORMALIZATION = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
-"""PyTorch's names of the parameters of a batch normalization: ours."""
+NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
+"""PyTorch's names for `architectures.NORMALIZATION`."""
 
 COUNTER = r".*\.num_batches_tracked$"
 """Steps of a batch normalization, which the encoder does not use."""
@@ -96,7 +90,7 @@ class TorchFormat:
             encoder, channels = architectures.recognize(bare)
             wanted = _wanted(prefix, architectures.FAMILIES[encoder].layers(channels))
             expected = {key: shape for key, (_, shape) in wanted.items()}
-            checks.check_keys(expected, shapes, self._is_dropped, self.name)
+            checks.check_keys(expected, shapes, (*self.dropped, COUNTER), self.name)
             tensors = {key: state[key] for key in expected}
             _check_size(os.fstat(stream.fileno()).st_size, tensors.values())
             arrays = {}
@@ -107,9 +101,6 @@ class TorchFormat:
                     array = np.ascontiguousarray(array.transpose(2, 3, 1, 0))
                 arrays[variable] = array
         return encoder, channels / 64, arrays
-
-    def _is_dropped(self, key):
-        return any(re.match(pattern, key) for pattern in (*self.dropped, COUNTER))
 
     def _state(self, value):
         for layout in self.layouts:
@@ -129,7 +120,7 @@ def _wanted(prefix, layers):
         height, width, inputs, outputs = layer.shape
         shape = (outputs, inputs, height, width)
         found[f"{prefix}{layer.conv}.weight"] = f"{layer.name}_conv/kernel", shape
-        for theirs, ours in NORMALIZATION.items():
+        for theirs, ours in zip(NORMALIZATION, architectures.NORMALIZATION, strict=True):
             key = f"{prefix}{layer.norm}.{theirs}"
             found[key] = f"{layer.name}_norm/{ours}", (outputs,)
     return found

@@ -96,10 +96,6 @@ def _rebuild(storage, offset, shape, strides, *_):
     return Tensor(storage, offset, shape, strides)
 
 
-def _rebuild_parameter(tensor, *_):
-    return tensor
-
-
 def _ordered_dict(items=()):
     """`collections.OrderedDict`, built as a dict, which is ordered too."""
     if not isinstance(items, list | tuple) or not all(
@@ -113,7 +109,7 @@ NAMES = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch._utils", "_rebuild_tensor"): _rebuild,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
     **{
         (module, name): dtype
         for module in ("torch", "torch.cuda")

@@ -15,7 +15,6 @@ import numpy as np
 from cl_keras import encoders
 from cl_keras.files import sha256
 from cl_keras.recipes import build
-from cl_keras.recipes.config import Config
 from cl_keras.recipes.flag_file import flags_text
 from cl_keras.runs import Run
 from cl_keras.version import __version__
@@ -207,22 +206,15 @@ def _write_weights(folder, run, pretraining):
         golden.write(folder / "golden.safetensors", again, description)
     files = [_file("encoder", folder / "encoder.safetensors")]
     if pretraining:
-        model = _whole_model(run, description)
+        where = f"{run.folder}/config.json"
+        model = building.pretraining(run.config, description, where)
+        run.checkpoints.restore(model)
         for name, value in variables.values(model.encoder).items():
             if not np.array_equal(value, variables.values(trained)[name]):
                 raise ValueError(f"{run.folder}: the last checkpoint does not match encoder.keras.")
         tensors.write(folder / "pretraining.safetensors", variables.values(model))
         files.append(_file("pretraining", folder / "pretraining.safetensors"))
     return description, tuple(files), _file("golden", folder / "golden.safetensors")
-
-
-def _whole_model(run, description):
-    shape = (description.image_size, description.image_size, description.channels)
-    config = Config.from_dict(run.config, f"{run.folder}/config.json")
-    steps = building.steps_per_epoch(config.images, config.batch_size)
-    model = build.make_model(config, shape, steps)
-    run.checkpoints.restore(model)
-    return model
 
 
 def _file(kind, path):

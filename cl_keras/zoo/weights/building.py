@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,7 @@ import tensorflow as tf
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 from cl_keras.spelling import did_you_mean
+from cl_keras.training.recipe import Scale
 from cl_keras.zoo import cards
 from cl_keras.zoo.weights import tensors, variables
 
@@ -84,25 +85,24 @@ def encoder(description: cards.Encoder) -> keras.Model:
     return built
 
 
-def pretraining(card: cards.Card) -> keras.Model:
-    """Builds the untrained method of a card, compiled with its optimizer.
+def pretraining(options: dict[str, Any], encoder: cards.Encoder, where: str) -> keras.Model:
+    """Builds an untrained method, compiled with its optimizer.
+
+    Args:
+        options: the configuration of its training.
+        encoder: its encoder.
+        where: where the configuration comes from, for errors.
 
     Raises:
-        ValueError: if no model can be built from the configuration of its training.
+        ValueError: if no model can be built from it.
     """
-    shape = (card.encoder.image_size, card.encoder.image_size, card.encoder.channels)
-    where = f"{card.name}: training.config"
-    config = Config.from_dict(card.training.config or {}, where)
+    shape = (encoder.image_size, encoder.image_size, encoder.channels)
+    config = Config.from_dict(options, where)
     if config.encoder is None or config.images is None or config.batch_size is None:
         raise ValueError(f"{where} must have encoder, images and batch_size.")
-    steps = steps_per_epoch(config.images, config.batch_size)
     try:
         config = build.resolve(config, config.images, shape)
-        return build.make_model(config, shape, steps)
+        scale = Scale(config.images, config.batch_size, config.epochs)
+        return build.make_model(config, shape, scale.steps_per_epoch)
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"No model can be built from {where}: {error!r}.") from None
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Steps per epoch; an incomplete last batch is dropped."""
-    return max(1, images // batch_size)
