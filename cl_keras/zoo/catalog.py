@@ -71,12 +71,7 @@ class Entry:
         return cache.open_fetched(self.card.name, file, location, **options)
 
     def locate(self, file: cards.File) -> pathlib.Path | str:
-        """The location of a file of the card: a `pathlib.Path`, or an address.
-
-        Raises:
-            FileNotFoundError: if it is not on this machine, and has no address.
-            ValueError: if a link leads out of the catalog's folder.
-        """
+        """The location of a file of the card: a path on this machine, or an address."""
         if file.address.startswith("file://"):
             return addresses.local_path(file.address)
         if "://" in file.address:
@@ -101,12 +96,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All entries of all catalogs, in order.
-
-    Raises:
-        ValueError: if a catalog is not valid; the message says where.
-        OSError: if one cannot be read.
-    """
+    """All entries of all catalogs, in order."""
     found = list(_read_file(OWN, OWN.parents[2] / "zoo"))
     for where in filter(None, map(str.strip, os.environ.get("CL_KERAS_ZOO", "").split(","))):
         found += read(where)
@@ -114,11 +104,7 @@ def entries() -> list[Entry]:
 
 
 def find(name: str) -> Entry:
-    """The entry with a name.
-
-    Raises:
-        ValueError: if there is none, with similar names, or if catalogs disagree about it.
-    """
+    """The entry with a name, if there is one, and catalogs do not disagree about it."""
     name, known = names.check_name(name), entries()
     found = [entry for entry in known if entry.card.name == name]
     if not found:
@@ -134,12 +120,7 @@ def find(name: str) -> Entry:
 
 
 def read(where: str) -> list[Entry]:
-    """The entries of a catalog: a folder of entries, a file, or an address.
-
-    Raises:
-        ValueError: if it is not valid.
-        OSError: if it cannot be read.
-    """
+    """The entries of a catalog: a folder of entries, a file, or an address."""
     if "://" in where:
         addresses.check(where)
         if where.startswith("file://"):
@@ -174,11 +155,7 @@ def _read_file(path, folder):
 
 
 def parse(text: str | bytes, what: str, *, referrer: str | None = None) -> CatalogFile:
-    """A `CatalogFile` from JSON; what came from the network has its address as `referrer`.
-
-    Raises:
-        ValueError: if it is not valid; the message says where.
-    """
+    """A `CatalogFile` from JSON; what came from the network has its address as `referrer`."""
     content = schema.read(CatalogFile, text, what)
     named = [file.address for card in content.entries for file in card.all_files]
     named = [address for address in named if "://" in address]

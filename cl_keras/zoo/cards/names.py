@@ -9,12 +9,7 @@ MAX_NAME = 120
 
 
 def check_name(name: str) -> str:
-    """The name of an entry in lower case, if it is valid.
-
-    Raises:
-        TypeError: if it is not a str.
-        ValueError: if it has anything but letters, digits and single underscores.
-    """
+    """The name of an entry in lower case, if it is valid."""
     if not isinstance(name, str):
         raise TypeError(f"The name of a zoo entry must be a str; received {type(name).__name__}.")
     lowered = name.lower()
@@ -36,12 +31,7 @@ def check_word(field: str, text: str) -> None:
 
 
 def check_relative_path(path: str) -> str:
-    """A path with `/` that stays below the folder it starts from.
-
-    Raises:
-        ValueError: if it is absolute, goes up, is hidden, or has characters other than letters,
-            digits, `.`, `_` and `-`.
-    """
+    """The path of a file, if it stays below the folder it starts from, and is not hidden."""
     parts = path.split("/")
     if len(path) > 2 * MAX_NAME or not all(_SEGMENT.fullmatch(part) for part in parts):
         raise ValueError(

@@ -62,28 +62,16 @@ def linked(words: str, url: str | None) -> str:
 
 
 def _metrics(card):
-    return [
-        (
-            text(metric.name),
-            f"{metric.value:.4g}",
-            text(metric.protocol),
-            text("cl-keras evaluate" if metric.source is None else metric.source),
-        )
-        for metric in card.metrics
-    ]
+    for metric in card.metrics:
+        source = "cl-keras evaluate" if metric.source is None else metric.source
+        yield text(metric.name), f"{metric.value:.4g}", text(metric.protocol), text(source)
 
 
 def _files(card):
-    return [
-        (
-            file.kind,
-            "own" if file.format == cards.OWN_FORMAT else file.format,
-            "not known" if file.size is None else f"{file.size:,}",
-            _hash(file),
-            text(file.address),
-        )
-        for file in card.all_files
-    ]
+    for file in card.all_files:
+        form = "own" if file.format == cards.OWN_FORMAT else file.format
+        size = "not known" if file.size is None else f"{file.size:,}"
+        yield file.kind, form, size, _hash(file), text(file.address)
 
 
 def _hash(file):

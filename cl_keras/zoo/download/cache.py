@@ -72,10 +72,6 @@ def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> I
         file: what the card says of it.
         address: https://…, hf://…, or http:// on this machine.
         **options: limits, progress and referrer of `http.Download`.
-
-    Raises:
-        ValueError: if what came is not that file; nothing of it is left.
-        OSError: if it cannot be downloaded, or the network is forbidden.
     """
     folder = folder_of(name, file, address)
     path = folder / _file_name(file, address)
@@ -194,12 +190,7 @@ def _digest(stream, kind):
 
 @contextlib.contextmanager
 def open_verified(path: pathlib.Path, expected: cards.File) -> Iterator[Verified]:
-    """A file that was checked by its hash, open, so that no other can take its place meanwhile.
-
-    Raises:
-        ValueError: if it is another file than `expected`, or a symbolic link.
-        OSError: if it cannot be read, or is not a plain file.
-    """
+    """A file that was checked by its hash, open, so that no other can take its place meanwhile."""
     refuse_link(path)
     with open_plain(path, follow_links=False) as stream:
         sha256, problem = compared(stream, expected)
@@ -210,11 +201,7 @@ def open_verified(path: pathlib.Path, expected: cards.File) -> Iterator[Verified
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Waits until no other process works in `folder`; one that is killed lets go by itself.
-
-    Raises:
-        OSError: if the folder cannot be made or written to, in the block too.
-    """
+    """Waits until no other process works in `folder`; one that is killed lets go by itself."""
     lock, waiting = folder / "lock", f"Another process writes to {folder}; waiting for it."
     refuse_link(lock)
     try:

@@ -83,13 +83,7 @@ class Download:
     referrer: str | None = None
 
     def run(self) -> None:
-        """Downloads the file.
-
-        Raises:
-            ValueError: if the server sends what cannot be the file, or leads where none may come
-                from.
-            OSError: if all attempts failed; the partial file is kept for the next call.
-        """
+        """Downloads the file; if all attempts fail, the partial file is kept for the next call."""
         addresses.check(self.address)
         if not self.address.startswith(("https://", "http://")):
             raise ValueError(f"{self.address!r} is not an address of the web, https://….")
@@ -337,16 +331,11 @@ class _Outside:
         return connected
 
 
-def _pool(base, *mixins):
+def _pool(base, mixins):
     """A pool of urllib3 whose connections have these classes before their own."""
     name = base.ConnectionCls.__name__  # urllib3's errors show it
     connection = type(name, (*mixins, base.ConnectionCls), {})
     return type("_Pool", (base,), {"ConnectionCls": connection})
-
-
-_HTTP = _pool(urllib3.HTTPConnectionPool, _Watched)
-_HTTPS = _pool(urllib3.HTTPSConnectionPool, _Watched)
-_HTTPS_OUTSIDE = _pool(urllib3.HTTPSConnectionPool, _Outside, _Watched)
 
 
 def _must_be_outside(address, referrer):
@@ -362,15 +351,15 @@ def _must_be_outside(address, referrer):
 
 def _pools(address, referrer):
     """Connections, through the proxy that the environment names for this address, if any."""
-    outside = _must_be_outside(address, referrer)
     proxy = urllib.request.getproxies().get(urllib.parse.urlsplit(address).scheme)
     tls = ssl.create_default_context()
     if proxy and not urllib.request.proxy_bypass(_host(address)):
         login = urllib3.util.parse_url(proxy).auth
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
-        pools = urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls)
-        outside = False  # it is the proxy that connects
+        pools, outside = urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=tls), False
     else:
-        pools = urllib3.PoolManager(ssl_context=tls)
-    pools.pool_classes_by_scheme = {"http": _HTTP, "https": _HTTPS_OUTSIDE if outside else _HTTPS}
+        pools, outside = urllib3.PoolManager(ssl_context=tls), _must_be_outside(address, referrer)
+    mixins = (_Outside, _Watched) if outside else (_Watched,)
+    classes = pools.pool_classes_by_scheme.items()
+    pools.pool_classes_by_scheme = {scheme: _pool(base, mixins) for scheme, base in classes}
     return pools

@@ -56,21 +56,15 @@ def import_checkpoint(
 
 
 def encoder_of(card: cards.Card, format: str, files: Sequence[Verified], what: str) -> keras.Model:
-    """The encoder that a card describes, from its checkpoint, or the conversion in the cache.
-
-    Raises:
-        ValueError: if they are not a complete checkpoint of the format, or of another encoder; the
-            message begins with `what`.
-    """
+    """The encoder that a card describes, from its checkpoint, or the conversion in the cache."""
     description, reader = card.encoder, _format(format)
     streams, hashes = zip(*files, strict=True)
     source = conversions.source_of(description, format, hashes)
-    path = conversions.path_of(card.name, source)
 
     def make(name=description.name, width=description.width):
         return reader.network(name, width=width, image_size=description.image_size)
 
-    if (kept := conversions.restored(path, source, make)) is not None:
+    if (kept := conversions.restored(card.name, source, make)) is not None:
         return kept
     with _named(what):
         name, width, arrays = reader.read(*streams)
@@ -83,7 +77,7 @@ def encoder_of(card: cards.Card, format: str, files: Sequence[Verified], what: s
                 f"{width:g} with {encoder.output_shape[-1]}."
             )
         variables.assign(encoder, arrays)
-    conversions.keep(path, source, arrays)
+    conversions.keep(card.name, source, arrays)
     return encoder
 
 

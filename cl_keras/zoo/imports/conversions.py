@@ -7,7 +7,6 @@ a checksum of its numbers. One that is damaged, or of another version, is made a
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import google_crc32c
@@ -31,21 +30,15 @@ def source_of(encoder: cards.Encoder, format: str, hashes: Sequence[str]) -> str
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
-def path_of(name: str, source: str) -> pathlib.Path:
-    """The file in the cache for a conversion of an entry."""
-    return cache.entry_folder(name) / f"converted-{source[:16]}.safetensors"
-
-
-def restored(
-    path: pathlib.Path, source: str, make: Callable[[], keras.Model]
-) -> keras.Model | None:
-    """The encoder with the weights kept at `path`, or None if there are none that are intact.
+def restored(name: str, source: str, make: Callable[[], keras.Model]) -> keras.Model | None:
+    """The encoder of an entry from its conversion, or None if there is none that is intact.
 
     Args:
-        path: path of the conversion.
-        source: the `source_of` it must be made from.
+        name: name of the entry.
+        source: the `source_of` the conversion.
         make: builds the encoder with fresh weights.
     """
+    path = _path(name, source)
     try:
         with open_plain(path, follow_links=False) as stream:
             with safetensors.safe_open(path, "numpy") as opened:
@@ -68,8 +61,9 @@ def restored(
     return encoder
 
 
-def keep(path: pathlib.Path, source: str, arrays: Mapping[str, np.ndarray]) -> None:
+def keep(name: str, source: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a conversion, whole or not at all; without it, the next call converts again."""
+    path = _path(name, source)
     partial = path.with_name("partial")
     cache.refuse_link(partial)
     try:
@@ -81,6 +75,10 @@ def keep(path: pathlib.Path, source: str, arrays: Mapping[str, np.ndarray]) -> N
                 partial.unlink(missing_ok=True)
     except (OSError, safetensors.SafetensorError) as error:  # a read-only cache, or a full disk
         logging.info("The conversion is not kept: %s", error)
+
+
+def _path(name, source):
+    return cache.entry_folder(name) / f"converted-{source[:16]}.safetensors"
 
 
 def _checksum(arrays):

@@ -51,9 +51,6 @@ def read(
 
     Returns:
         The value, of the kinds that the module's docstring lists.
-
-    Raises:
-        ValueError: for anything but a pickle, or one that takes too many steps.
     """
     machine = _Machine(names, persistent, MAX_STEPS if max_steps is None else max_steps)
     for opcode, argument in _opcodes(stream):
@@ -65,9 +62,6 @@ def pairs(items: list) -> dict:
     """A dict from alternating keys and values, without keys that are neither text nor numbers.
 
     Only objects have such keys, and files can be crafted so that hashing them takes forever.
-
-    Raises:
-        ValueError: if a value is missing.
     """
     if len(items) % 2:
         raise ValueError("This is not a valid pickle: a key lacks its value.")

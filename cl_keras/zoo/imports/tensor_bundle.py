@@ -26,11 +26,7 @@ _DTYPES = {types_pb2.DT_FLOAT: "<f4", types_pb2.DT_DOUBLE: "<f8", types_pb2.DT_H
 
 
 def read_index(stream: BinaryIO) -> dict[str, BundleEntryProto]:
-    """{name: entry} of a checkpoint, from its open index file.
-
-    Raises:
-        ValueError: if it is not a complete index of one data file.
-    """
+    """{name: entry} of a checkpoint with one data file, from its open index file."""
     data = stream.read(MAX_INDEX_BYTES + 1)
     if not _FOOTER <= len(data) <= MAX_INDEX_BYTES:
         raise ValueError(f"The index has {len(data)} bytes; at most {MAX_INDEX_BYTES} are read.")
@@ -71,11 +67,7 @@ def shape_of(entry: BundleEntryProto) -> tuple[int, ...]:
 def read_arrays(
     stream: BinaryIO, entries: Mapping[str, BundleEntryProto]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Reads tensors from the open data file, as (name, array), in the order of storage.
-
-    Raises:
-        ValueError: if a tensor is incomplete, not floating-point, or damaged.
-    """
+    """Reads tensors from the open data file, as (name, array), in the order of storage."""
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].offset):
         shape, dtype = shape_of(entry), _DTYPES.get(entry.dtype)

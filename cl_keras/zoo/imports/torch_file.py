@@ -55,12 +55,7 @@ class TorchFile:
 
 @contextlib.contextmanager
 def opened(stream: BinaryIO) -> Iterator[TorchFile]:
-    """Yields the `TorchFile` in an open file.
-
-    Raises:
-        ValueError: if it is not such a checkpoint, or is damaged.
-        OSError: if it cannot be read.
-    """
+    """Yields the `TorchFile` in an open file."""
     start = stream.read(2)
     stream.seek(0)
     if start == _ZIP:

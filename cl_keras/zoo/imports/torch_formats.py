@@ -79,9 +79,6 @@ class TorchFormat:
 
         Returns:
             (name of the encoder, its width as a multiple of 64 channels, {variable: array}).
-
-        Raises:
-            ValueError: for anything but a complete file of this format.
         """
         with torch_file.opened(stream) as checkpoint:
             state, prefix = self._state(checkpoint.value)

@@ -17,11 +17,7 @@ _BROKEN = (
 
 @contextlib.contextmanager
 def opened(stream: BinaryIO) -> Iterator[zipfile.ZipFile]:
-    """The archive in an open file, if its directory is small enough to be parsed.
-
-    Raises:
-        ValueError: if it is damaged, or has too many members.
-    """
+    """The archive in an open file, if its directory is small enough to be parsed."""
     bounded: Any = _Bounded(stream)
     with damage():
         archive = zipfile.ZipFile(bounded)

@@ -38,9 +38,6 @@ def gap(encoder: keras.Model, stream: BinaryIO, card: cards.Card) -> float:
 
     Returns:
         The difference as a share of the largest feature; at most `TOLERANCE` if all is well.
-
-    Raises:
-        ValueError: if the file does not match such an encoder.
     """
     size, channels = card.encoder.image_size, card.encoder.channels
     rows = RANDOM + SMOOTH

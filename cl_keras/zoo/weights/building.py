@@ -24,9 +24,6 @@ def filled(make: Callable[[], keras.Model], stream: BinaryIO, what: str) -> kera
     The model is first built in a separate graph, where variables have shapes but no memory, and
     abandoned as soon as it needs more of them than the file can hold. So a card cannot request a
     network that its file does not fill, in width or in number of layers.
-
-    Raises:
-        ValueError: if the file does not match the model, or is damaged; the message names `what`.
     """
     size = stream.seek(0, 2)
     with tf.Graph().as_default(), tf.variable_creator_scope(_bounded(size, what)):
@@ -59,11 +56,7 @@ def _bounded(size, what):
 
 
 def encoder(description: cards.Encoder) -> keras.Model:
-    """Builds the untrained encoder of a card.
-
-    Raises:
-        ValueError: if there is no such encoder, or it cannot be built with these options.
-    """
+    """Builds the untrained encoder of a card."""
     builders = build.ENCODERS
     if description.name not in builders:
         raise ValueError(
@@ -92,9 +85,6 @@ def pretraining(options: dict[str, Any], encoder: cards.Encoder, where: str) -> 
         options: the configuration of its training.
         encoder: its encoder.
         where: where the configuration comes from, for errors.
-
-    Raises:
-        ValueError: if no model can be built from it.
     """
     shape = (encoder.image_size, encoder.image_size, encoder.channels)
     config = Config.from_dict(options, where)

@@ -19,11 +19,7 @@ MAX_HEADER_BYTES = 1024
 def write(
     path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
 ) -> None:
-    """Writes named arrays of finite numbers, and texts about them into the header.
-
-    Raises:
-        ValueError: for an array that `read` would refuse.
-    """
+    """Writes named arrays of finite numbers, and texts about them into the header."""
     for name, array in arrays.items():
         _check_numbers(np.asarray(array), name, "The model")
     content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -31,11 +27,7 @@ def write(
 
 
 def read(stream: BinaryIO, expected: Mapping[str, Form], what: str) -> dict[str, np.ndarray]:
-    """Reads exactly the expected arrays, in their order; they are read-only.
-
-    Raises:
-        ValueError: if the file has anything else, or is damaged; the message begins with `what`.
-    """
+    """Reads exactly the expected arrays, in their order; they are read-only."""
     forms = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in expected.items()}
     most = sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())
     most += MAX_HEADER_BYTES * (len(forms) + 1)

@@ -15,9 +15,6 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     Within an encoder or head, the name is that of the layer, "stem_conv/kernel"; elsewhere it is
     the attribute that holds it, "momentum_encoder/head/dense_0/kernel", since Keras numbers layers
     of the same class in a process. Metrics and the optimizer are left out.
-
-    Raises:
-        ValueError: if two variables have the same name.
     """
     found: dict[str, keras.Variable] = {}
     _collect(model, "", found, set())
@@ -35,11 +32,7 @@ def forms(model: keras.Model) -> dict[str, Form]:
 
 
 def assign(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Sets all `named_variables` of a model.
-
-    Raises:
-        ValueError: if the arrays have other names.
-    """
+    """Sets all `named_variables` of a model."""
     found = named_variables(model)
     if different := sorted(set(found) ^ set(arrays)):
         raise ValueError(f"The variables of {model.name!r} differ in {', '.join(different[:8])}.")
