@@ -1,5 +1,7 @@
 """A memory bank: the most recent embedding of every image."""
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +12,7 @@ from cl_keras import distribute
 from cl_keras.bounds import check_memory
 from cl_keras.similarity import normalize, random_unit_rows
 
-_PARALLEL = 8  # images whose rows are read at once
+_PARALLEL = os.cpu_count() or 1  # images whose rows are in the cache at once
 _BANK = 0x62616E6B  # folded into the key of draws, to separate them from views of the same seed
 
 
@@ -137,72 +139,57 @@ class MemoryBank(keras.layers.Layer):
 
     def against_drawn(
         self,
-        queries: tf.Tensor,
+        queries: list[tf.Tensor],
         index: tf.Tensor,
         count: int,
+        outcome: Callable[[tf.Tensor], list[tf.Tensor]],
         *,
         seed: int,
         step: int | tf.Tensor,
         own_drawn: bool = True,
-    ) -> tf.Tensor:
+    ) -> list[tf.Tensor]:
         """Compares each query with its own image, and with images drawn for it.
 
-        Several queries of one image share the drawn images. A CPU holds the rows of one image at a
-        time in memory; a GPU holds all of them until the gradient is computed: `b·(1 + K)·dim`
-        numbers, 0.54 GB for 256 images, 4,096 drawn, and a width of 128.
+        Several queries of one image share the drawn images. A CPU reads the rows of one image at a
+        time, and takes the gradient while it has them; a GPU holds all rows until the gradient is
+        computed: `b·(1 + K)·dim` numbers, 0.54 GB for 256 images, 4,096 drawn, and a width of 128.
 
         Args:
             queries: list of `[b, dim]`, of the same b images; need not be normalized.
             index: int64 `[b]`, checked.
             count: K, the number of images drawn for each.
+            outcome: a function of `[m, 1 + K]` cosines, one row for each query, with its own image
+                in column 0. It returns a list of `[m]`, of the same dtype, where each number
+                depends on its own row alone; only the first of the list has a gradient.
             seed: of the draw.
             step: of the draw.
             own_drawn: whether the query's own image may be among the drawn ones, as noise requires;
                 otherwise it scores `-inf` there; default: True.
 
         Returns:
-            `[n, 1 + K]` cosines, where n is b times the number of queries, with the query's own
-            image in column 0.
+            The outcome of all queries, a list of `[n]`, where n is b times the number of queries:
+            those of `queries[0]` first.
         """
         local = tf.shape(index)[0]
         drawn = self.draw(count, seed, step, local, distribute.batch_row(local))
         slots = tf.concat([tf.cast(index, tf.int32)[:, None], drawn], axis=1)
         units = tf.stack([self._unit(query) for query in queries], axis=1)  # [b, q, dim]
-        products = self._products_at_once if self._on_gpu() else self._products_one_by_one
-        scores = products(units, slots)  # [b, q, 1 + K]
-        if not own_drawn:
-            is_own = tf.pad(drawn, [[0, 0], [1, 0]], constant_values=-1) == slots[:, :1]
-            scores = tf.where(is_own[:, None], scores.dtype.as_numpy_dtype("-inf"), scores)
-        return tf.concat(tf.unstack(scores, len(queries), axis=1), axis=0)
 
-    def _products_at_once(self, units, slots):
-        """Products of `[b, q, dim]` with the rows at `[b, m]`: `[b, q, m]`."""
-        return tf.matmul(units, self.rows(slots), transpose_b=True)
-
-    def _products_one_by_one(self, units, slots):
-        """As `_products_at_once`, but keeps rows in the cache and rereads them for the gradient.
-
-        On a CPU it is 1.3 to 2.3 times as fast, since allocating memory for the rows of a whole
-        batch costs more than reading them.
-        """
-
-        def along(function, *by_image):
-            return tf.map_fn(
-                lambda one: function(self.rows(one[0]), one[1]),
-                by_image,
-                fn_output_signature=units.dtype,
-                parallel_iterations=_PARALLEL,
+        def compare(units, slots):
+            """Cosines of `[..., q, dim]` with the rows at `[..., 1 + K]`: `[..., q, 1 + K]`."""
+            scores = tf.matmul(units, self.rows(slots), transpose_b=True)
+            if own_drawn:
+                return scores
+            is_own = tf.concat(
+                [tf.zeros_like(slots[..., :1], bool), slots[..., 1:] == slots[..., :1]], axis=-1
             )
+            return tf.where(is_own[..., None, :], scores.dtype.as_numpy_dtype("-inf"), scores)
 
-        @tf.custom_gradient
-        def products(units):
-            def gradient(by_product):
-                return along(lambda rows, g: tf.matmul(g, rows), slots, by_product)
-
-            scores = along(lambda rows, v: tf.matmul(v, rows, transpose_b=True), slots, units)
-            return tf.ensure_shape(scores, [*units.shape[:2], slots.shape[1]]), gradient
-
-        return products(units)
+        if self._on_gpu():
+            scores = compare(units, slots)
+            return outcome(tf.concat(tf.unstack(scores, len(queries), axis=1), axis=0))
+        found = _one_by_one(lambda *one: outcome(compare(*one)), units, slots)
+        return [tf.reshape(tf.transpose(each), [-1]) for each in tf.unstack(found, axis=1)]
 
     @staticmethod
     def _on_gpu():
@@ -240,6 +227,33 @@ class MemoryBank(keras.layers.Layer):
             "seed": self.seed,
             "empty": self.empty,
         }
+
+
+def _one_by_one(function, units, slots):
+    """`[b, k, q]`: the k results `[q]` of a function of `[q, dim]` and `[m]`, for each of b images.
+
+    The gradient of the first result is taken at once, so that the rows that the function reads are
+    read only once, and stay in the cache meanwhile.
+    """
+
+    def one(each):
+        with tf.GradientTape() as tape:
+            tape.watch(each[0])
+            found = function(*each)
+        by_units = tape.gradient(found[0], each[0], unconnected_gradients="zero")
+        return tf.stack(found), by_units
+
+    @tf.custom_gradient
+    def all_of(units):
+        found, by_units = tf.map_fn(
+            one,
+            (units, slots),
+            fn_output_signature=(units.dtype, units.dtype),
+            parallel_iterations=_PARALLEL,
+        )
+        return found, lambda by_found: by_found[:, 0, :, None] * by_units
+
+    return all_of(units)
 
 
 def _last_occurrence(index):

@@ -1,6 +1,7 @@
 """Estimates the partition function Z of the softmax over all images from a sample."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -101,14 +102,17 @@ class RunningPartition(keras.layers.Layer):
         self.log_z.assign(tf.where(self.batches.value == 0, new, averaged))
         self.batches.assign_add(1)
 
-    def log_z_for(self, scores: tf.Tensor) -> tf.Tensor:
+    def log_z_for(self, estimates: Callable[[], tf.Tensor]) -> tf.Tensor:
         """log Z for a batch, a scalar: the running one, or before any training that of the batch.
 
         Args:
-            scores: `[n, 1 + K]` of this replica.
+            estimates: a function that returns the `estimates` `[n]` of this replica; it is only
+                called before any training.
         """
-        of_batch = self._mean(self.estimates(scores))
-        return tf.where(self.batches.value == 0, of_batch, self.log_z.value)
+        before = self.batches.value == 0
+        of_batch = tf.cond(before, estimates, lambda: tf.zeros([1], self.log_z.dtype))
+        # The mean over replicas is taken in any case, since they cannot communicate in a branch.
+        return tf.where(before, self._mean(of_batch), self.log_z.value)
 
     def _mean(self, estimates):
         return tf.cast(mean_log_partition(estimates), self.log_z.dtype)

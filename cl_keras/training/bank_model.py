@@ -117,24 +117,42 @@ class BankModel(ContrastiveModel):
         return softmax_over_bank(queries, index, self.bank, temperature=self.temperature), None
 
     def _info_nce(self, queries, index, training):
-        scores = self._against_drawn(queries, index, training, own_drawn=False)
-        first = tf.zeros_like(scores[:, 0], tf.int32)
-        return softmax_over_candidates(first, scores, self.temperature), None
+        def outcome(scores):
+            first = tf.zeros_like(scores[:, 0], tf.int32)
+            found = softmax_over_candidates(first, scores, self.temperature)
+            return [found.losses, tf.cast(found.hits, scores.dtype)]
+
+        losses, hits = self._against_drawn(queries, index, outcome, training, own_drawn=False)
+        return Queries(losses, hits > 0), None
 
     def _nce(self, queries, index, training):
-        scores = self._against_drawn(queries, index, training, own_drawn=True)
-        outcome = noise_contrastive(
-            scores,
-            self.partition.log_z_for(scores),
-            temperature=self.temperature,
-            num_images=self.num_images,
-        )
-        return outcome, self.partition.estimates(scores)
+        def estimates():
+            return against(lambda scores: [self.partition.estimates(scores)])[0]
 
-    def _against_drawn(self, queries, index, training, own_drawn):
+        def outcome(scores):
+            found = noise_contrastive(
+                scores, log_z, temperature=self.temperature, num_images=self.num_images
+            )
+            hits = tf.cast(found.hits, scores.dtype)
+            return [found.losses, hits, self.partition.estimates(scores)]
+
+        against = functools.partial(
+            self._against_drawn, queries, index, training=training, own_drawn=True
+        )
+        log_z = self.partition.log_z_for(estimates)
+        losses, hits, partitions = against(outcome)
+        return Queries(losses, hits > 0), partitions
+
+    def _against_drawn(self, queries, index, outcome, training, own_drawn):
         seed, step = (self.seed, self.step.value) if training else (self.seed + 1, 0)
         return self.bank.against_drawn(
-            queries, index, self.num_negatives, seed=seed, step=step, own_drawn=own_drawn
+            queries,
+            index,
+            self.num_negatives,
+            outcome,
+            seed=seed,
+            step=step,
+            own_drawn=own_drawn,
         )
 
     def after_step(self, kept: Any) -> None:

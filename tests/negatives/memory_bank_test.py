@@ -101,9 +101,9 @@ def test_a_step_touches_only_its_rows():
     @tf.function
     def step():
         index, query = tf.constant([5, 7], tf.int64), tf.ones([2, 4])
-        scores = bank.against_drawn([query], index, 16, seed=0, step=0)
+        losses = bank.against_drawn([query], index, 16, columns, seed=0, step=0)[0]
         bank.update(index, query, 0.5)
-        return scores
+        return losses
 
     assert handles_used(step, bank.bank.value) == ROWS_ALONE
 
@@ -143,6 +143,11 @@ def test_draws_depend_only_on_seed_step_and_global_row():
         assert np.mean(other == whole) < 0.05
 
 
+def columns(scores):
+    """An outcome that is the scores themselves."""
+    return tf.unstack(scores, axis=1)
+
+
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("count", [1, 2])
 def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count, gpu):
@@ -153,40 +158,71 @@ def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count
     rows = bank.bank.numpy()
     constants = [tf.constant(query) for query in queries], tf.constant(index)
 
-    scores = bank.against_drawn(*constants, 6, seed=2, step=3)
+    scores = bank.against_drawn(*constants, 6, columns, seed=2, step=3)
     slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
     expected = [[unit(query[i]) @ rows[slots[i]].T for i in range(5)] for query in queries]
-    np.testing.assert_allclose(scores, np.concatenate(expected), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        tf.stack(scores, axis=1), np.concatenate(expected), rtol=0, atol=1e-12
+    )
 
 
-def test_a_query_drawn_as_its_own_negative_can_be_excluded(random, float64):
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_query_drawn_as_its_own_negative_can_be_excluded(random, float64, monkeypatch, gpu):
     bank, index = MemoryBank(5, 4), tf.constant([4, 0, 2])
+    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)
     queries = [tf.constant(random.normal(size=[3, 4])) for _ in range(2)]
     drawn = bank.draw(20, 2, 3, rows=3).numpy()
     is_own = np.tile(drawn == index.numpy()[:, None], [2, 1])
     assert is_own.any(axis=1).all()
-    every = bank.against_drawn(queries, index, 20, seed=2, step=3).numpy()
-    others = bank.against_drawn(queries, index, 20, seed=2, step=3, own_drawn=False).numpy()
+
+    def scores(**options):
+        found = bank.against_drawn(queries, index, 20, columns, seed=2, step=3, **options)
+        return np.stack(found, axis=1)
+
+    every, others = scores(), scores(own_drawn=False)
     np.testing.assert_array_equal(others[:, 0], every[:, 0])
     np.testing.assert_array_equal(others[:, 1:], np.where(is_own, -np.inf, every[:, 1:]))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-def test_scores_have_the_gradient_of_a_cosine(random, float64, monkeypatch, gpu):
-    """With unit u of v: ∂(w·scores)/∂v = (c - u (u·c)) / |v|, where c = Σ w·rows."""
-    bank = MemoryBank(30, 4)
+@pytest.mark.parametrize("own_drawn", [True, False])
+def test_losses_have_the_gradient_of_a_cosine(random, float64, monkeypatch, own_drawn, gpu):
+    """With unit u of v: ∂L/∂v = (c - u (u·c)) / |v|, where c = Σ_j ∂L/∂s_j·row_j."""
+    bank = MemoryBank(8, 4)
     monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)
-    query, weight = tf.constant(random.normal(size=[5, 4])), random.normal(size=[5, 7])
-    index = tf.constant([4, 0, 29, 4, 11])
+    queries = [tf.constant(random.normal(size=[5, 4])) for _ in range(2)]
+    weight, index = random.normal(size=10), tf.constant([4, 0, 7, 4, 1])
+
+    def outcome(scores):
+        return [tf.reduce_logsumexp(scores, axis=1), tf.reduce_max(scores, axis=1)]
+
+    with tf.GradientTape() as tape:
+        tape.watch(queries)
+        losses, _ = bank.against_drawn(
+            queries, index, 6, outcome, seed=2, step=3, own_drawn=own_drawn
+        )
+        total = tf.reduce_sum(losses * weight)
+    drawn = bank.draw(6, 2, 3, rows=5).numpy()
+    slots = np.concatenate([index[:, None], drawn], axis=1)
+    out = np.pad(drawn == index.numpy()[:, None], [[0, 0], [1, 0]]) & (not own_drawn)
+    rows = bank.bank.numpy()[slots]
+    gradients = tape.gradient(total, queries)
+    for query, scale, received in zip(queries, np.split(weight, 2), gradients, strict=True):
+        u, norm = unit(query.numpy()), np.linalg.norm(query, axis=1, keepdims=True)
+        each = np.where(out, 0, np.exp(np.einsum("bd,bkd->bk", u, rows)))
+        c = np.einsum("bk,bkd->bd", scale[:, None] * each / each.sum(axis=1)[:, None], rows)
+        expected = (c - u * (u * c).sum(axis=1, keepdims=True)) / norm
+        np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)
+
+
+def test_an_outcome_without_gradient_is_allowed(float64):
+    bank, query = MemoryBank(8, 4), tf.ones([2, 4], tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(query)
-        scores = bank.against_drawn([query], index, 6, seed=2, step=3)
-        total = tf.reduce_sum(scores * weight)
-    slots = np.concatenate([index[:, None], bank.draw(6, 2, 3, rows=5)], axis=1)
-    c = np.einsum("bk,bkd->bd", weight, bank.bank.numpy()[slots])
-    u, norm = unit(query.numpy()), np.linalg.norm(query, axis=1, keepdims=True)
-    expected = (c - u * (u * c).sum(axis=1, keepdims=True)) / norm
-    np.testing.assert_allclose(tape.gradient(total, query), expected, rtol=0, atol=1e-12)
+        (loss,) = bank.against_drawn(
+            [query], tf.constant([1, 2]), 3, lambda s: [tf.stop_gradient(s[:, 0])], seed=0, step=0
+        )
+    np.testing.assert_array_equal(tape.gradient(loss, query), np.zeros([2, 4]))
 
 
 def test_two_replicas_score_as_one(random, float64, mirrored):
@@ -194,17 +230,18 @@ def test_two_replicas_score_as_one(random, float64, mirrored):
     with mirrored.scope():
         bank = MemoryBank(30, 4)
     expected = MemoryBank(30, 4).against_drawn(
-        [tf.constant(query)], tf.constant(index), 5, seed=0, step=0
+        [tf.constant(query)], tf.constant(index), 5, columns, seed=0, step=0
     )
 
     @tf.function
     def score():
         rows = distribute.first_row(3) + tf.range(3)
         local = tf.gather(tf.constant(query), rows), tf.gather(tf.constant(index), rows)
-        return bank.against_drawn([local[0]], local[1], 5, seed=0, step=0)
+        found = bank.against_drawn([local[0]], local[1], 5, columns, seed=0, step=0)
+        return tf.stack(found, axis=1)
 
     received = tf.concat(mirrored.run(score).values, axis=0)
-    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(received, tf.stack(expected, axis=1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)

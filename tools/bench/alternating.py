@@ -13,6 +13,15 @@ from importlib import metadata
 from pathlib import Path
 
 
+PAUSE = 0.3
+"""Seconds before each turn. The threads of OpenMP, which PyTorch uses, keep the cores busy for 0.2 s
+after their work, and would slow down whoever is next."""
+
+SHORT = 1.0
+"""Seconds below which a call is made twice in a turn, and the second is counted: what precedes it, a
+pause or other work, leaves the caches and the clock of the cores in another state than a loop does."""
+
+
 def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True) -> dict[str, dict]:
     """Times each contestant `rounds` times, in turns, after one uncounted call.
 
@@ -20,7 +29,7 @@ def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True)
         contestants: by name, a callable that returns when its work is done; or one that
             `TimesItself`.
         rounds: number of counted calls of each.
-        warm: whether to make the uncounted call; default: True.
+        warm: whether to make uncounted calls, also before each short one; default: True.
 
     Returns:
         For each, in seconds: `median`, `quartiles` and `least` of the wall-clock time, and the
@@ -31,16 +40,22 @@ def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True)
     wall, cpu = ({name: [] for name in contestants} for _ in range(2))
     for _ in range(rounds):
         for name, call in contestants.items():
-            begin, cpu_begin = time.perf_counter(), time.process_time()
-            reported = call()
-            if isinstance(call, TimesItself):
-                seconds, cpu_seconds = reported
-            else:
-                seconds = time.perf_counter() - begin
-                cpu_seconds = time.process_time() - cpu_begin
+            time.sleep(PAUSE)
+            seconds, cpu_seconds = timed(call)
+            if warm and seconds < SHORT:
+                seconds, cpu_seconds = timed(call)
             wall[name].append(seconds)
             cpu[name].append(cpu_seconds)
     return {name: _summary(wall[name], cpu[name]) for name in contestants}
+
+
+def timed(call: Callable) -> tuple[float, float]:
+    """Seconds of wall-clock and CPU time of one call."""
+    begin, cpu_begin = time.perf_counter(), time.process_time()
+    reported = call()
+    if isinstance(call, TimesItself):
+        return reported
+    return time.perf_counter() - begin, time.process_time() - cpu_begin
 
 
 def _summary(wall, cpu):

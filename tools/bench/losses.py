@@ -96,13 +96,16 @@ def bank(size=1_280_000, negatives=4096):
     rows = cl.negatives.MemoryBank(size, DIM)
     index = tf.constant(np.random.default_rng(0).choice(size, BATCH, replace=False))
 
+    def outcome(scores):
+        found = cl.losses.noise_contrastive(scores, 20.0, temperature=0.07, num_images=size)
+        return [found.losses]
+
     @tf.function(autograph=False)
     def work(query):
         with tf.GradientTape() as tape:
             tape.watch(query)
-            scores = rows.against_drawn([query], index, negatives, seed=0, step=0)
-            found = cl.losses.noise_contrastive(scores, 20.0, temperature=0.07, num_images=size)
-            loss = tf.reduce_mean(found.losses)
+            losses = rows.against_drawn([query], index, negatives, outcome, seed=0, step=0)[0]
+            loss = tf.reduce_mean(losses)
         gradient = tape.gradient(loss, query)
         with tf.control_dependencies([gradient]):
             rows.update(index, query, 0.5)

@@ -144,6 +144,9 @@ def bank(cl, size, local):
     """Contrasts each query with 4,096 rows of a bank, with the gradient, and updates the bank."""
     import tensorflow as tf
 
+    def log_sum(scores):
+        return [tf.reduce_logsumexp(scores / 0.07, axis=1)]
+
     rows = cl.negatives.MemoryBank(size, DIM)
     start = tf.random.stateless_normal([local, DIM], [0, 0])
 
@@ -152,8 +155,9 @@ def bank(cl, size, local):
         index = tf.range(local, dtype=tf.int64) + tf.cast(cl.distribute.first_row(local), tf.int64)
         with tf.GradientTape() as tape:
             tape.watch(query)
-            scores = rows.against_drawn([query], index, 4096, seed=0, step=0)
-            loss = tf.reduce_sum(tf.reduce_logsumexp(scores / 0.07, axis=1))
+            loss = tf.reduce_sum(
+                rows.against_drawn([query], index, 4096, log_sum, seed=0, step=0)[0]
+            )
         gradient = tape.gradient(loss, query)
         rows.update(index, query, 0.5)
         return tf.reduce_sum(gradient)
