@@ -1,9 +1,13 @@
 """Sinkhorn–Knopp: soft assignments of a batch that use all prototypes equally."""
 
+import functools
+
 import tensorflow as tf
 
 from cl_keras import distribute
 from cl_keras.similarity import at_least_float32
+
+_in_one_pass = functools.partial(tf.function, jit_compile=True, autograph=False)
 
 RANGE = 60.0
 """Exponents are bounded below by minus this, so that float32 numbers do not underflow."""
@@ -46,7 +50,7 @@ def sinkhorn(scores: tf.Tensor, *, epsilon: float = 0.05, iterations: int = 3) -
     logits = tf.stop_gradient(at_least_float32(scores)) / epsilon
     if 2.0 / epsilon <= RANGE:
         top = distribute.max_over_replicas(tf.reduce_max(logits))
-        kernel = tf.exp(tf.maximum(logits - top, -RANGE))
+        kernel = _exponentials(logits, top)
         v = _column_scales(kernel, tf.ones_like(kernel[:, 0]))
     else:
         kernel = _with_equal_columns(logits)
@@ -55,6 +59,16 @@ def sinkhorn(scores: tf.Tensor, *, epsilon: float = 0.05, iterations: int = 3) -
     for _ in range(iterations - 1):
         v = _column_scales(kernel, u)
         u = 1.0 / tf.linalg.matvec(kernel, v)
+    return _scaled(kernel, u, v)
+
+
+@_in_one_pass
+def _exponentials(logits, top):
+    return tf.exp(tf.maximum(logits - top, -RANGE))
+
+
+@_in_one_pass
+def _scaled(kernel, u, v):
     return kernel * v * u[:, tf.newaxis]
 
 
