@@ -12,14 +12,13 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-
 PAUSE = 0.3
-"""Seconds before each turn. The threads of OpenMP, which PyTorch uses, keep the cores busy for 0.2 s
-after their work, and would slow down whoever is next."""
+"""Seconds before each turn. The threads of OpenMP, which PyTorch uses, keep the cores busy for
+0.2 s after their work, and would slow down whoever is next."""
 
 SHORT = 1.0
-"""Seconds below which a call is made twice in a turn, and the second is counted: what precedes it, a
-pause or other work, leaves the caches and the clock of the cores in another state than a loop does."""
+"""Seconds below which a turn has two calls, of which the second is counted: after a pause or other
+work, the caches and the clock of the cores are in another state than in a loop."""
 
 
 def measure(contestants: dict[str, Callable], rounds: int, *, warm: bool = True) -> dict[str, dict]:
