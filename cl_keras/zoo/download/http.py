@@ -87,12 +87,15 @@ class Download:
         addresses.check(self.address)
         if not self.address.startswith(("https://", "http://")):
             raise ValueError(f"{self.address!r} is not an address of the web, https://….")
+        shown = addresses.shown(self.address)
         limits, failures, furthest = self.limits, 0, _size(self.path)
         title, hidden = addresses.last_segment(self.address)[:40], not self.progress
         with tqdm(desc=title, total=self.size, unit="B", unit_scale=True, disable=hidden) as bar:
             for attempt in range(1, limits.total_attempts + 1):
                 try:
                     return self._attempt(bar)
+                except ValueError as error:
+                    raise ValueError(f"{shown}: {error}") from None
                 except _Failed as error:
                     reached = _size(self.path)
                     failures = 1 if reached >= furthest + PROGRESS else failures + 1
@@ -100,14 +103,10 @@ class Download:
                     if failures >= limits.attempts or attempt == limits.total_attempts:
                         kept = " What came is kept, and the next call resumes it."
                         raise OSError(
-                            f"{self._shown} could not be downloaded: {error}; {attempt} attempts "
+                            f"{shown} could not be downloaded: {error}; {attempt} attempts "
                             f"failed.{kept if reached else ''}"
                         ) from None
                 time.sleep(min(limits.pause * 2 ** (failures - 1), 60.0))
-
-    @property
-    def _shown(self):
-        return addresses.shown(self.address)
 
     def _attempt(self, bar):
         note = self.path.with_name(self.path.name + ".validator")
@@ -144,14 +143,25 @@ class Download:
             own = _origin(address) == _origin(self.address)
             secret = {"Authorization": f"Bearer {self.token}"} if self.token and own else {}
             with _pools(address, referrer) as pools:
-                asked = _ask(pools, address, headers | secret, self.limits.timeout)
-                with contextlib.closing(asked) as response:
+                with _failures(address):
+                    response = pools.request(
+                        "GET",
+                        address,
+                        headers=headers | secret,
+                        timeout=self.limits.timeout,
+                        retries=False,
+                        redirect=False,
+                        preload_content=False,
+                        decode_content=False,
+                        enforce_content_length=False,  # `_copy` does, and can be resumed
+                    )
+                with contextlib.closing(response):
                     location = response.get_redirect_location()
                     if not location:
                         yield response
                         return
             address, referrer = _redirected(address, location), address
-        raise OSError(f"{self._shown}: more than {MAX_REDIRECTS} redirects.")
+        raise OSError(f"{addresses.shown(address)}: more than {MAX_REDIRECTS} redirects.")
 
     def _start_of(self, response, have):
         """Where in the file the answer begins; a server may ignore that a part was asked for."""
@@ -159,14 +169,14 @@ class Download:
         if response.status in RETRIED:
             raise _Failed(answer)
         if response.status not in (200, 206):
-            raise OSError(f"{self._shown}: {answer}.")
+            raise OSError(f"{addresses.shown(self.address)}: {answer}.")
         if response.status == 200:
             return 0
         sent = response.headers.get("Content-Range", "")
         if not sent.startswith(f"bytes {have}-"):
             raise ValueError(
-                f"{self._shown}: asked for the bytes from {have} on, the server sent "
-                f"{sent[:80]!r}. Remove the partial file to begin again."
+                f"asked for the bytes from {have} on, the server sent {sent[:80]!r}. Remove the "
+                "partial file to begin again."
             )
         return have
 
@@ -174,53 +184,38 @@ class Download:
         """Size of the whole file, or None; what cannot be the file is refused before it is read."""
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind in ("text/html", "application/xhtml+xml"):
-            raise ValueError(
-                f"{self._shown} gives a web page, not a file. Open it in a browser to see what it "
-                "says."
-            )
+            raise ValueError("it is a web page, not a file. Open it in a browser to read it.")
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise ValueError(
-                f"{self._shown}: the server sends the file in an encoding not asked for."
-            )
+            raise ValueError("the server sends the file in an encoding not asked for.")
         length = response.headers.get("Content-Length")
         if length is None:
             if self.size is None and not self.anchored:
-                raise ValueError(
-                    f"{self._shown}: neither size nor hash is known, nor how much will come."
-                )
+                raise ValueError("neither size nor hash is known, nor how much will come.")
             return self.size
         if not re.fullmatch(r"\d{1,15}", length, re.ASCII):
-            raise ValueError(
-                f"{self._shown}: the server names {length[:40]!r} as the file's length."
-            )
+            raise ValueError(f"the server names {length[:40]!r} as the file's length.")
         total = start + int(length)
         if self.size is not None and total != self.size:
             raise ValueError(
-                f"{self._shown} has {total} bytes; {self.size} were expected, by its card or from "
-                "the first download. It is another file, or damaged."
+                f"it has {total} bytes; {self.size} were expected, by its card or from the first "
+                "download. It is another file, or damaged."
             )
         if self.size is None and not 0 < total <= self.limits.max_bytes:
-            raise ValueError(
-                f"{self._shown} has {total} bytes; at most {self.limits.max_bytes} are taken."
-            )
+            raise ValueError(f"it has {total} bytes; at most {self.limits.max_bytes} are taken.")
         return total
 
     def _copy(self, response, file, received, total, bar):
         most = total or self.limits.max_bytes
         mark, marked = time.monotonic(), received
         while True:
-            try:
+            with _failures(self.address):
                 chunk = response.read1(CHUNK)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise _Failed(str(error) or type(error).__name__) from None
             if not chunk:
                 break
             received += len(chunk)
             if received > most:
                 file.truncate(0)
-                raise ValueError(
-                    f"{self._shown} sends more than the {most} bytes that it should have."
-                )
+                raise ValueError(f"the server sends more than the {most} bytes of the file.")
             file.write(chunk)
             bar.update(len(chunk))
             elapsed = time.monotonic() - mark
@@ -233,19 +228,11 @@ class Download:
             raise _Failed(f"the connection broke off after {received} of {total} bytes")
 
 
-def _ask(pools, address, headers, timeout):
+@contextlib.contextmanager
+def _failures(address):
+    """Turns the errors of a connection into `_Failed`, unless another attempt is in vain."""
     try:
-        return pools.request(
-            "GET",
-            address,
-            headers=headers,
-            timeout=timeout,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-            enforce_content_length=False,  # `_copy` does, and can be resumed
-        )
+        yield
     except (urllib3.exceptions.HTTPError, OSError) as error:
         reason = error.args[0] if error.args else error
         if isinstance(reason, ssl.SSLCertVerificationError):

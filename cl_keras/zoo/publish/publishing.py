@@ -189,10 +189,9 @@ def _check_target(target):
 def _write_weights(folder, run, pretraining):
     """Writes the weights, and checks that the encoder can be restored from them."""
     trained = run.load_encoder()
-    size = encoders.image_size(trained)
     description = cards.Encoder(
         name=run.config["encoder"],
-        image_size=size,
+        image_size=encoders.image_size(trained),
         channels=trained.input_shape[-1],
         features=trained.output_shape[-1],
         stem=None,
@@ -206,8 +205,7 @@ def _write_weights(folder, run, pretraining):
         golden.write(folder / "golden.safetensors", again, description)
     files = [_file("encoder", folder / "encoder.safetensors")]
     if pretraining:
-        where = f"{run.folder}/config.json"
-        model = building.pretraining(run.config, description, where)
+        model = building.pretraining(run.config, description, f"{run.folder}/config.json")
         run.checkpoints.restore(model)
         for name, value in variables.values(model.encoder).items():
             if not np.array_equal(value, variables.values(trained)[name]):
@@ -218,9 +216,7 @@ def _write_weights(folder, run, pretraining):
 
 
 def _file(kind, path):
-    return cards.File(
-        kind, cards.OWN_FORMAT, path.name, path.stat().st_size, sha256(path), sha256_prefix=None
-    )
+    return cards.File(kind, cards.OWN_FORMAT, path.name, path.stat().st_size, sha256(path))
 
 
 def _move(folder, target):
