@@ -63,15 +63,10 @@ def folder_of(name: str, file: cards.File, address: str) -> pathlib.Path:
 
 @contextlib.contextmanager
 def open_fetched(name: str, file: cards.File, address: str, **options: Any) -> Iterator[Verified]:
-    """A file of an entry, open, from the cache or from its address.
+    """A file of the entry `name`, open, from the cache or from its address.
 
-    Eight processes that ask at once download it once. A killed download is resumed.
-
-    Args:
-        name: of the entry.
-        file: what the card says of it.
-        address: https://…, hf://…, or http:// on this machine.
-        **options: limits, progress and referrer of `http.Download`.
+    Eight processes that ask at once download it once. A killed download is resumed. The options are
+    limits, progress and referrer of `http.Download`.
     """
     folder = folder_of(name, file, address)
     path = folder / _file_name(file, address)
@@ -220,11 +215,10 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 def _file_name(file, address):
     """That of the address where it is plain, so that its ending is kept."""
     last = addresses.last_segment(address)
-    try:
-        names.check_relative_path(last)
-    except ValueError:
-        return file.kind
-    return file.kind if last in RESERVED else last
+    with contextlib.suppress(ValueError):
+        if last not in RESERVED:
+            return names.check_relative_path(last)
+    return file.kind
 
 
 def refuse_link(path: pathlib.Path) -> None:

@@ -131,7 +131,7 @@ def _from_pickles(file):
         raise ValueError(f"It must have protocol {LEGACY_PROTOCOL}; received {str(protocol)[:40]}.")
     if system.get("little_endian") is not True:
         raise ValueError("Its numbers must be in little-endian order.")
-    storages: dict[str, Storage] = {}
+    storages = {}
     value, keys = _unpickled(file, storages), _unpickled(file, {}, MAX_KEYS_STEPS)
     offsets = _offsets(file, keys, storages)
 

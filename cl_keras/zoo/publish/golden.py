@@ -36,8 +36,7 @@ def write(path: pathlib.Path, encoder: keras.Model, description: cards.Encoder) 
 def gap(encoder: keras.Model, stream: BinaryIO, card: cards.Card) -> float:
     """The largest difference between an encoder's features and those of its golden file.
 
-    Returns:
-        The difference as a share of the largest feature; at most `TOLERANCE` if all is well.
+    It is a share of the largest feature, and at most `TOLERANCE` if all is well.
     """
     size, channels = card.encoder.image_size, card.encoder.channels
     rows = RANDOM + SMOOTH

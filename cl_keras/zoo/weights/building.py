@@ -10,7 +10,6 @@ import tensorflow as tf
 from cl_keras.recipes import build
 from cl_keras.recipes.config import Config
 from cl_keras.spelling import did_you_mean
-from cl_keras.training.recipe import Scale
 from cl_keras.zoo import cards
 from cl_keras.zoo.weights import tensors, variables
 
@@ -79,20 +78,14 @@ def encoder(description: cards.Encoder) -> keras.Model:
 
 
 def pretraining(options: dict[str, Any], encoder: cards.Encoder, where: str) -> keras.Model:
-    """Builds an untrained method, compiled with its optimizer.
-
-    Args:
-        options: the configuration of its training.
-        encoder: its encoder.
-        where: where the configuration comes from, for errors.
-    """
+    """Builds an untrained method from a configuration, whose origin `where` errors name."""
     shape = (encoder.image_size, encoder.image_size, encoder.channels)
     config = Config.from_dict(options, where)
     if config.encoder is None or config.images is None or config.batch_size is None:
         raise ValueError(f"{where} must have encoder, images and batch_size.")
+    steps = max(1, config.images // config.batch_size)  # an incomplete last batch is dropped
     try:
         config = build.resolve(config, config.images, shape)
-        scale = Scale(config.images, config.batch_size, config.epochs)
-        return build.make_model(config, shape, scale.steps_per_epoch)
+        return build.make_model(config, shape, steps)
     except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"No model can be built from {where}: {error!r}.") from None
