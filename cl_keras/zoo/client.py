@@ -32,7 +32,10 @@ def list(
     for field, value in {"method": method, "encoder": encoder, "data": data}.items():
         if value is None:
             continue
-        values = {name: _field(card, field) for name, card in found.items()}
+        values = {
+            name: card.encoder.name if field == "encoder" else getattr(card, field)
+            for name, card in found.items()
+        }
         if value not in values.values():
             known = sorted(set(values.values()))
             raise ValueError(
@@ -114,7 +117,3 @@ def load(name: str, *, kind: str = "encoder", progress: bool = True) -> keras.Mo
         else:
             make = functools.partial(building.encoder, card.encoder)
         return building.filled(make, stream, what)
-
-
-def _field(card, field):
-    return card.encoder.name if field == "encoder" else getattr(card, field)

@@ -113,7 +113,7 @@ class License:
 
     def __post_init__(self):
         if not self.name.strip():
-            raise ValueError("a license needs a name.")
+            raise ValueError("weights need a license to be usable, and it needs a name.")
         if self.url is not None:
             _check_web(self.url)
 

@@ -51,17 +51,14 @@ class Family:
                     names = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
                     shape = (1, 1, channels, inner * expansion)
                     found.append(Layer(f"{ours}_shortcut", *names, shape))
-                for i, (kernel, outputs) in enumerate(self._kernels(inner), start=1):
+                basic, bottleneck = [(3, inner)] * 2, [(1, inner), (3, inner), (1, 4 * inner)]
+                kernels = basic if self.convolutions == 2 else bottleneck
+                for i, (kernel, outputs) in enumerate(kernels, start=1):
                     names = (f"{theirs}.conv{i}", f"{theirs}.bn{i}")
                     shape = (kernel, kernel, channels, outputs)
                     found.append(Layer(f"{ours}_{i}", *names, shape))
                     channels = outputs
         return found
-
-    def _kernels(self, inner):
-        if self.convolutions == 2:
-            return [(3, inner), (3, inner)]
-        return [(1, inner), (3, inner), (1, 4 * inner)]
 
 
 FAMILIES = {

@@ -40,18 +40,18 @@ def restored(name: str, source: str, make: Callable[[], keras.Model]) -> keras.M
     """
     path = _path(name, source)
     try:
-        with open_plain(path, follow_links=False) as stream:
-            with safetensors.safe_open(path, "numpy") as opened:
-                header = opened.metadata() or {}
+        open_plain(path, follow_links=False).close()  # it is a file, neither a link nor a pipe
+        with safetensors.safe_open(path, "numpy") as file:
+            header = file.metadata() or {}
             if header.get("source") != source:
                 raise ValueError(f"{path} was made from another file.")
             encoder = make()
-            expected = {
-                name: (shape, "float32") for name, (shape, _) in variables.forms(encoder).items()
-            }
-            arrays = tensors.read(stream, expected, str(path))
-            if header.get("crc32c") != _checksum(arrays):
-                raise ValueError(f"The checksum of {path} differs.")
+            forms = variables.forms(encoder).items()
+            expected = {key: (shape, "float32") for key, (shape, _) in forms}
+            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        arrays = tensors.checked(found, expected, str(path))
+        if header.get("crc32c") != _checksum(arrays):
+            raise ValueError(f"The checksum of {path} differs.")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, safetensors.SafetensorError) as error:

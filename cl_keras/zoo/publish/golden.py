@@ -18,12 +18,10 @@ def images(image_size: int, channels: int) -> np.ndarray:
     """uint8 `[4, image_size, image_size, channels]`, the same everywhere: noise, and waves."""
     generator = np.random.Generator(np.random.PCG64(0))
     noise = generator.integers(0, 256, [RANDOM, image_size, image_size, channels], np.uint8)
-    y, x = np.mgrid[0:image_size, 0:image_size] / image_size
-    waves = np.empty([SMOOTH, image_size, image_size, channels])
-    for i in range(SMOOTH):
-        for channel in range(channels):
-            phase = 2 * np.pi * ((i + 1) * x + (channel + 1) * y)
-            waves[i, :, :, channel] = 127.5 + 127.5 * np.sin(phase)
+    y, x = np.mgrid[0:image_size, 0:image_size][..., None] / image_size
+    frequency = np.arange(1, SMOOTH + 1).reshape(-1, 1, 1, 1)
+    phase = 2 * np.pi * (frequency * x + np.arange(1, channels + 1) * y)
+    waves = 127.5 + 127.5 * np.sin(phase)
     return np.concatenate([noise, np.rint(waves).astype(np.uint8)])
 
 

@@ -81,9 +81,7 @@ def publish(
     run, name = Run(run_folder), names.check_name(name)
     words = _words(name, run.config, data)
     if not isinstance(license, cards.License):
-        if not isinstance(license, str) or not license.strip():
-            raise ValueError("Weights need a license to be usable; give its name, e.g. Apache-2.0.")
-        license = cards.License(license.strip(), None)
+        license = cards.License(str(license or "").strip(), None)
     _check_finished(run)
     found = (*_metrics_of(run), *(metrics or ()))
     if not found:

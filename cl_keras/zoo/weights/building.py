@@ -22,7 +22,7 @@ def filled(make: Callable[[], keras.Model], stream: BinaryIO, what: str) -> kera
 
     The model is first built in a separate graph, where variables have shapes but no memory, and
     abandoned as soon as it needs more of them than the file can hold. So a card cannot request a
-    network that its file does not fill, in width or in number of layers.
+    network that its file does not fill, in width or in number of layers. Errors name `what`.
     """
     size = stream.seek(0, 2)
     with tf.Graph().as_default(), tf.variable_creator_scope(_bounded(size, what)):

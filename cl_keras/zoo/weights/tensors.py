@@ -27,10 +27,9 @@ def write(
 
 
 def read(stream: BinaryIO, expected: Mapping[str, Form], what: str) -> dict[str, np.ndarray]:
-    """Reads exactly the expected arrays, in their order; they are read-only."""
-    forms = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in expected.items()}
-    most = sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())
-    most += MAX_HEADER_BYTES * (len(forms) + 1)
+    """Reads exactly the expected arrays, in their order, from a file that errors call `what`."""
+    most = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in expected.values())
+    most += MAX_HEADER_BYTES * (len(expected) + 1)
     if (size := stream.seek(0, 2)) > most:
         raise ValueError(f"{what} has {size} bytes, more than the {most} that the model needs.")
     stream.seek(0)
@@ -39,26 +38,33 @@ def read(stream: BinaryIO, expected: Mapping[str, Form], what: str) -> dict[str,
     except (safetensors.SafetensorError, KeyError) as error:  # a KeyError for an unknown type
         reason = str(error)[:200]
         raise ValueError(f"{what} is not a complete .safetensors file: {reason}.") from None
-    if surplus := [name for name in found if name not in forms]:
+    return checked(found, expected, what)
+
+
+def checked(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, Form], what: str
+) -> dict[str, np.ndarray]:
+    """The arrays of a file, read-only, in the expected order, if they are the expected ones."""
+    if surplus := [name for name in found if name not in expected]:
         raise ValueError(
             f"{what} holds {surplus[0][:200]!r}, which the model does not have. It comes from "
             "another encoder, method or version."
         )
-    if missing := [name for name in forms if name not in found]:
+    if missing := [name for name in expected if name not in found]:
         raise ValueError(
             f"{what} lacks {', '.join(missing[:5])}{' and others' * (len(missing) > 5)}; "
-            f"{len(found)} of {len(forms)} arrays are there."
+            f"{len(found)} of {len(expected)} arrays are there."
         )
-    for name, (shape, dtype) in forms.items():
+    for name, (shape, dtype) in expected.items():
         array = found[name]
-        if (array.shape, array.dtype) != (shape, dtype):
+        if (array.shape, array.dtype) != (tuple(shape), np.dtype(dtype)):
             raise ValueError(
                 f"{what}: {name} should be {dtype} {list(shape)}; received {array.dtype} "
                 f"{list(array.shape)}."
             )
         _check_numbers(array, f"{what}: {name}", "The file")
         array.flags.writeable = False
-    return {name: found[name] for name in forms}
+    return {name: found[name] for name in expected}
 
 
 def _check_numbers(array, name, whose):
