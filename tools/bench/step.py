@@ -45,7 +45,10 @@ class Step:
             self.model.compile(keras.optimizers.SGD(0.01, momentum=0.9), jit_compile=jit)
         drawn = np.random.default_rng(0).random((2, batch, size, size, 3), "float32") * 255
         element = {"views": tuple(map(tf.constant, drawn)), "index": tf.range(batch)}
-        self.batches = tf.data.Dataset.from_tensors(element).repeat()
+        # The tuner of tf.data delays the end of an epoch until its next turn, up to a second.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        self.batches = tf.data.Dataset.from_tensors(element).repeat().with_options(options)
 
     def __call__(self):
         batch_norm.USE_XLA = self.use_xla  # read when the step is traced, in the first call
