@@ -50,7 +50,13 @@ def draw_in_epoch(
 
 
 def cut(
-    data: bytes, index: int, sizes: Sequence[int], draw: Draw, *, channels: int = 3
+    data: bytes,
+    index: int,
+    sizes: Sequence[int],
+    draw: Draw,
+    *,
+    channels: int = 3,
+    out: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Decodes an image file once, and cuts and resizes its crops.
 
@@ -63,6 +69,7 @@ def cut(
         sizes: side in pixels of each crop.
         draw: gives the boxes, in pixels of the image at full size, and the flips.
         channels: 1 or 3; default: 3.
+        out: arrays to fill and return; default: None, new ones.
 
     Returns:
         uint8 `[size, size, channels]` for each of `sizes`.
@@ -77,38 +84,45 @@ def cut(
     height, width = header.height, header.width
     if header.orientation >= 5:
         height, width = width, height
-    boxes, flips = draw(height, width, index)
+    boxes, flips = (np.asarray(part).tolist() for part in draw(height, width, index))
     reduction = 1
     if header.format == image_header.JPEG:
         reduction = _reduction(boxes, sizes)
     pixels = _decoded(data, header, channels, reduction)
+    rows, columns = pixels.shape[:2]
     # A reduced JPEG is padded beyond its edge; once rotated, the padding may come first.
-    above = (pixels.shape[0] * reduction - height) * (header.orientation in TURNED_DOWN)
-    before = (pixels.shape[1] * reduction - width) * (header.orientation in TURNED_LEFT)
-    crops = []
-    for (y, x, box_height, box_width), flip, size in zip(boxes, flips, sizes, strict=True):
-        edges = np.array([y, x, y + box_height, x + box_width])
-        edges = (edges + [above, before, above, before]) / reduction
-        top, left, bottom, right = np.clip(edges, 0, pixels.shape[:2] * 2)
-        box = np.array([top, left, bottom - top, right - left], np.float32)
-        crop = np.empty((size, size, channels), np.uint8)
+    above = (rows * reduction - height) * (header.orientation in TURNED_DOWN)
+    before = (columns * reduction - width) * (header.orientation in TURNED_LEFT)
+    crops = out or [np.empty((size, size, channels), np.uint8) for size in sizes]
+    for (y, x, box_height, box_width), flip, crop in zip(boxes, flips, crops, strict=True):
+        top, bottom = _part(y + above, box_height, reduction, rows)
+        left, right = _part(x + before, box_width, reduction, columns)
+        box = (np.float32(number) for number in (top, left, bottom - top, right - left))
         crop_kernel.cut_bytes(pixels, *box, bool(flip), crop)
-        crops.append(crop)
-    return crops
+    return list(crops)
 
 
 def _decoded(data, header, channels, reduction):
-    """The whole image, upright: uint8 `[h, w, channels]`."""
+    """The whole image, upright: uint8 `[h, w, channels]`, read-only."""
     if header.format == image_header.JPEG and channels == 3 and header.orientation == 1:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             is_color = image.mode == "RGB"
         if is_color:  # the same pixels as Pillow's, in two thirds of the time
             with contextlib.suppress(tf.errors.InvalidArgumentError), tf.device("CPU:0"):
                 # What it refuses is decoded below, or refused there with a reason.
-                return tf.io.decode_jpeg(
+                tensor = tf.io.decode_jpeg(
                     data, channels=3, ratio=reduction, dct_method="INTEGER_ACCURATE"
-                ).numpy()
-    return as_array(read(data, header, channels=channels, reduction=reduction))
+                )
+                return np.asarray(memoryview(tensor))  # numpy() would copy it
+    pixels = as_array(read(data, header, channels=channels, reduction=reduction))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _part(start, length, reduction, limit):
+    """(start, end) of a side of a box after the reduction, within an axis of `limit` pixels."""
+    ends = start / reduction, (start + length) / reduction
+    return tuple(min(max(end, 0.0), limit) for end in ends)
 
 
 def _reduction(boxes, sizes) -> int:

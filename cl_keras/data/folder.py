@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from cl_keras.data import aligned
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files
 from cl_keras.data.cuts import cut
@@ -212,19 +213,18 @@ class FolderSource(Source):
 
     def _read_cuts(self, indices, sizes, draw):
         self._stop_if_too_many_bad()
-        crops = [np.empty((len(indices), size, size, self._channels), np.uint8) for size in sizes]
-        used = indices.copy()
+        shapes = [(len(indices), size, size, self._channels) for size in sizes]
+        crops, used = [aligned.empty(shape, np.uint8) for shape in shapes], indices.copy()
 
-        def read(index):
-            data = self.file_bytes(index)
+        def read(index, row):
+            data, out = self.file_bytes(index), [crop[row] for crop in crops]
             with _decoding():
-                return cut(data, index, sizes, draw, channels=self._channels)
+                cut(data, index, sizes, draw, channels=self._channels, out=out)
 
         def some(rows):
             for row in rows:
-                used[row], found = self.first_usable(int(indices[row]), read)
-                for all_rows, crop in zip(crops, found, strict=True):
-                    all_rows[row] = crop
+                read_row = functools.partial(read, row=row)
+                used[row], _ = self.first_usable(int(indices[row]), read_row)
 
         _in_chunks(some, len(indices))
         return crops, used

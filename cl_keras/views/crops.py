@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,13 +49,13 @@ class Cropper:
         block = numbers.random([len(self.views), CROP_COLUMNS])
         drawn = [
             boxes(row, height, width, view.crop_area, view.crop_ratio)
-            for row, view in zip(block, self.views, strict=True)
+            for row, view in zip(block.tolist(), self.views, strict=True)
         ]
         return np.array(drawn), block[:, -1] < [view.flip for view in self.views]
 
 
 def boxes(
-    block: np.ndarray,
+    block: Sequence[float],
     height: int,
     width: int,
     area: tuple[float, float],

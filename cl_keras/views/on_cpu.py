@@ -8,14 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from cl_keras.data import aligned
 from cl_keras.views.resample import blur_radius
 from cl_keras.views.view import View
 
 MIN_PIXELS = 2**15
 """Minimum number of pixels of the views that a thread makes."""
-
-ALIGNMENT = 64
-"""Alignment in bytes that TensorFlow needs to use memory without a copy."""
 
 
 def make(images: tf.Tensor, drawn: tf.Tensor, view: View, cuts: bool) -> tf.Tensor:
@@ -47,7 +45,7 @@ def _maker(view, cuts) -> Callable:
     def run(images, drawn):
         from cl_keras.views import kernels  # slow to import, and not needed on a GPU
 
-        out = _aligned((len(images), size, size, images.shape[3]))
+        out = aligned.empty((len(images), size, size, images.shape[3]), np.float32)
         most = max(1, len(images) * size * size // MIN_PIXELS)
         cores = _cores()
         # More parts than cores, since some views are blurred and take longer.
@@ -73,11 +71,3 @@ def _pool(pid, cores):
 
 def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _aligned(shape):
-    """An empty float32 array that TensorFlow can use without a copy."""
-    count = int(np.prod(shape))
-    buffer = np.empty(4 * count + ALIGNMENT, np.uint8)
-    begin = -buffer.ctypes.data % ALIGNMENT
-    return buffer[begin : begin + 4 * count].view(np.float32).reshape(shape)

@@ -70,6 +70,13 @@ def test_boxes_are_resized_by_a_triangle_filter_and_flipped(channels):
         assert np.abs((crop[:, ::-1] if flip else crop) - expected).max() <= 1.5
 
 
+@pytest.mark.parametrize("side", [7.0, 12.5, 18.0, 24.5])  # 2, 3, 4 and 5 pixels contribute
+def test_crops_are_rounded_from_exact_values(side):
+    box = np.array([3.3, 4.4, 0.9 * side, side])
+    (crop,) = cut(encoded(PHOTO), 0, [10], lambda *_: (box[np.newaxis], [False]))
+    assert np.abs(crop - resized(PHOTO, box, 10)).max() <= 0.501
+
+
 def test_boxes_are_those_of_the_upright_image():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: to be shown rotated by 90 degrees clockwise

@@ -4,6 +4,7 @@ Run by `views.py`; `python views_peers.py TOPIC:IMAGES:FOLDER` does the work onc
 standard input.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main(topic, count, folder):
         transform, paths = simclr(224), sorted(Path(folder).glob("*.jpg"))
 
         def images():
-            for path in paths:
+            for path in itertools.islice(itertools.cycle(paths), int(count)):
                 yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     else:
         size = int(topic)
@@ -46,7 +47,12 @@ def main(topic, count, folder):
         def images():
             return held
 
-    serve(lambda: [transform(image=image) for image in images() for _ in range(2)])
+    def work():
+        for image in images():
+            for _ in range(2):
+                transform(image=image)
+
+    serve(work)
 
 
 if __name__ == "__main__":
