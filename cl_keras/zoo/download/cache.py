@@ -6,7 +6,7 @@
     <file>          whole and checked, or not there
     partial         unfinished; the next call resumes it
     pin.json        the hash of the first download, where its authors publish none
-    lock            held by the process that downloads
+    lock            held by the process that writes to the folder
 
 What is there is used without writing anything, so a cache may be read-only, or another user's.
 """

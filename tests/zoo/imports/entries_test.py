@@ -1,5 +1,6 @@
 """Entries of official checkpoints: downloaded once, converted once."""
 
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -205,6 +206,24 @@ def test_a_conversion_that_cannot_be_kept_is_still_used(
     np.testing.assert_equal(values(zoo.load(NAME, progress=False)), expected)
     assert len(conversions) == 2
     assert {path.name for path in (cache_folder / NAME).iterdir() if path.is_file()} == {"lock"}
+
+
+def test_several_that_convert_at_once_leave_one_whole_conversion(cache_folder):
+    found = [{"a": np.full(10**6, i, "float32")} for i in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda arrays: kept.keep(NAME, "0" * 64, arrays), found))
+    array = load_file(in_cache(cache_folder, CONVERTED))["a"]
+    assert array.shape == (10**6,) and (array == array[0]).all()
+    assert not list(cache_folder.rglob("partial"))
+
+
+def test_a_link_in_place_of_an_unfinished_conversion_is_refused(entry, cache_folder, tmp_path):
+    (tmp_path / "precious").write_bytes(b"years of work")
+    (cache_folder / NAME).mkdir(parents=True)
+    (cache_folder / NAME / "partial").symlink_to(tmp_path / "precious")
+    with pytest.raises(ValueError, match="symbolic link, which the zoo does not follow"):
+        zoo.load(NAME, progress=False)
+    assert (tmp_path / "precious").read_bytes() == b"years of work"
 
 
 def test_a_file_replaced_after_the_check_is_not_read(entry, cache_folder, monkeypatch):
