@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import io
@@ -72,6 +73,30 @@ def check_files(
             found += part
             bar.update(len(part))
     return found
+
+
+def common_size(spec: str, names: Sequence[str], checked: Sequence[Checked]) -> tuple[int, int]:
+    """The (height, width) that all readable files share.
+
+    Args:
+        spec: of the source, for the message.
+        names: printable names of the files.
+        checked: of each file, with its size; at least one has one.
+
+    Raises:
+        ValueError: they have different sizes.
+    """
+    sized = [(name, file.size) for name, file in zip(names, checked, strict=True) if file.size]
+    first, size = sized[0]
+    for name, other in sized:
+        if other != size:
+            common = collections.Counter(min(pair) for _, pair in sized).most_common(1)[0][0]
+            raise ValueError(
+                f"the images have different sizes: {first} is {size[1]} × {size[0]}, "
+                f"{name} is {other[1]} × {other[0]} (width × height). Give the size to resize them "
+                f"to, for example load({spec!r}, image_size={min(common, 224)})."
+            )
+    return size
 
 
 def _map(pool, function, chunks):

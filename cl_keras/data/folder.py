@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import io
 import math
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +15,10 @@ import numpy as np
 
 from cl_keras.data import aligned
 from cl_keras.data import labels as labeling
-from cl_keras.data.checking import check_files
+from cl_keras.data.checking import check_files, common_size
 from cl_keras.data.cuts import cut
 from cl_keras.data.identity import Identity, Image
 from cl_keras.data.image_files import (
-    EXTENSIONS,
     BadImage,
     explain,
     name_unserved,
@@ -29,7 +26,7 @@ from cl_keras.data.image_files import (
     unserved,
 )
 from cl_keras.data.kept_images import KeptImages
-from cl_keras.data.listing import find_images
+from cl_keras.data.listing import checked_folder, find_images, no_images
 from cl_keras.data.pixels import decode
 from cl_keras.data.plain_png import PlainPng, PlainPngs, suits
 from cl_keras.data.printable import printable
@@ -95,12 +92,12 @@ class FolderSource(Source):
         max_bad_share: float = 0.05,
         progress: bool = True,
     ):
-        self._root = _checked_folder(path)
+        self._root = checked_folder(path)
         self._spec = f"folder:{printable(os.fspath(path))}"
         listing = find_images(self._root)
         self._paths, self._beside = listing.paths, listing.skipped
         if not self._paths:
-            raise ValueError(_no_images(self._root, listing))
+            raise ValueError(no_images(self._root, listing))
         names = [printable(path) for path in self._paths]
         if tiffs := unserved(names):
             warnings.warn(name_unserved(tiffs, len(names)), stacklevel=3)
@@ -115,7 +112,7 @@ class FolderSource(Source):
         self.names, self.num_images = names, len(names)
         if self._too_many_bad():
             raise ValueError(self._bad_share_message())
-        size = (image_size, image_size) if image_size else _common_size(self._spec, names, checked)
+        size = (image_size, image_size) if image_size else common_size(self._spec, names, checked)
         super().__init__(
             self._spec,
             len(names),
@@ -319,29 +316,6 @@ def _decoding():
         raise BadImage(explain(error)) from error
 
 
-def _checked_folder(path):
-    root = pathlib.Path(path).expanduser()
-    shown = printable(str(root))
-    if not root.exists():
-        absolute = printable(str(root.absolute()))
-        raise FileNotFoundError(f"there is no folder {shown} (looked for {absolute}).")
-    if not root.is_dir():
-        raise NotADirectoryError(f"expected a folder of images; {shown} is a file.")
-    return root
-
-
-def _no_images(root, listing):
-    kinds = ", ".join(extension.lstrip(".") for extension in EXTENSIONS)
-    counts = listing.others.most_common(8)
-    found = ", ".join(f"{count} × {extension}" for extension, count in counts)
-    closed = sum(name.endswith("/") for name, _ in listing.skipped)
-    return (
-        f"no image in the folder {printable(str(root))}: expected files that end in {kinds}; "
-        f"found {'other files: ' + found if found else 'no files at all'}"
-        + (f", and {closed} folders without read permission." if closed else ".")
-    )
-
-
 def _labels(root, names, labels):
     """(int64 array or None, class names or None) for all files."""
     if labels is None:
@@ -362,18 +336,3 @@ def _in_numbering_of(spec, wanted, labels, classes):
             "class_names out."
         )
     return labeling.renumber(labels, classes, wanted)
-
-
-def _common_size(spec, names, checked):
-    """The (height, width) that all readable files share."""
-    sized = [(name, file.size) for name, file in zip(names, checked, strict=True) if file.size]
-    first, size = sized[0]
-    for name, other in sized:
-        if other != size:
-            common = collections.Counter(min(pair) for _, pair in sized).most_common(1)[0][0]
-            raise ValueError(
-                f"the images have different sizes: {first} is {size[1]} × {size[0]}, "
-                f"{name} is {other[1]} × {other[0]} (width × height). Give the size to resize them "
-                f"to, for example load({spec!r}, image_size={min(common, 224)})."
-            )
-    return size

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import functools
 import os
-from pathlib import PurePath
+import pathlib
 
 from cl_keras.data.image_files import EXTENSIONS, BadImage
 from cl_keras.data.printable import printable
@@ -41,6 +41,22 @@ class Listing:
     paths: list[str]
     skipped: list[tuple[str, str]]
     others: collections.Counter
+
+
+def checked_folder(path: str | os.PathLike) -> pathlib.Path:
+    """The path of a folder; a leading `~` is expanded.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such folder.
+    """
+    root = pathlib.Path(path).expanduser()
+    shown = printable(str(root))
+    if not root.exists():
+        absolute = printable(str(root.absolute()))
+        raise FileNotFoundError(f"there is no folder {shown} (looked for {absolute}).")
+    if not root.is_dir():
+        raise NotADirectoryError(f"expected a folder of images; {shown} is a file.")
+    return root
 
 
 def find_images(root: str | os.PathLike) -> Listing:
@@ -83,6 +99,19 @@ def find_images(root: str | os.PathLike) -> Listing:
     return listing
 
 
+def no_images(root: pathlib.Path, listing: Listing) -> str:
+    """A sentence about a folder without images: what was expected, and what it holds."""
+    kinds = ", ".join(extension.lstrip(".") for extension in EXTENSIONS)
+    counts = listing.others.most_common(8)
+    found = ", ".join(f"{count} × {extension}" for extension, count in counts)
+    closed = sum(name.endswith("/") for name, _ in listing.skipped)
+    return (
+        f"no image in the folder {printable(str(root))}: expected files that end in {kinds}; "
+        f"found {'other files: ' + found if found else 'no files at all'}"
+        + (f", and {closed} folders without read permission." if closed else ".")
+    )
+
+
 def _entries(path):
     """(name, whether it is a folder) of all visible entries."""
     with os.scandir(path) as found:
@@ -101,7 +130,7 @@ def _is_folder(entry):
 
 
 def _sort_in(listing, path):
-    extension = PurePath(path).suffix.lower()
+    extension = pathlib.PurePath(path).suffix.lower()
     if extension in EXTENSIONS:
         listing.paths.append(path)
         return
