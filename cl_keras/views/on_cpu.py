@@ -50,15 +50,16 @@ def _maker(view, cuts) -> Callable:
         cores = _cores()
         # More parts than cores, since some views are blurred and take longer.
         ends = np.linspace(0, len(images), min(4 * cores, most, len(images) or 1) + 1).astype(int)
-        parts = [slice(*each) for each in zip(ends, ends[1:], strict=False)]
+        parts = iter([slice(*each) for each in zip(ends, ends[1:], strict=False)])
 
-        def work(part):
-            kernels.make(images[part], drawn[part], radius, cuts, out[part])
+        def work(_=None):
+            for part in parts:  # whichever thread comes first takes the next
+                kernels.make(images[part], drawn[part], radius, cuts, out[part])
 
-        if len(parts) == 1:
-            work(parts[0])
+        if len(ends) == 2:
+            work()
         else:
-            list(_pool(os.getpid(), cores).map(work, parts))
+            list(_pool(os.getpid(), cores).map(work, range(cores)))
         return out
 
     return run
