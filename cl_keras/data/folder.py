@@ -35,7 +35,7 @@ from cl_keras.data.source import Source
 
 THREADS = min(32, os.cpu_count() or 1)  # for decoding
 CHUNK = 64  # images per task of a thread
-MIN_FILES = 2_000  # for fewer, loading compiled loops takes longer than they save
+MIN_FILES = 3_000  # for fewer, loading compiled loops takes longer than they save
 SAMPLED = 32  # files whose sizes are checked
 
 
