@@ -49,12 +49,13 @@ def of_files(folder: str):
 
     views = cl.views.simclr(224)
     source = cl.data.load(f"folder:{folder}", image_size=224, progress=False)
-    batches = source.batches(16).cut(views.cropper(seed=0))
+    # As in training, several epochs from one pipeline; it ends with them, so nothing is read ahead.
+    epochs = IMAGES["jpeg"] // len(source)
+    batches = source.batches(16).cut(views.cropper(seed=0)).repeat(epochs)
     finish = tf.function(lambda crops, step: views.finish(crops, seed=0, step=step))
 
     def run():
-        # As in training, the pipeline is built once for several epochs.
-        for step, batch in enumerate(batches.from_epoch(0).take(IMAGES["jpeg"] // 16)):
+        for step, batch in enumerate(batches):
             for view in finish(batch["crops"], tf.constant(step, tf.int64)):
                 np.asarray(view)  # waits for it; numpy() would copy it
 
