@@ -39,6 +39,12 @@ def version(encoder, tmp_path_factory):
     return export.saved_model(encoder, tmp_path_factory.mktemp("export"), image_size=SIDE)
 
 
+@pytest.fixture(scope="module")
+def any_size(encoder, tmp_path_factory):
+    """The tiny encoder, exported for images of any size."""
+    return export.saved_model(encoder, tmp_path_factory.mktemp("export"))
+
+
 def test_serves_what_keras_computes(encoder, version):
     images = random_images(4)
     expected = encoder(images, training=False)
@@ -113,8 +119,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("side", [SIDE, None])
-def test_a_bad_image_fails_alone(encoder, version, side, tmp_path):
-    version = version if side else export.saved_model(encoder, tmp_path)
+def test_a_bad_image_fails_alone(version, any_size, side):
+    version = version if side else any_size
     good = [encoded(smooth_image(20 + i, 30, seed=i)) for i in range(len(BAD) + 1)]
     mixed = [good[0]]
     for bad, image in zip(BAD.values(), good[1:], strict=True):
@@ -155,24 +161,22 @@ def test_many_requests_with_a_tenth_bad_need_no_more_memory(version):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
 
 
-def test_an_empty_batch_gives_an_empty_result(version, tmp_path):
+def test_an_empty_batch_gives_an_empty_result(version, any_size):
     nothing = np.zeros([0, SIDE, SIDE, 3], np.uint8)
     assert serve(version, images=nothing).shape == (0, 6)
     assert serve(version, images=np.zeros([0, 30, 20, 3], np.uint8)).shape == (0, 6)
     assert serve(version, "serve_bytes", bytes=np.array([], "S1")).shape == (0, 6)
-    any_size = export.saved_model(tiny_encoder(), tmp_path)
     assert serve(any_size, "serve_bytes", bytes=np.array([], "S1")).shape == (0, 6)
 
 
-def test_without_a_fixed_size_images_pass_unchanged(encoder, tmp_path):
-    version = export.saved_model(encoder, tmp_path)
+def test_without_a_fixed_size_images_pass_unchanged(encoder, any_size):
     images = [smooth_image(31, 18), smooth_image(20, 20, seed=1)]
     expected = np.concatenate([encoder(image[None]) for image in images])
     for image, row in zip(images, expected, strict=True):
-        np.testing.assert_allclose(serve(version, images=image[None])[0], row, atol=TOLERANCE)
+        np.testing.assert_allclose(serve(any_size, images=image[None])[0], row, atol=TOLERANCE)
     contents = [encoded(image) for image in images]
     np.testing.assert_allclose(
-        serve(version, "serve_bytes", bytes=contents), expected, atol=TOLERANCE
+        serve(any_size, "serve_bytes", bytes=contents), expected, atol=TOLERANCE
     )
 
 
@@ -245,16 +249,6 @@ def test_the_size_is_that_of_the_encoder_not_of_the_views(tmp_path):
     version = export.saved_model(model, tmp_path)
     large = smooth_image(40, 50)[..., :1]
     fitted = pixels.fit(large, image_size=SIDE, channels=1)[None]
-    np.testing.assert_allclose(
-        serve(version, images=large[None]), encoder(fitted, training=False), atol=TOLERANCE
-    )
-
-
-def test_an_encoder_made_for_a_size_is_exported_for_it(tmp_path):
-    encoder = encoders.small_resnet(width=0.25, image_size=SIDE)
-    version = export.saved_model(encoder, tmp_path)
-    large = smooth_image(40, 50)[..., :1]
-    fitted = pixels.fit_tensor(tf.constant(large), image_size=SIDE, channels=1)[None]
     np.testing.assert_allclose(
         serve(version, images=large[None]), encoder(fitted, training=False), atol=TOLERANCE
     )
