@@ -33,6 +33,11 @@ def check_image_size(image_size: Any, at_least: int = 1) -> int:
     return side
 
 
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory_of_machine() -> int | None:
     """Main memory of this machine in bytes; None if unknown."""
     try:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from cl_keras import bounds
 from cl_keras.data import aligned
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files, common_size
@@ -33,7 +34,7 @@ from cl_keras.data.printable import printable
 from cl_keras.data.reading import read_image_file
 from cl_keras.data.source import Source
 
-THREADS = min(32, os.cpu_count() or 1)  # for decoding
+THREADS = min(32, bounds.cores())  # for decoding
 CHUNK = 64  # images per task of a thread
 MIN_FILES = 3_000  # for fewer, loading compiled loops takes longer than they save
 SAMPLED = 32  # files whose sizes are checked

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.data.batches import Batches
 from cl_keras.data.cuts import Cropper, Draw, draw_in_epoch
 from cl_keras.data.exiting import READS
@@ -20,7 +21,7 @@ from cl_keras.data.summary import Summary, summarize
 from cl_keras.files import write_atomically
 
 PARALLEL_BATCHES = 2  # batches of an array that are copied at the same time
-PARALLEL_READS = max(4, min(32, os.cpu_count() or 1))  # some threads wait for the disk
+PARALLEL_READS = max(4, min(32, bounds.cores()))  # some threads wait for the disk
 
 
 class Source(abc.ABC):

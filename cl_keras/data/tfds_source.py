@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.data.cuts import cut, draw_in_epoch
 from cl_keras.data.exiting import READS
 from cl_keras.data.identity import Identity
@@ -19,7 +20,7 @@ from cl_keras.spelling import did_you_mean
 
 WHOLE = 2**30  # bytes, still encoded, of the largest data set that is shuffled whole
 BLOCK = 4096  # examples of a larger data set that are shuffled together
-THREADS = min(32, os.cpu_count() or 1)  # for decoding
+THREADS = min(32, bounds.cores())  # for decoding
 READERS = 4  # files read at the same time
 
 

@@ -1,6 +1,5 @@
 """Nearest neighbors by cosine, and the weighted k-NN classifier built on them."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.evaluation.checks import above_zero, normalize, positive, vectors
 from cl_keras.evaluation.features import Features
 from cl_keras.evaluation.labeled import LabeledPair, balanced_accuracy, labeled_pair
@@ -63,7 +63,7 @@ def _with_kernel(columns, blocks, k):
     """(indices, cosines) of each block of queries, selected by a compiled loop on all cores."""
     from cl_keras.evaluation.knn_kernel import select  # slow to import
 
-    cores = os.cpu_count() or 1
+    cores = bounds.cores()
     with ThreadPoolExecutor(cores) as pool:
         for block in blocks:
             scores = np.asarray(tf.matmul(block, columns))  # a view

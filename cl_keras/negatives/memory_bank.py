@@ -1,6 +1,5 @@
 """A memory bank: the most recent embedding of every image."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from cl_keras import distribute
-from cl_keras.bounds import check_memory
+from cl_keras.bounds import check_memory, cores
 from cl_keras.similarity import normalize, random_unit_rows
 
-_PARALLEL = os.cpu_count() or 1  # images whose rows are in the cache at once
+_PARALLEL = cores()  # images whose rows are in the cache at once
 _BANK = 0x62616E6B  # folded into the key of draws, to separate them from views of the same seed
 
 

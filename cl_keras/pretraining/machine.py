@@ -1,7 +1,6 @@
 """The hardware of the machine."""
 
 import dataclasses
-import os
 
 import tensorflow as tf
 
@@ -44,10 +43,9 @@ def this_machine() -> Machine:
         tf.config.experimental.get_device_details(gpu)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = bounds.memory_of_machine()
     return Machine(
-        cores=cores or 1,
+        cores=bounds.cores(),
         memory=None if memory is None else memory / 2**30,
         gpus=tuple(one.get("device_name", "GPU") for one in details),
         capability=details[0].get("compute_capability") if details else None,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.data import aligned
 from cl_keras.views.resample import blur_radius
 from cl_keras.views.view import View
@@ -47,7 +48,7 @@ def _maker(view, cuts) -> Callable:
 
         out = aligned.empty((len(images), size, size, images.shape[3]), np.float32)
         most = max(1, len(images) * size * size // MIN_PIXELS)
-        cores = _cores()
+        cores = bounds.cores()
         # More parts than cores, since some views are blurred and take longer.
         ends = np.linspace(0, len(images), min(4 * cores, most, len(images) or 1) + 1).astype(int)
         parts = iter([slice(*each) for each in zip(ends, ends[1:], strict=False)])
@@ -68,7 +69,3 @@ def _maker(view, cuts) -> Callable:
 @functools.lru_cache(maxsize=1)  # by process, since a forked one has no threads of its parent
 def _pool(pid, cores):
     return ThreadPoolExecutor(cores, thread_name_prefix="views")
-
-
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

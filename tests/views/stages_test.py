@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import views
+from cl_keras import bounds, views
 from cl_keras.views import on_cpu, stages
 from cl_keras.views.draws import CROP_COLUMNS, uniform
 
@@ -40,7 +40,7 @@ def test_threads_change_nothing(random, monkeypatch):
     view = views.View(12, **LOOK)
     expected = stages.make(images, block, view)
     monkeypatch.setattr(on_cpu, "MIN_PIXELS", 1)
-    monkeypatch.setattr(on_cpu, "_cores", lambda: 3)
+    monkeypatch.setattr(bounds, "cores", lambda: 3)
     threads = []
     pool = concurrent.futures.ThreadPoolExecutor(3, initializer=lambda: threads.append(1))
     monkeypatch.setattr(on_cpu, "_pool", lambda *_: pool)
