@@ -1,13 +1,15 @@
-"""Bounds that apply everywhere."""
+"""What this machine has, and bounds that apply everywhere."""
 
 import math
 import operator
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 MAX_IMAGE_SIZE = 4096
 """Maximum side in pixels of the square images that encoders see."""
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def check_image_size(image_size: Any, at_least: int = 1) -> int:
@@ -36,6 +38,15 @@ def check_image_size(image_size: Any, at_least: int = 1) -> int:
 def cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_flags() -> set[str]:
+    """The flags that Linux reports for the first CPU; empty on other systems."""
+    try:
+        lines = CPU_INFO.read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def memory_of_machine() -> int | None:

@@ -5,18 +5,10 @@ import math
 import numba
 import numpy as np
 
+from cl_keras.loops import compiled
+
 # Global names, which compiled functions treat as float32 constants, and so stay in float32.
 ZERO, HALF, ONE, TWO, TOP = (np.float32(number) for number in (0, 0.5, 1, 2, 255))
-
-
-def compiled(function):
-    """Compiles a function in its first call, and caches it next to the module or in the user's
-    cache."""
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither is writable
-        return numba.njit(**options)(function)
 
 
 @compiled

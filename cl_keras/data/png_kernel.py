@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cl_keras.data.crop_kernel import compiled
+from cl_keras.loops import compiled
 
 SUB, UP, AVERAGE, PAETH = 1, 2, 3, 4  # kinds of rows; 0 is not filtered
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from cl_keras.encoders.batch_norm import BatchNormalization
+from cl_keras.encoders.convolution import Convolution
 from cl_keras.encoders.preprocessing import preprocessing
 
 STEMS = ("imagenet", "small")
@@ -182,7 +183,7 @@ def conv_norm(
     if stride > 1 and kernel > 1:
         x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    x = keras.layers.Conv2D(
+    x = Convolution(
         features,
         kernel,
         strides=stride,

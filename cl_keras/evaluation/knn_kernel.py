@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cl_keras.data.crop_kernel import compiled
+from cl_keras.loops import compiled
 
 GROUP = 16
 """Scores that are first searched by their maximum."""

@@ -1,9 +1,10 @@
 """Chooses the fastest precision for this machine that does not hurt accuracy."""
 
 import os
-from pathlib import Path
 
 import tensorflow as tf
+
+from cl_keras import bounds
 
 BFLOAT16_GPU = (8, 0)
 """Compute capability from which a GPU multiplies bfloat16 in hardware; float16 from 7.0 on."""
@@ -11,8 +12,6 @@ FLOAT16_GPU = (7, 0)
 
 BFLOAT16_CPU = ("amx_bf16", "avx512_bf16")
 """Flags of a CPU on which oneDNN multiplies bfloat16 in hardware."""
-
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def resolve(precision: str) -> str:
@@ -28,7 +27,7 @@ def resolve(precision: str) -> str:
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return of_gpu(min(detail.get("compute_capability", (0, 0)) for detail in details))
-    fast = set(BFLOAT16_CPU) & _cpu_flags() and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    fast = set(BFLOAT16_CPU) & bounds.cpu_flags() and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
     return "mixed_bfloat16" if fast else "float32"
 
 
@@ -37,12 +36,3 @@ def of_gpu(capability: tuple[int, int]) -> str:
     if capability >= BFLOAT16_GPU:
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= FLOAT16_GPU else "float32"
-
-
-def _cpu_flags():
-    """The flags that Linux reports for the first CPU; empty on other systems."""
-    try:
-        lines = CPU_INFO.read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())

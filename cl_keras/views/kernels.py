@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from cl_keras.data.crop_kernel import compiled, cut
+from cl_keras.data.crop_kernel import cut
+from cl_keras.loops import compiled
 
 # Global names, which compiled functions treat as float32 constants, and so stay in float32.
 ZERO, HALF, ONE, TWO, THREE, FOUR, SIX, TOP = (np.float32(n) for n in (0, 0.5, 1, 2, 3, 4, 6, 255))

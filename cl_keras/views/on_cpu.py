@@ -1,20 +1,18 @@
 """Makes views on all cores of a CPU, as an operation of a graph."""
 
 import functools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from cl_keras import bounds
+from cl_keras import loops
 from cl_keras.data import aligned
 from cl_keras.views.resample import blur_radius
 from cl_keras.views.view import View
 
 MIN_PIXELS = 2**15
-"""Minimum number of pixels of the views that a thread makes."""
+"""Minimum number of pixels of the views in a part."""
 
 
 def make(images: tf.Tensor, drawn: tf.Tensor, view: View, cuts: bool) -> tf.Tensor:
@@ -47,25 +45,12 @@ def _maker(view, cuts) -> Callable:
         from cl_keras.views import kernels  # slow to import, and not needed on a GPU
 
         out = aligned.empty((len(images), size, size, images.shape[3]), np.float32)
-        most = max(1, len(images) * size * size // MIN_PIXELS)
-        cores = bounds.cores()
-        # More parts than cores, since some views are blurred and take longer.
-        ends = np.linspace(0, len(images), min(4 * cores, most, len(images) or 1) + 1).astype(int)
-        parts = iter([slice(*each) for each in zip(ends, ends[1:], strict=False)])
 
-        def work(_=None):
-            for part in parts:  # whichever thread comes first takes the next
-                kernels.make(images[part], drawn[part], radius, cuts, out[part])
+        def work(first, last):
+            part = slice(first, last)
+            kernels.make(images[part], drawn[part], radius, cuts, out[part])
 
-        if len(ends) == 2:
-            work()
-        else:
-            list(_pool(os.getpid(), cores).map(work, range(cores)))
+        loops.on_all_cores(work, len(images), max(1, len(images) * size * size // MIN_PIXELS))
         return out
 
     return run
-
-
-@functools.lru_cache(maxsize=1)  # by process, since a forked one has no threads of its parent
-def _pool(pid, cores):
-    return ThreadPoolExecutor(cores, thread_name_prefix="views")

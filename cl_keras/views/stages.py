@@ -8,8 +8,8 @@ up to rounding.
 import functools
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
+from cl_keras import loops
 from cl_keras.views import color, on_cpu, resample
 from cl_keras.views.draws import CROP_COLUMNS, Columns, Look, crop_boxes, draw_look
 from cl_keras.views.view import View
@@ -31,7 +31,7 @@ def make(images: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
     Returns:
         float32 `[b, size, size, C]`.
     """
-    if _suits_matrices():
+    if not loops.fit_here():
         return _by_matrices(view, True)(images, block)
     height, width = images.shape[1:3]
     return on_cpu.make(images, _drawn(view, height, width)(block), view, True)
@@ -48,18 +48,9 @@ def look(crops: tf.Tensor, block: tf.Tensor, view: View) -> tf.Tensor:
     Returns:
         float32, of the same shape.
     """
-    if _suits_matrices():
+    if not loops.fit_here():
         return _by_matrices(view, False)(crops, block)
     return on_cpu.make(crops, _drawn(view)(block), view, False)
-
-
-def _suits_matrices() -> bool:
-    """Whether there is a GPU, or XLA compiles the function that is being traced."""
-    if tf.config.list_logical_devices("GPU"):
-        return True
-    # There is no public way to ask, within a traced function, whether XLA compiles its caller.
-    graph = tf.compat.v1.get_default_graph()
-    return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 @_cached

@@ -1,20 +1,6 @@
-import numba
 import numpy as np
 
 from cl_keras.data import crop_kernel
-
-
-def test_without_a_cache_folder_functions_are_compiled_anyway(monkeypatch):
-    njit = numba.njit
-
-    def read_only(*args, cache=False, **options):
-        if cache and not args:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*args, **options)
-
-    monkeypatch.setattr(numba, "njit", read_only)
-    twice = crop_kernel.compiled(lambda x: x + x)
-    assert twice(3) == 6
 
 
 def test_a_part_is_rounded_to_whole_levels():

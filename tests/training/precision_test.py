@@ -1,6 +1,7 @@
 import pytest
 import tensorflow as tf
 
+from cl_keras import bounds
 from cl_keras.training import precision
 
 
@@ -11,7 +12,7 @@ def machine(monkeypatch, tmp_path):
     def make(capabilities=(), flags=""):
         cpu = tmp_path / "cpuinfo"
         cpu.write_text(f"processor\t: 0\nflags\t\t: fpu sse {flags}\nbugs\t\t: none\n")
-        monkeypatch.setattr(precision, "CPU_INFO", cpu)
+        monkeypatch.setattr(bounds, "CPU_INFO", cpu)
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
         gpus = list(range(len(capabilities)))
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
@@ -51,5 +52,5 @@ def test_bfloat16_on_a_cpu_needs_onednn(machine, monkeypatch):
 
 def test_the_cpu_is_unknown_without_linux(machine, monkeypatch, tmp_path):
     machine()
-    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "none")
+    monkeypatch.setattr(bounds, "CPU_INFO", tmp_path / "none")
     assert precision.resolve("auto") == "float32"

@@ -1,0 +1,42 @@
+"""Convolutions of our networks, which are trained in the fastest form for the device."""
+
+import keras
+
+from cl_keras.encoders import winograd
+
+USE_WINOGRAD: bool | None = None
+"""Whether 3×3 convolutions are trained with `winograd`; None means where it is the fastest."""
+
+
+@keras.saving.register_keras_serializable("cl_keras")
+class Convolution(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, faster in training on a CPU.
+
+    There, 3×3 convolutions of stride 1 take Winograd's form where that is faster: the same values
+    and gradients up to rounding, which is three times that of the plain sum in float32, and the
+    same in bfloat16. Arguments, weights and everything else are those of `keras.layers.Conv2D`.
+    """
+
+    def call(self, inputs, training=None):
+        """Args:
+        inputs: `[b, h, w, c]`.
+        training: whether it is called in a training step; otherwise the plain form is taken, which
+            can be saved.
+        """
+        if training and self._is_plain() and self._is_faster(inputs):
+            return winograd.convolve(inputs, self.kernel)
+        return super().call(inputs)
+
+    def _is_plain(self):
+        """Whether it is a 3×3 convolution of stride 1 and nothing else."""
+        return (
+            (self.kernel_size, self.strides, self.dilation_rate) == ((3, 3), (1, 1), (1, 1))
+            and (self.padding, self.groups, self.data_format) == ("same", 1, "channels_last")
+            and self.bias is None
+            and self.activation is keras.activations.linear
+        )
+
+    def _is_faster(self, inputs):
+        if USE_WINOGRAD is None:
+            return winograd.is_faster(inputs, self.filters)
+        return USE_WINOGRAD

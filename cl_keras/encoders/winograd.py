@@ -1,0 +1,174 @@
+"""3×3 convolutions of stride 1 with a fourth of the multiplications, for training on a CPU.
+
+A tile of 6×6 inputs and a kernel are taken as polynomials of two variables, evaluated at 6×6
+points, multiplied there, and 4×4 outputs are read off the product (Winograd 1980; F(4×4, 3×3) of
+Lavin & Gray 2016, https://arxiv.org/abs/1509.09308):
+
+    y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A,  summed over input channels
+
+so that for each of the 36 points there is a product of two matrices, tiles × channels and channels
+× features. The points are 0, ±5/8, ±3/2 and ∞ for each variable; rounding errors are three times
+those of the plain sum, and with ±1 and ±2, six times.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from cl_keras import bounds, loops
+from cl_keras.data import aligned
+
+TILE = 4
+MAX_BYTES = 2**26
+"""Maximum size of the transformed images; larger batches are taken in parts."""
+SHIFTS = {tf.float32: (np.uint32, 0), tf.bfloat16: (np.uint16, 16)}
+"""Type to that of its bits, and the number of bits that float32 has in addition."""
+
+MAX_COST = {tf.float32: 0.9, tf.bfloat16: 0.5}
+"""Type to the estimated cost, relative to multiplying in float32, up to which this is faster."""
+OF_IMAGES, OF_KERNEL = 80, 100
+"""Time to transform a number of a tile, and of a kernel, in multiplications; measured."""
+
+
+def is_faster(images: tf.Tensor, features: int) -> bool:
+    """Whether this is the fastest form of a 3×3 convolution here.
+
+    Args:
+        images: `[b, h, w, c]`.
+        features: number of output channels.
+    """
+    count, height, width, channels = images.shape
+    most = MAX_COST.get(images.dtype)
+    if most is None or None in (height, width) or channels % 64 or features % 64:
+        return False
+    if images.dtype == tf.bfloat16 and "amx_bf16" in bounds.cpu_flags():
+        return False  # products of float32 are far slower there
+    tiles = _tiles(height, width)
+    kernel = OF_KERNEL / (count * tiles) if count else 0  # of a batch of unknown size: little
+    cost = 1 + OF_IMAGES * (1 / channels + 1 / features) + kernel
+    return cost * 36 * tiles <= most * 9 * height * width and loops.fit_here()
+
+
+def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """A convolution of stride 1, padded with a zero on each side, with all its derivatives.
+
+    NOTE: XLA cannot compile this, and a graph with it cannot be saved.
+
+    Args:
+        images: float32 or bfloat16 `[b, h, w, c]`, of known height and width; `c` a multiple of 64.
+        kernel: `[3, 3, c, k]`, of the same type; `k` a multiple of 64.
+
+    Returns:
+        `[b, h, w, k]`, of the same type; sums are in float32.
+    """
+    channels, features = kernel.shape[2:]
+    flat = tf.reshape(tf.cast(kernel, tf.float32), [9, channels * features])
+    points = tf.matmul(tf.constant(_kernel_transform()), flat)
+    points = tf.reshape(points, [36, channels, features])
+    count, height, width, _ = images.shape
+    tiles = (count or 0) * _tiles(height, width)
+    parts = max(1, -(-36 * 4 * tiles * max(channels, features) // MAX_BYTES))
+    if parts == 1:
+        return _product(images, points)
+    ends = np.linspace(0, count, min(parts, count) + 1).astype(int)
+    return tf.concat([_product(part, points) for part in tf.split(images, np.diff(ends))], axis=0)
+
+
+@tf.custom_gradient
+def _product(images, points):
+    """`[b, h, w, k]` from images and a transformed kernel, `[36, c, k]`."""
+    tiles = _to_tiles(images, 1)
+    outputs = _from_tiles(tf.matmul(tiles, points), images, 0)
+
+    def gradient(d_outputs):
+        d_tiles = _to_tiles(d_outputs, 0)
+        d_images = _from_tiles(tf.matmul(d_tiles, points, transpose_b=True), images, 1)
+        # The tiles are made again, since they take more than twice the memory of the images; and
+        # only now, otherwise TensorFlow would make all of them at the beginning of the gradient.
+        with tf.control_dependencies([d_images]):
+            again = _to_tiles(images, 1)
+        return d_images, tf.matmul(again, d_tiles, transpose_a=True)
+
+    return outputs, gradient
+
+
+def _to_tiles(images, reach):
+    """`[36, tiles, c]` from `[b, h, w, c]`; see `winograd_kernels.to_tiles`."""
+
+    @tf.custom_gradient
+    def transform(images):
+        tiles = tf.numpy_function(_to(reach), [images], tf.float32, stateful=False)
+        count, height, width, channels = images.shape
+        tiles.set_shape([36, count and count * _tiles(height, width), channels])
+        return tiles, lambda d_tiles: _from_tiles(d_tiles, images, reach)
+
+    return transform(images)
+
+
+def _from_tiles(tiles, like, reach):
+    """Images of the count, size and type of `like`; see `winograd_kernels.from_tiles`."""
+    count, height, width, _ = like.shape
+
+    @tf.custom_gradient
+    def transform(tiles):
+        function = _from(height, width, like.dtype, reach)
+        images = tf.numpy_function(function, [tiles], like.dtype, stateful=False)
+        images.set_shape([count, height, width, tiles.shape[2]])
+        return images, lambda d_images: _to_tiles(d_images, reach)
+
+    return transform(tiles)
+
+
+def _tiles(height, width):
+    """Number of tiles of an image."""
+    return -(-height // TILE) * -(-width // TILE)
+
+
+# A graph keeps the functions that it calls, so there is one for each set of parameters.
+@functools.cache
+def _to(reach):
+    def run(images):
+        from cl_keras.encoders import winograd_kernels as kernels  # slow to import
+
+        bits, shift = SHIFTS[tf.as_dtype(images.dtype)]
+        count, height, width, channels = images.shape
+        tiles = aligned.empty((36, count * _tiles(height, width), channels), np.float32)
+        images = images.view(bits)
+        loops.on_all_cores(
+            lambda first, last: kernels.to_tiles(images, shift, reach, tiles, first, last), count
+        )
+        return tiles
+
+    return run
+
+
+@functools.cache
+def _from(height, width, dtype, reach):
+    def run(tiles):
+        from cl_keras.encoders import winograd_kernels as kernels  # slow to import
+
+        bits, shift = SHIFTS[dtype]
+        count = tiles.shape[1] // _tiles(height, width)
+        images = aligned.empty((count, height, width, tiles.shape[2]), dtype.as_numpy_dtype)
+        target = images.view(bits)
+        loops.on_all_cores(
+            lambda first, last: kernels.from_tiles(tiles, reach, target, shift, first, last), count
+        )
+        return images
+
+    return run
+
+
+@functools.cache
+def _kernel_transform():
+    """float32 `[36, 9]`, G for both axes of a kernel."""
+    from cl_keras.encoders.winograd_kernels import POINTS
+
+    (a, b), rows = POINTS, [[1 / np.prod(np.square(POINTS)), 0, 0]]
+    for point, other in ((a, b), (b, a)):
+        weight = 1 / (2 * point**2 * (point**2 - other**2))
+        for sign in (1, -1):
+            rows.append([weight, sign * weight * point, weight * point**2])
+    transform = np.array([*rows, [0, 0, 1]])
+    return np.kron(transform, transform).astype("float32")
