@@ -25,6 +25,7 @@ STEP = ["--rounds=4", "--against", "torch.compile"]
 SECTIONS = {
     "step_float32": (["step.py", "--precision=float32", *STEP], 300),
     "step_bfloat16": (["step.py", "--precision=bfloat16", *STEP], 300),
+    "convolutions": (["convolutions.py"], 120),
     "views": (["views.py", "--rounds=9"], 180),
     "losses": (["losses.py", "--rounds=5"], 420),
     "losses_65536": (["losses.py", "--largest"], 400),
@@ -38,6 +39,7 @@ SECTIONS = {
 TINY = {
     "step_float32": ["--size=16", "--batch=4", "--rounds=2"],
     "step_bfloat16": ["--size=16", "--batch=4", "--rounds=2"],
+    "convolutions": ["--cases=2", "--rounds=2"],
     "views": ["--topics=32,jpeg", "--rounds=2"],
     "losses": ["--topics=sinkhorn", "--no_memory", "--rounds=2"],
     "losses_65536": ["--pairs=2048"],
@@ -48,7 +50,7 @@ TINY = {
 }
 """Section to the options that make it small."""
 
-WITHOUT_PEERS = {"losses_65536", "start", "fit", "demo"}
+WITHOUT_PEERS = {"convolutions", "losses_65536", "start", "fit", "demo"}
 
 
 def main():
