@@ -62,6 +62,13 @@ def test_in_bfloat16_it_rounds_no_more_than_the_plain_form(shape):
         assert largest < 1.05 * most
 
 
+def test_the_result_is_the_same_bit_for_bit_each_time():
+    given = [tf.cast(each, tf.float32) for each in drawn(64, 8, 8, 64, 64)]
+    first, second = (outcome(winograd.convolve, *given) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_large_batches_are_taken_in_parts(monkeypatch):
     given = [tf.cast(each, tf.float32) for each in drawn(7, 5, 5, 64, 64)]
     whole = outcome(winograd.convolve, *given)

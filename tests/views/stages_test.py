@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import bounds, views
+from cl_keras import bounds, loops, views
 from cl_keras.views import on_cpu, stages
 from cl_keras.views.draws import CROP_COLUMNS, uniform
 
@@ -43,7 +43,7 @@ def test_threads_change_nothing(random, monkeypatch):
     monkeypatch.setattr(bounds, "cores", lambda: 3)
     threads = []
     pool = concurrent.futures.ThreadPoolExecutor(3, initializer=lambda: threads.append(1))
-    monkeypatch.setattr(on_cpu, "_pool", lambda *_: pool)
+    monkeypatch.setattr(loops, "_pool", lambda *_: pool)
     np.testing.assert_array_equal(stages.make(images, block, view), expected)
     assert threads
     pool.shutdown()
