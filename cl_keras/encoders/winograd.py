@@ -12,6 +12,7 @@ those of the plain sum, and with ±1 and ±2, six times.
 """
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +21,7 @@ from cl_keras import bounds, loops
 from cl_keras.data import aligned
 
 TILE = 4
-MAX_BYTES = 2**26
+MAX_BYTES = 2**27
 """Maximum size of the transformed images; larger batches are taken in parts."""
 SHIFTS = {tf.float32: (np.uint32, 0), tf.bfloat16: (np.uint16, 16)}
 """Type to that of its bits, and the number of bits that float32 has in addition."""
@@ -65,57 +66,82 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     channels, features = kernel.shape[2:]
     flat = tf.reshape(tf.cast(kernel, tf.float32), [9, channels * features])
     points = tf.matmul(tf.constant(_kernel_transform()), flat)
-    points = tf.reshape(points, [36, channels, features])
-    count, height, width, _ = images.shape
-    tiles = (count or 0) * _tiles(height, width)
-    parts = max(1, -(-36 * 4 * tiles * max(channels, features) // MAX_BYTES))
-    if parts == 1:
-        return _product(images, points)
-    ends = np.linspace(0, count, min(parts, count) + 1).astype(int)
-    return tf.concat([_product(part, points) for part in tf.split(images, np.diff(ends))], axis=0)
+    return _product(images, tf.reshape(points, [36, channels, features]))
 
 
 @tf.custom_gradient
 def _product(images, points):
     """`[b, h, w, k]` from images and a transformed kernel, `[36, c, k]`."""
-    tiles = _to_tiles(images, 1)
-    outputs = _from_tiles(tf.matmul(tiles, points), images, 0)
+    parts = _parts(images, max(points.shape[1:]))
+    outputs = []
+    for part in parts:
+        with tf.control_dependencies(outputs[-1:]):  # one part after the other
+            tiles = _to_tiles(images, 1, part)
+        outputs.append(_from_tiles(tf.matmul(tiles, points), images, 0))
 
     def gradient(d_outputs):
-        d_tiles = _to_tiles(d_outputs, 0)
-        d_images = _from_tiles(tf.matmul(d_tiles, points, transpose_b=True), images, 1)
-        # The tiles are made again, since they take more than twice the memory of the images; and
-        # only now, otherwise TensorFlow would make all of them at the beginning of the gradient.
-        with tf.control_dependencies([d_images]):
-            again = _to_tiles(images, 1)
-        return d_images, tf.matmul(again, d_tiles, transpose_a=True)
+        d_images, d_points = [], []
+        for part in parts:
+            with tf.control_dependencies(d_images[-1:]):
+                d_tiles = _to_tiles(d_outputs, 0, part)
+            d_tiles_of_images = tf.matmul(d_tiles, points, transpose_b=True)
+            d_images.append(_from_tiles(d_tiles_of_images, images, 1))
+            # The tiles are made again, since they take more than twice the memory of the images,
+            # and only now, otherwise TensorFlow would begin the gradient by making all of them.
+            with tf.control_dependencies(d_images[-1:]):
+                tiles = _to_tiles(images, 1, part)
+            d_points.append(tf.matmul(tiles, d_tiles, transpose_a=True))
+        return _joined(d_images), tf.add_n(d_points)
 
-    return outputs, gradient
+    return _joined(outputs), gradient
 
 
-def _to_tiles(images, reach):
-    """`[36, tiles, c]` from `[b, h, w, c]`; see `winograd_kernels.to_tiles`."""
+def _parts(images, channels):
+    """Slices of a batch, so that the tiles of none take more than `MAX_BYTES`."""
+    count, height, width, _ = images.shape
+    if count is None:
+        return [slice(None)]
+    size = count * _tiles(height, width) * 36 * channels * 4
+    ends = np.linspace(0, count, max(1, min(-(-size // MAX_BYTES), count)) + 1).astype(int)
+    return [slice(first, last) for first, last in itertools.pairwise(ends.tolist())]
+
+
+def _joined(parts):
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _to_tiles(images, reach, part):
+    """`[36, tiles, c]` from a part of `[b, h, w, c]`; see `winograd_kernels.to_tiles`."""
 
     @tf.custom_gradient
     def transform(images):
-        tiles = tf.numpy_function(_to(reach), [images], tf.float32, stateful=False)
+        function = _to(reach, part.start, part.stop)
+        tiles = tf.numpy_function(function, [images], tf.float32, stateful=False)
         count, height, width, channels = images.shape
+        count = count and len(range(count)[part])
         tiles.set_shape([36, count and count * _tiles(height, width), channels])
-        return tiles, lambda d_tiles: _from_tiles(d_tiles, images, reach)
+
+        def gradient(d_tiles):
+            before, after = part.start or 0, 0 if count is None else images.shape[0] - part.stop
+            d_images = _from_tiles(d_tiles, images, reach)
+            return tf.pad(d_images, [[before, after], [0, 0], [0, 0], [0, 0]])
+
+        return tiles, gradient
 
     return transform(images)
 
 
 def _from_tiles(tiles, like, reach):
-    """Images of the count, size and type of `like`; see `winograd_kernels.from_tiles`."""
-    count, height, width, _ = like.shape
+    """Images of the size and type of `like`; see `winograd_kernels.from_tiles`."""
+    _, height, width, _ = like.shape
 
     @tf.custom_gradient
     def transform(tiles):
         function = _from(height, width, like.dtype, reach)
         images = tf.numpy_function(function, [tiles], like.dtype, stateful=False)
+        count = tiles.shape[1] and tiles.shape[1] // _tiles(height, width)
         images.set_shape([count, height, width, tiles.shape[2]])
-        return images, lambda d_images: _to_tiles(d_images, reach)
+        return images, lambda d_images: _to_tiles(d_images, reach, slice(None))
 
     return transform(tiles)
 
@@ -127,11 +153,11 @@ def _tiles(height, width):
 
 # A graph keeps the functions that it calls, so there is one for each set of parameters.
 @functools.cache
-def _to(reach):
+def _to(reach, first, last):
     def run(images):
         from cl_keras.encoders import winograd_kernels as kernels  # slow to import
 
-        bits, shift = SHIFTS[tf.as_dtype(images.dtype)]
+        images, (bits, shift) = images[first:last], SHIFTS[tf.as_dtype(images.dtype)]
         count, height, width, channels = images.shape
         tiles = aligned.empty((36, count * _tiles(height, width), channels), np.float32)
         images = images.view(bits)

@@ -25,7 +25,7 @@ STEP = ["--rounds=4", "--against", "torch.compile"]
 SECTIONS = {
     "step_float32": (["step.py", "--precision=float32", *STEP], 300),
     "step_bfloat16": (["step.py", "--precision=bfloat16", *STEP], 300),
-    "convolutions": (["convolutions.py"], 120),
+    "convolutions": (["convolutions.py", "--rounds=3"], 240),
     "views": (["views.py", "--rounds=9"], 180),
     "losses": (["losses.py", "--rounds=5"], 420),
     "losses_65536": (["losses.py", "--largest"], 400),
