@@ -112,19 +112,19 @@ def _joined(parts):
 
 def _to_tiles(images, reach, part):
     """`[36, tiles, c]` from a part of `[b, h, w, c]`; see `winograd_kernels.to_tiles`."""
+    count, height, width, channels = images.shape
+    rows = range(count or 0)[part]
 
     @tf.custom_gradient
     def transform(images):
         function = _to(reach, part.start, part.stop)
         tiles = tf.numpy_function(function, [images], tf.float32, stateful=False)
-        count, height, width, channels = images.shape
-        count = count and len(range(count)[part])
-        tiles.set_shape([36, count and count * _tiles(height, width), channels])
+        size = None if count is None else len(rows) * _tiles(height, width)
+        tiles.set_shape([36, size, channels])
 
         def gradient(d_tiles):
-            before, after = part.start or 0, 0 if count is None else images.shape[0] - part.stop
-            d_images = _from_tiles(d_tiles, images, reach)
-            return tf.pad(d_images, [[before, after], [0, 0], [0, 0], [0, 0]])
+            others = [rows.start, (count or 0) - rows.stop]
+            return tf.pad(_from_tiles(d_tiles, images, reach), [others, [0, 0], [0, 0], [0, 0]])
 
         return tiles, gradient
 
@@ -139,7 +139,7 @@ def _from_tiles(tiles, like, reach):
     def transform(tiles):
         function = _from(height, width, like.dtype, reach)
         images = tf.numpy_function(function, [tiles], like.dtype, stateful=False)
-        count = tiles.shape[1] and tiles.shape[1] // _tiles(height, width)
+        count = None if tiles.shape[1] is None else tiles.shape[1] // _tiles(height, width)
         images.set_shape([count, height, width, tiles.shape[2]])
         return images, lambda d_images: _to_tiles(d_images, reach, slice(None))
 

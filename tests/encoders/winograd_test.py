@@ -89,7 +89,9 @@ def test_the_number_of_images_may_be_unknown():
     assert convolve(given[0][:0], given[1]).shape == (0, 4, 4, 64)
 
 
-def test_second_derivatives_are_those_of_the_plain_form():
+@pytest.mark.parametrize("limit", [winograd.MAX_BYTES, 1])
+def test_second_derivatives_are_those_of_the_plain_form(limit, monkeypatch):
+    monkeypatch.setattr(winograd, "MAX_BYTES", limit)
     images, kernel, d_outputs = (tf.cast(each, tf.float32) for each in drawn(2, 4, 4, 64, 64))
 
     def second(convolve):
