@@ -30,7 +30,7 @@ def test_training_takes_the_fast_form_and_everything_else_the_plain_one(images):
     plain = operations(layer, images)
     assert "Conv2D" in plain and "PyFuncStateless" not in plain
     np.testing.assert_allclose(
-        layer(images, training=True), layer(images), atol=1e-5 * np.std(layer(images))
+        layer(images, training=True), layer(images), atol=3e-5 * np.std(layer(images))
     )
 
 
@@ -100,3 +100,25 @@ def test_a_step_of_an_encoder_is_the_same_in_both_forms(monkeypatch):
 
 def _is_plain_and_wide(layer, usual=Convolution._is_plain):
     return usual(layer) and layer.filters % 64 == 0 and layer.kernel.shape[2] % 64 == 0
+
+
+def test_two_replicas_have_the_gradient_of_one(mirrored, images):
+    with mirrored.scope():
+        layer = Convolution(128, 3, padding="same", use_bias=False)
+        layer.build(images.shape)
+
+    def gradient(part):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(layer(part, training=True)))
+        return tape.gradient(loss, layer.kernel.value)
+
+    @tf.function
+    def on_both():
+        halves = tf.split(images, 2)
+        part = mirrored.experimental_distribute_values_from_function(
+            lambda context: halves[context.replica_id_in_sync_group]
+        )
+        return mirrored.reduce("sum", mirrored.run(gradient, args=(part,)), axis=None)
+
+    expected = gradient(images)
+    np.testing.assert_allclose(on_both(), expected, atol=5e-5 * np.abs(expected).max())
