@@ -21,21 +21,15 @@ keras_settings.check()
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
     # The command line imports only what a command needs, so that help does not load TensorFlow.
     from cl_keras import (
-        callbacks,
         clustering,
         data,
         distribute,
-        downstream,
         encoders,
-        evaluation,
-        export,
         heads,
         losses,
         methods,
         negatives,
         optimizers,
-        report,
-        runs,
         training,
         views,
     )
@@ -59,8 +53,11 @@ if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
     )
 
 if typing.TYPE_CHECKING:
-    from cl_keras import zoo
+    from cl_keras import callbacks, downstream, evaluation, export, report, runs, zoo
     from cl_keras.pretraining import pretrain
+
+_LATER = {"callbacks", "downstream", "evaluation", "export", "report", "runs", "zoo"}
+"""Folders that are imported on first use; none of them registers a layer or a model."""
 
 __all__ = [
     "CPC",
@@ -103,9 +100,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Imports `zoo` and `pretrain` on first use; they are half of all that would be loaded."""
-    if name == "zoo":
-        return importlib.import_module("cl_keras.zoo")
+    if name in _LATER:
+        return importlib.import_module(f"cl_keras.{name}")
     if name == "pretrain":
         return importlib.import_module("cl_keras.pretraining").pretrain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

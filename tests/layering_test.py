@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
-    version bounds files locks stopping spelling similarity loops distribute data views
+    version aligned bounds files locks stopping spelling similarity loops distribute data views
     encoders heads negatives losses clustering optimizers training methods recipes evaluation
     callbacks downstream export runs zoo report explore pretraining cli
 """.split()

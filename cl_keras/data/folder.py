@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from cl_keras import bounds
-from cl_keras.data import aligned
+from cl_keras import aligned, bounds
 from cl_keras.data import labels as labeling
 from cl_keras.data.checking import check_files, common_size
 from cl_keras.data.cuts import cut

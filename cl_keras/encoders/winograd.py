@@ -17,8 +17,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from cl_keras import bounds, loops
-from cl_keras.data import aligned
+from cl_keras import aligned, bounds, loops
 
 TILE = 4
 MAX_BYTES = 2**27

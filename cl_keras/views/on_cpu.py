@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from cl_keras import loops
-from cl_keras.data import aligned
+from cl_keras import aligned, loops
 from cl_keras.views.resample import blur_radius
 from cl_keras.views.view import View
 

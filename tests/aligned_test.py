@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras.data import aligned
+from cl_keras import aligned
 
 SHAPE = (3, 256, 256)  # more than MIN_BYTES
 
