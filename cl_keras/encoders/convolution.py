@@ -12,10 +12,19 @@ USE_WINOGRAD: bool | None = None
 class Convolution(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, faster in training on a CPU.
 
-    There, 3×3 convolutions of stride 1 take Winograd's form where that is faster: the same values
-    and gradients up to rounding, which is three times that of the plain sum in float32, and the
-    same in bfloat16. Arguments, weights and everything else are those of `keras.layers.Conv2D`.
+    There, 3×3 convolutions of stride 1 without bias and activation take Winograd's form where that
+    is faster: the same values and gradients up to rounding, which is three times that of the plain
+    sum in float32, and the same in bfloat16. Weights and all else are those of
+    `keras.layers.Conv2D`.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: side of the kernel.
+        **kwargs: as for `keras.layers.Conv2D`.
     """
+
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
 
     def call(self, inputs, training=None):
         """Args:
