@@ -5,7 +5,8 @@ import keras
 from cl_keras.encoders import winograd
 
 USE_WINOGRAD: bool | None = None
-"""Whether 3×3 convolutions are trained with `winograd`; None means where it is the fastest."""
+"""Whether 3×3 convolutions are trained with `winograd`; None means where it is the fastest,
+True, wherever it can be."""
 
 
 @keras.saving.register_keras_serializable("cl_keras")
@@ -48,4 +49,4 @@ class Convolution(keras.layers.Conv2D):
     def _is_faster(self, inputs):
         if USE_WINOGRAD is None:
             return winograd.is_faster(inputs, self.filters)
-        return USE_WINOGRAD
+        return USE_WINOGRAD and winograd.supports(inputs, self.filters)

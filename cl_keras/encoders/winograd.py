@@ -20,6 +20,8 @@ import tensorflow as tf
 from cl_keras import aligned, bounds, loops
 
 TILE = 4
+CHANNELS = 64
+"""The numbers of channels must be multiples of it; that of `winograd_kernels`, slow to import."""
 MAX_BYTES = 2**27
 """Maximum size of the transformed images; larger batches are taken in parts."""
 SHIFTS = {tf.float32: (np.uint32, 0), tf.bfloat16: (np.uint16, 16)}
@@ -31,6 +33,13 @@ OF_IMAGES, OF_KERNEL = 80, 100
 """Time to transform a number of a tile, and of a kernel, in multiplications; measured."""
 
 
+def supports(images: tf.Tensor, features: int) -> bool:
+    """Whether `convolve` takes these images, `[b, h, w, c]`, and this number of output channels."""
+    _, height, width, channels = images.shape
+    known = None not in (height, width) and images.dtype in SHIFTS
+    return known and channels % CHANNELS == 0 and features % CHANNELS == 0
+
+
 def is_faster(images: tf.Tensor, features: int) -> bool:
     """Whether this is the fastest form of a 3×3 convolution here.
 
@@ -38,15 +47,15 @@ def is_faster(images: tf.Tensor, features: int) -> bool:
         images: `[b, h, w, c]`.
         features: number of output channels.
     """
-    count, height, width, channels = images.shape
-    most = MAX_COST.get(images.dtype)
-    if most is None or None in (height, width) or channels % 64 or features % 64:
+    if not supports(images, features):
         return False
+    count, height, width, channels = images.shape
     if images.dtype == tf.bfloat16 and "amx_bf16" in bounds.cpu_flags():
         return False  # products of float32 are far slower there
     tiles = _tiles(height, width)
     kernel = OF_KERNEL / (count * tiles) if count else 0  # of a batch of unknown size: little
     cost = 1 + OF_IMAGES * (1 / channels + 1 / features) + kernel
+    most = MAX_COST[images.dtype]
     return cost * 36 * tiles <= most * 9 * height * width and loops.fit_here()
 
 
@@ -61,8 +70,17 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
     Returns:
         `[b, h, w, k]`, of the same type; sums are in float32.
+
+    Raises:
+        ValueError: for other images or kernels.
     """
     channels, features = kernel.shape[2:]
+    if not supports(images, features):
+        raise ValueError(
+            "images must be float32 or bfloat16, of known height and width, and input and output "
+            f"channels multiples of {CHANNELS}; received {images.dtype.name} "
+            f"{tuple(images.shape)} and {features} output channels. Use tf.nn.conv2d for them."
+        )
     flat = tf.reshape(tf.cast(kernel, tf.float32), [9, channels * features])
     points = tf.matmul(tf.constant(_kernel_transform()), flat)
     return _product(images, tf.reshape(points, [36, channels, features]))

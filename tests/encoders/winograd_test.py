@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import bounds, loops
-from cl_keras.encoders import winograd
+from cl_keras.encoders import winograd, winograd_kernels
 
 SHAPES = [(3, 8, 8, 64, 128), (2, 7, 9, 128, 64), (5, 4, 4, 64, 64), (2, 1, 3, 64, 64)]
 """Images, height, width, channels, features; also with tiles that reach beyond the image."""
@@ -151,3 +151,18 @@ def test_in_other_types_it_is_faster_less_often_or_never(monkeypatch):
     assert not winograd.is_faster(wide, 512)
     monkeypatch.setattr(loops, "fit_here", lambda: False)
     assert not winograd.is_faster(tf.zeros([256, 4, 4, 512]), 512)
+
+
+@pytest.mark.parametrize(
+    "images, features",
+    [
+        (tf.zeros([2, 4, 4, 32]), 64),
+        (tf.zeros([2, 4, 4, 64]), 65),
+        (tf.zeros([2, 4, 4, 64], tf.float64), 64),
+    ],
+)
+def test_what_it_cannot_take_is_refused(images, features):
+    assert winograd.CHANNELS == winograd_kernels.CHANNELS
+    kernel = tf.zeros([3, 3, images.shape[3], features], images.dtype)
+    with pytest.raises(ValueError, match="multiples of 64; received"):
+        winograd.convolve(images, kernel)
