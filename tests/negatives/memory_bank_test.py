@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cl_keras import distribute
+from cl_keras import distribute, loops
+from cl_keras.negatives import bank_kernels
 from cl_keras.negatives.memory_bank import MemoryBank, check_momentum
 
 
@@ -75,52 +76,56 @@ def test_two_replicas_keep_the_bank_of_one(batches, float64, mirrored):
     np.testing.assert_allclose(copies[0], alone.bank, rtol=0, atol=1e-12)
 
 
-ROWS_ALONE = {"ResourceGather", "ResourceScatterUpdate"}
+def addresses(bank, strategy=None):
+    """Where the rows of a bank, or of each copy of it, are in memory during each of four steps."""
+    seen = []
 
+    def look(rows):
+        seen.append(rows.ctypes.data)
+        return np.float32(0)
 
-def handles_used(function, variable):
-    """Kinds of operations that touch a `tf.Variable` in the graph of a function."""
-    graph = function.get_concrete_function().graph
-    handle = next(inner for outer, inner in graph.captures if outer is variable.handle)
-    users = [op for op in graph.get_operations() if any(i is handle for i in op.inputs)]
-    loops = [op for op in users if op.type == "While"]
-    inside = [node.op for loop in loops for node in _body(graph, loop) if "Variable" in node.op]
-    inside += [node.op for loop in loops for node in _body(graph, loop) if "Resource" in node.op]
-    return {op.type for op in users if op not in loops} | set(inside)
-
-
-def _body(graph, loop):
-    functions = {f.signature.name: f for f in graph.as_graph_def().library.function}
-    return functions[loop.get_attr("body").name].node_def
-
-
-def test_a_step_touches_only_its_rows():
-    """Nothing reads the whole bank, and nothing assigns it: either would copy it."""
-    bank = MemoryBank(1000, 4)
-
-    @tf.function
-    def step():
+    def step(place):
         index, query = tf.constant([5, 7], tf.int64), tf.ones([2, 4])
-        losses = bank.against_drawn([query], index, 16, columns, seed=0, step=0)[0]
-        bank.update(index, query, 0.5)
-        return losses
+        loss = bank.against_drawn([query], index, 16, columns, seed=0, step=0)[0]
+        rows = tf.convert_to_tensor(bank.bank.value)
+        looked = tf.numpy_function(look, [rows], tf.float32)
+        with tf.control_dependencies([loss, looked]):
+            bank.update(index, query + place, 0.5)
 
-    assert handles_used(step, bank.bank.value) == ROWS_ALONE
+    run = tf.function(lambda place: strategy.run(step, [place]) if strategy else step(place))
+    for place in range(4):
+        run(tf.constant(float(place)))
+    return seen
 
 
-def test_a_step_on_two_replicas_touches_only_its_rows(mirrored):
+def test_no_step_copies_the_bank():
+    assert len(set(addresses(MemoryBank(1000, 4)))) == 1
+
+
+def test_no_step_copies_the_bank_on_two_replicas(mirrored):
     with mirrored.scope():
         bank = MemoryBank(1000, 4)
+    assert len(set(addresses(bank, mirrored))) == 2
 
-    @tf.function
-    def step():
-        def local():
-            bank.update(tf.constant([5, 7], tf.int64), tf.ones([2, 4]), 0.5)
 
-        mirrored.run(local)
+def test_what_was_read_stays_as_it_was():
+    """Though what is read shares memory with the bank."""
+    bank = MemoryBank(20, 4)
+    read, copied = bank.all_rows() + 0.0, bank.bank.numpy()
+    shared = tf.convert_to_tensor(bank.bank.value)
+    for _ in range(2):
+        bank.update(tf.constant([3], tf.int64), tf.ones([1, 4]), 0.5)
+    np.testing.assert_array_equal(shared, copied)
+    np.testing.assert_array_equal(read, copied)
+    assert np.abs(bank.bank.numpy()[3] - copied[3]).max() > 0.01
 
-    for copy in bank.bank.value.values:
-        assert handles_used(step, copy) == ROWS_ALONE
+
+def test_a_row_beyond_the_bank_is_an_error():
+    """`against_drawn` is not given one; if it were, loops would read other memory."""
+    rows, units = np.ones([5, 4], "float32"), np.ones([1, 2, 4], "float32")
+    for slot in (5, -1):
+        with pytest.raises(IndexError, match=r"0\.\.4; received"):
+            bank_kernels.scores(rows, units, np.array([[0, 1], [2, slot]], np.int32))
 
 
 def test_draws_are_uniform_and_with_replacement():
@@ -152,7 +157,7 @@ def columns(scores):
 @pytest.mark.parametrize("count", [1, 2])
 def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count, gpu):
     bank = MemoryBank(30, 4)
-    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)  # whichever way it would go there
+    monkeypatch.setattr(loops, "fit_here", lambda: not gpu)
     queries = [random.normal(size=[5, 4]) for _ in range(count)]
     index = np.array([4, 0, 29, 4, 11])
     rows = bank.bank.numpy()
@@ -169,7 +174,7 @@ def test_scores_are_cosines_against_the_rows(random, float64, monkeypatch, count
 @pytest.mark.parametrize("gpu", [False, True])
 def test_a_query_drawn_as_its_own_negative_can_be_excluded(random, float64, monkeypatch, gpu):
     bank, index = MemoryBank(5, 4), tf.constant([4, 0, 2])
-    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)
+    monkeypatch.setattr(loops, "fit_here", lambda: not gpu)
     queries = [tf.constant(random.normal(size=[3, 4])) for _ in range(2)]
     drawn = bank.draw(20, 2, 3, rows=3).numpy()
     is_own = np.tile(drawn == index.numpy()[:, None], [2, 1])
@@ -189,7 +194,7 @@ def test_a_query_drawn_as_its_own_negative_can_be_excluded(random, float64, monk
 def test_losses_have_the_gradient_of_a_cosine(random, float64, monkeypatch, own_drawn, gpu):
     """With unit u of v: ∂L/∂v = (c - u (u·c)) / |v|, where c = Σ_j ∂L/∂s_j·row_j."""
     bank = MemoryBank(8, 4)
-    monkeypatch.setattr(bank, "_on_gpu", lambda: gpu)
+    monkeypatch.setattr(loops, "fit_here", lambda: not gpu)
     queries = [tf.constant(random.normal(size=[5, 4])) for _ in range(2)]
     weight, index = random.normal(size=10), tf.constant([4, 0, 7, 4, 1])
 
