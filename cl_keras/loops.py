@@ -31,11 +31,13 @@ def compiled(function: Callable) -> Callable:
 def fit_here() -> bool:
     """Whether loops are the fastest form here: there is no GPU, and XLA does not compile the
     function that is being traced, which it cannot do with loops."""
-    if tf.config.list_logical_devices("GPU"):
-        return False
+    return not (tf.config.list_logical_devices("GPU") or in_xla())
+
+
+def in_xla() -> bool:
+    """Whether XLA compiles the function that is being traced."""
     # There is no public way to ask, within a traced function, whether XLA compiles its caller.
-    graph = tf.compat.v1.get_default_graph()
-    return not control_flow_util.GraphOrParentsInXlaContext(graph)
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def on_all_cores(work: Callable[[int, int], object], rows: int, most: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """Models that are quickly built and learn a little, for tests of everything around them."""
 
 import keras
+import tensorflow as tf
 
 from cl_keras import views
 from cl_keras.encoders.preprocessing import preprocessing
@@ -28,3 +29,15 @@ def tiny_simclr(optimizer=None, **options):
     model = SimCLR(tiny_encoder(), **options)
     model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9))
     return model
+
+
+def places_in_memory(model, variable, dataset):
+    """Addresses of a variable's values at the end of each batch: one, if no step copies it."""
+    seen = set()
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.add(tf.convert_to_tensor(variable.value).__array__().ctypes.data)
+
+    model.fit(dataset, epochs=3, verbose=0, callbacks=[Look()])
+    return seen

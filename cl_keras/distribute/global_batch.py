@@ -103,8 +103,7 @@ def max_over_replicas(values: tf.Tensor) -> tf.Tensor:
 def read_rows(variable: keras.Variable, index: tf.Tensor) -> tf.Tensor:
     """Rows of a Keras variable, `[..., d]`.
 
-    `tf.gather` of a variable that is written in place would first read all of it, which on a GPU
-    copies it.
+    `tf.gather` of a variable would first read all of it, which may copy it; see `write_rows`.
 
     Args:
         variable: `keras.Variable` `[n, d]`.
@@ -132,7 +131,7 @@ def write_rows(variable: keras.Variable, index: tf.Tensor, rows: tf.Tensor) -> N
 
     def write(own, index, rows):
         own.scatter_update(tf.IndexedSlices(rows, index))
-        if loops.fit_here():  # XLA, with which a GPU's steps are compiled, does not know it
+        if not loops.in_xla():  # which knows neither the copies nor this operation
             tf.raw_ops.DisableCopyOnRead(resource=own.handle)
         return tf.no_op()
 

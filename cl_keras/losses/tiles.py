@@ -50,18 +50,8 @@ class Table(Protocol):
     def rows(self, index):
         """The unit rows `[t, d]` at the indices int `[t]`."""
 
-
-class Rows(NamedTuple):
-    """A tensor as a `Table`."""
-
-    keys: tf.Tensor
-
-    @property
-    def size(self):
-        return rows_of(self.keys)
-
-    def rows(self, index):
-        return tf.gather(self.keys, index)
+    def all_rows(self):
+        """All rows, `[size, d]`."""
 
 
 def by_tiles(num_queries, num_candidates, temperature) -> bool:
@@ -85,10 +75,11 @@ def log_sum_exp_over_table(queries, table: Table, excluded, *, tile=None) -> Log
         tile: number of candidates at a time; default: as many as give about `TILE` scores.
     """
     tile = tile or _tile_rows(queries, table.size)
+    keys = tf.convert_to_tensor(table.all_rows())
 
     @tf.custom_gradient
     def compute(queries):
-        total, greatest, mean = _sums(queries, table, excluded, tile)
+        total, greatest, mean = _sums(queries, keys, excluded, tile)
 
         def gradient(by_log_sum, _):
             return by_log_sum[:, None] * mean
@@ -104,7 +95,7 @@ def log_sum_exp_over_keys(queries, keys, excluded, *, tile=None) -> LogSumExp:
 
     @tf.custom_gradient
     def compute(queries, keys):
-        total, greatest, mean = _sums(queries, Rows(keys), excluded, tile)
+        total, greatest, mean = _sums(queries, keys, excluded, tile)
 
         def gradient(by_log_sum, _):
             weights = tf.math.divide_no_nan(by_log_sum, total)
@@ -121,19 +112,19 @@ def rows_of(tensor):
     return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
 
 
-def _sums(queries, table, excluded, tile):
+def _sums(queries, keys, excluded, tile):
     """For each query: Σ exp, the greatest exp, and the mean of the keys weighted by exp."""
 
     def add(first, total, greatest, weighted):
-        keys, each, is_new = _tile(queries, table, excluded, first, tile)
+        some, each, is_new = _tile(queries, keys, excluded, first, tile)
         total += tf.linalg.matvec(each, is_new)
         greatest = tf.maximum(greatest, tf.reduce_max(each, axis=1))
-        weighted += tf.matmul(each, keys * is_new[:, None])
+        weighted += tf.matmul(each, some * is_new[:, None])
         return first + tile, total, greatest, weighted
 
     zeros = tf.zeros_like(queries[:, 0])
     start = [0, zeros, zeros, tf.zeros_like(queries)]
-    _, total, greatest, weighted = _loop(add, start, table.size)
+    _, total, greatest, weighted = _loop(add, start, rows_of(keys))
     return total, greatest, tf.math.divide_no_nan(weighted, total[:, None])
 
 
@@ -141,26 +132,26 @@ def _gradient_by_keys(queries, keys, excluded, weights, tile):
     """Σ_i w_i·exp(q_i·k_j)·q_i for each key j, `[m, d]`."""
 
     def add(first, by_keys):
-        _, each, is_new = _tile(queries, Rows(keys), excluded, first, tile)
+        _, each, is_new = _tile(queries, keys, excluded, first, tile)
         by_tile = tf.matmul(each, weighted, transpose_a=True) * is_new[:, None]
-        rows = _tile_index(first, tile, size)[:, None]
+        rows = (tf.minimum(first, size - tile) + tf.range(tile))[:, None]
         return first + tile, tf.tensor_scatter_nd_add(by_keys, rows, by_tile)
 
     size, weighted = rows_of(keys), queries * weights[:, None]
     return _loop(add, [0, tf.zeros_like(keys)], size)[1]
 
 
-def _tile(queries, table, excluded, first, tile):
+def _tile(queries, keys, excluded, first, tile):
     """Keys `[t, d]` of a tile, exp of the scores `[n, t]`, and which keys are new, 1 or 0 `[t]`.
 
     All tiles have the same size, as XLA requires, so the last one may overlap the one before.
     """
-    index = _tile_index(first, tile, table.size)
-    keys = tf.cast(table.rows(index), queries.dtype)
-    scores = tf.matmul(queries, keys, transpose_b=True)
+    begin = tf.minimum(first, rows_of(keys) - tile)
+    some = tf.cast(tf.slice(keys, [begin, 0], [tile, keys.shape[1]]), queries.dtype)
+    scores = tf.matmul(queries, some, transpose_b=True)
     if excluded is not None:
-        scores = _without(scores, excluded - index[0])
-    return keys, tf.exp(scores), tf.cast(index >= first, queries.dtype)
+        scores = _without(scores, excluded - begin)
+    return some, tf.exp(scores), tf.cast(begin + tf.range(tile) >= first, queries.dtype)
 
 
 def _without(scores, columns):
@@ -172,11 +163,6 @@ def _without(scores, columns):
     minus = tf.where(inside, scores.dtype.as_numpy_dtype("-inf"), 0.0)
     # Added, not set, so that a missing column leaves its substitute, column 0, unchanged.
     return tf.tensor_scatter_nd_add(scores, cells, minus)
-
-
-def _tile_index(first, tile, size):
-    """The indices of the rows of a tile, int32 `[t]`."""
-    return tf.minimum(first, size - tile) + tf.range(tile)
 
 
 def _tile_rows(queries, size):

@@ -238,8 +238,6 @@ def _in_loops(outcome, bank, units, slots):
             found = outcome(scores)
         by_scores = tape.gradient(found[0], scores, unconnected_gradients="zero")
         by_units = call(bank_kernels.gradients, bank, by_scores, slots)
-        with tf.control_dependencies([by_units]):  # who waits for the outcome may change the bank
-            found = [tf.identity(each) for each in found]
 
         def gradient(by_first, *_):
             return tf.reshape(by_first, tf.shape(units)[:2])[..., None] * by_units

@@ -109,9 +109,7 @@ class BankModel(ContrastiveModel):
         terms = [tf.split(each, len(queries)) for each in outcome[:2]]
         terms = [mean_over(Queries(*each)) for each in zip(*terms, strict=True)]
         weighted = [w * term for w, term in zip(self.query_weights, terms, strict=True)]
-        with tf.control_dependencies(outcome[:1]):  # only then may rows be written in place
-            vectors = tf.identity(queries[-1])
-        kept = {"index": index, "vectors": vectors, "partitions": estimates}
+        kept = {"index": index, "vectors": queries[-1], "partitions": estimates}
         return sum(weighted[1:], start=weighted[0]).keep(kept)
 
     def _softmax(self, queries, index, training):

@@ -291,7 +291,9 @@ class PretextModel(Trainable):
         summed, kept = gradients.accumulate(self._gradients, batch, self.gradient_accumulation)
         self.last_gradient_norm.keep(self.optimizer, summed)
         gradients.apply(self.optimizer, summed, self.trainable_variables)
-        self.after_step(kept)
+        # Writing rows of a queue or a bank while they are read would copy all of it.
+        with tf.control_dependencies([each for each in summed if each is not None]):
+            self.after_step(kept)
         self.step.assign_add(1)
         return self.get_metrics_result()
 

@@ -7,7 +7,7 @@ from cl_keras import data, heads
 from cl_keras.methods.inst_disc import InstDisc
 from cl_keras.views import inst_disc
 from tests.complex_step import gradients
-from tests.tiny import IMAGE_SIZE, tiny_encoder
+from tests.tiny import IMAGE_SIZE, places_in_memory, tiny_encoder
 
 ONE_VIEW = inst_disc(IMAGE_SIZE, channels=1)
 LOSSES = pytest.mark.parametrize("loss", ["nce", "info_nce", "softmax"])
@@ -130,6 +130,12 @@ def test_a_step_moves_only_the_rows_of_its_images(images):
     model.fit(dataset(images[:16]), verbose=0)
     moved = np.abs(before - model.bank.bank.numpy()).max(axis=1) > 0
     np.testing.assert_array_equal(moved, np.arange(32) < 16)
+
+
+@LOSSES
+def test_no_step_copies_the_bank(images, loss):
+    model = tiny_inst_disc(loss=loss)
+    assert len(places_in_memory(model, model.bank.bank, dataset(images[:32], batch=8))) == 1
 
 
 def test_fit_on_images_makes_the_views_of_the_step(images):

@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 
 from cl_keras import data, heads
+from cl_keras.losses import tiles
 from cl_keras.methods import MoCo, MoCoV3
-from tests.tiny import VIEWS, tiny_encoder
+from tests.tiny import VIEWS, places_in_memory, tiny_encoder
 
 
 def tiny_moco(**options):
@@ -50,6 +51,15 @@ def test_a_step_of_moco_is_the_paper_in_numpy(images, float64):
     np.testing.assert_allclose(history["loss"], [expected], rtol=0, atol=1e-10)
     np.testing.assert_allclose(model.queue.keys[:16], key, rtol=0, atol=1e-10)
     np.testing.assert_allclose(model.queue.keys[16:], queue[16:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("plain", [10**9, 0])
+def test_no_step_copies_the_queue(images, monkeypatch, plain):
+    """Neither with all scores in memory nor with tiles of them."""
+    monkeypatch.setattr(tiles, "PLAIN", plain)
+    model = tiny_moco()
+    dataset = tf.data.Dataset.from_tensor_slices({"image": images}).batch(8, drop_remainder=True)
+    assert len(places_in_memory(model, model.queue.keys, dataset)) == 1
 
 
 def test_a_step_of_moco_v3_is_the_paper_in_numpy(images, float64):
