@@ -13,44 +13,45 @@ if importlib.util.find_spec("tensorflow") is None:
         '  pip install "cl-keras[tensorflow]"  the plain package of your platform'
     )
 
-from cl_keras import keras_settings
+from cl_keras import collector, keras_settings
 from cl_keras.version import __version__
 
 keras_settings.check()
 
 if pathlib.PurePath(sys.argv[0] if sys.argv else "").stem != "cl-keras":
     # The command line imports only what a command needs, so that help does not load TensorFlow.
-    from cl_keras import (
-        clustering,
-        data,
-        distribute,
-        encoders,
-        heads,
-        losses,
-        methods,
-        negatives,
-        optimizers,
-        training,
-        views,
-    )
-    from cl_keras.methods import (
-        CPC,
-        PCL,
-        PIRL,
-        SEED,
-        DeepCluster,
-        DeepInfoMax,
-        InstDisc,
-        Jigsaw,
-        MoCo,
-        MoCoV3,
-        RelativePosition,
-        RotNet,
-        SimCLR,
-        SupCon,
-        SwAV,
-        TwoTower,
-    )
+    with collector.paused():
+        from cl_keras import (
+            clustering,
+            data,
+            distribute,
+            encoders,
+            heads,
+            losses,
+            methods,
+            negatives,
+            optimizers,
+            training,
+            views,
+        )
+        from cl_keras.methods import (
+            CPC,
+            PCL,
+            PIRL,
+            SEED,
+            DeepCluster,
+            DeepInfoMax,
+            InstDisc,
+            Jigsaw,
+            MoCo,
+            MoCoV3,
+            RelativePosition,
+            RotNet,
+            SimCLR,
+            SupCon,
+            SwAV,
+            TwoTower,
+        )
 
 if typing.TYPE_CHECKING:
     from cl_keras import callbacks, downstream, evaluation, export, report, runs, zoo

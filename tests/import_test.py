@@ -1,5 +1,6 @@
 """What `import cl_keras` loads, and what is loaded only on first use."""
 
+import gc
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import textwrap
 import pytest
 
 import cl_keras
+from cl_keras import collector
 
 LATER = """
     import sys
@@ -21,6 +23,20 @@ LATER = """
 
 def test_what_a_training_script_does_not_need_is_imported_when_it_is_first_used():
     subprocess.run([sys.executable, "-c", textwrap.dedent(LATER)], check=True, timeout=120)
+
+
+def test_importing_leaves_the_garbage_collector_as_it_was():
+    script = "import gc; gc.{}(); import cl_keras; assert gc.isenabled() is {}"
+    for action, expected in (("enable", True), ("disable", False)):
+        command = [sys.executable, "-c", script.format(action, expected)]
+        subprocess.run(command, check=True, timeout=120)
+
+
+def test_the_garbage_collector_is_resumed_after_an_error():
+    with pytest.raises(ImportError), collector.paused():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
 
 
 def test_all_public_names_are_listed_and_found():

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cl_keras"
 
 LAYERS = """
-    version aligned bounds files locks stopping spelling similarity loops distribute data views
-    encoders heads negatives losses clustering optimizers training methods recipes evaluation
+    version collector aligned bounds files locks stopping spelling similarity loops distribute data
+    views encoders heads negatives losses clustering optimizers training methods recipes evaluation
     callbacks downstream export runs zoo report explore pretraining cli
 """.split()
 """A folder or file may import from those before it, and from itself."""

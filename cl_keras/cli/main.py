@@ -11,6 +11,7 @@ import textwrap
 
 from absl import flags as absl_flags
 
+from cl_keras import collector
 from cl_keras.cli import flags as cli_flags
 from cl_keras.cli.commands import COMMANDS
 from cl_keras.recipes import signatures
@@ -83,7 +84,9 @@ def _run_command(name, command, flags, action):
         options = [cli_flags.read(flags, cls) for cls in command.options]
         with StopRequest(at_once=True):  # training, which has to save first, handles this itself
             # Only the module that does the work imports TensorFlow.
-            importlib.import_module(f"cl_keras.cli.{name}").main(*options, *action)
+            with collector.paused():
+                module = importlib.import_module(f"cl_keras.cli.{name}")
+            module.main(*options, *action)
     except KeyboardInterrupt:
         return _complain("stopped; the same command resumes the work.", INTERRUPTED, name)
     except SystemExit as stop:
