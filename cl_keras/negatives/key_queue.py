@@ -55,6 +55,8 @@ class KeyQueue(keras.layers.Layer):
     def push(self, keys: tf.Tensor) -> None:
         """Replaces the oldest keys.
 
+        NOTE: all keys are copied if they are being read at the same time; see `MemoryBank.update`.
+
         Args:
             keys: `[b, dim]` of this replica; need not be normalized.
         """

@@ -196,6 +196,9 @@ class MemoryBank(keras.layers.Layer):
 
         If an image occurs more than once in the global batch, its last embedding counts.
 
+        NOTE: all rows are copied if others are being read at the same time. `after_step` of a
+        method is called after that; elsewhere, use `tf.control_dependencies([gradient])`.
+
         Args:
             index: int64 `[b]` of this replica, checked.
             vectors: `[b, dim]`, f; need not be normalized.

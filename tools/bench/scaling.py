@@ -134,7 +134,8 @@ def queue(cl, size, local):
             tape.watch(query)
             loss = tf.reduce_sum(cl.losses.info_nce(query, query, keys, temperature=0.2).losses)
         gradient = tape.gradient(loss, query)
-        keys.push(query)
+        with tf.control_dependencies([gradient]):  # as in training
+            keys.push(query)
         return tf.reduce_sum(gradient)
 
     return step
@@ -159,7 +160,8 @@ def bank(cl, size, local):
                 rows.against_drawn([query], index, 4096, log_sum, seed=0, step=0)[0]
             )
         gradient = tape.gradient(loss, query)
-        rows.update(index, query, 0.5)
+        with tf.control_dependencies([gradient]):  # as in training
+            rows.update(index, query, 0.5)
         return tf.reduce_sum(gradient)
 
     return step
