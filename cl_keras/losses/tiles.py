@@ -134,24 +134,29 @@ def _gradient_by_keys(queries, keys, excluded, weights, tile):
     def add(first, by_keys):
         _, each, is_new = _tile(queries, keys, excluded, first, tile)
         by_tile = tf.matmul(each, weighted, transpose_a=True) * is_new[:, None]
-        rows = (tf.minimum(first, size - tile) + tf.range(tile))[:, None]
+        rows = _begin(keys, first, tile) + tf.range(tile)[:, None]
         return first + tile, tf.tensor_scatter_nd_add(by_keys, rows, by_tile)
 
-    size, weighted = rows_of(keys), queries * weights[:, None]
-    return _loop(add, [0, tf.zeros_like(keys)], size)[1]
+    weighted = queries * weights[:, None]
+    return _loop(add, [0, tf.zeros_like(keys)], rows_of(keys))[1]
 
 
 def _tile(queries, keys, excluded, first, tile):
-    """Keys `[t, d]` of a tile, exp of the scores `[n, t]`, and which keys are new, 1 or 0 `[t]`.
-
-    All tiles have the same size, as XLA requires, so the last one may overlap the one before.
-    """
-    begin = tf.minimum(first, rows_of(keys) - tile)
+    """Keys `[t, d]` of a tile, exp of the scores `[n, t]`, and which keys are new, 1 or 0 `[t]`."""
+    begin = _begin(keys, first, tile)
     some = tf.cast(tf.slice(keys, [begin, 0], [tile, keys.shape[1]]), queries.dtype)
     scores = tf.matmul(queries, some, transpose_b=True)
     if excluded is not None:
         scores = _without(scores, excluded - begin)
     return some, tf.exp(scores), tf.cast(begin + tf.range(tile) >= first, queries.dtype)
+
+
+def _begin(keys, first, tile):
+    """Where a tile begins whose first new key is `first`.
+
+    All tiles have the same size, as XLA requires, so the last one may overlap the one before.
+    """
+    return tf.minimum(first, rows_of(keys) - tile)
 
 
 def _without(scores, columns):
